@@ -1,0 +1,173 @@
+package configs
+
+// Step is one cleanse step: exactly one of its fields is set. Columns are paths: city, address.street,
+// items[].sku (every element), attributes{} (every value of a map).
+type Step struct {
+	// Name shows in counters and dead letters. Default: the kind with its position, e.g. "cleanse[3] validate".
+	Name string `yaml:"name"`
+
+	Trim             *ColumnsStep     `yaml:"trim"`
+	Lower            *ColumnsStep     `yaml:"lower"`
+	Upper            *ColumnsStep     `yaml:"upper"`
+	NormalizeSpaces  *ColumnsStep     `yaml:"normalize_spaces"`
+	NormalizeUnicode *UnicodeStep     `yaml:"normalize_unicode"`
+	Replace          *ReplaceStep     `yaml:"replace"`
+	MapValues        *MapStep         `yaml:"map"`
+	Default          *DefaultStep     `yaml:"default"`
+	Cast             *CastStep        `yaml:"cast"`
+	ParseTimestamp   *TimestampStep   `yaml:"parse_timestamp"`
+	Rename           *RenameStep      `yaml:"rename"`
+	Drop             *ColumnsStep     `yaml:"drop"`
+	Select           *ColumnsStep     `yaml:"select"`
+	Derive           *DeriveStep      `yaml:"derive"`
+	Mask             *MaskStep        `yaml:"mask"`
+	Hash             *HashStep        `yaml:"hash"`
+	Validate         *ValidateStep    `yaml:"validate"`
+	Filter           *FilterStep      `yaml:"filter"`
+	Deduplicate      *DeduplicateStep `yaml:"deduplicate"`
+}
+
+// ColumnsStep is a step whose only parameter is its columns.
+type ColumnsStep struct {
+	// Columns the step works on.
+	Columns []string `yaml:"columns"`
+}
+
+// UnicodeStep brings text into a Unicode normal form.
+type UnicodeStep struct {
+	// Columns the step works on.
+	Columns []string `yaml:"columns"`
+	// Form is NFC (default), NFD, NFKC or NFKD.
+	Form string `yaml:"form"`
+}
+
+// ReplaceStep replaces every match of a regular expression (RE2 syntax).
+type ReplaceStep struct {
+	// Columns the step works on.
+	Columns []string `yaml:"columns"`
+	// Pattern is an RE2 regular expression.
+	Pattern string `yaml:"pattern"`
+	// With is the replacement; $1 or ${name} stand for groups.
+	With string `yaml:"with"`
+}
+
+// MapStep replaces values by others.
+type MapStep struct {
+	// Columns the step works on (strings).
+	Columns []string `yaml:"columns"`
+	// Values maps old to new.
+	Values map[string]string `yaml:"values"`
+	// IgnoreCase compares without regard to case. Default false.
+	IgnoreCase bool `yaml:"ignore_case"`
+	// Otherwise is what happens to other values: keep (default), null or dead_letter.
+	Otherwise string `yaml:"otherwise"`
+}
+
+// DefaultStep fills nulls.
+type DefaultStep struct {
+	// Columns the step works on.
+	Columns []string `yaml:"columns"`
+	// Value in the column's type, written as text. The column becomes required.
+	Value string `yaml:"value"`
+}
+
+// CastStep changes the type.
+type CastStep struct {
+	// Columns the step works on.
+	Columns []string `yaml:"columns"`
+	// To is the new type: boolean, int, long, float, double, decimal(P,S), date, time, timestamp, timestamptz, string, uuid, binary.
+	To string `yaml:"to"`
+	// OnError is dead_letter (default) or null.
+	OnError string `yaml:"on_error"`
+}
+
+// TimestampStep parses text, or takes a number as time since the epoch.
+type TimestampStep struct {
+	// Columns the step works on: strings, ints, longs.
+	Columns []string `yaml:"columns"`
+	// Formats are tried in order: Go layouts, strftime (%Y-%m-%d), or iso8601 (default), unix_s, unix_ms, unix_us, unix_ns.
+	Formats []string `yaml:"formats"`
+	// Zone (IANA name, default UTC) of text without an offset.
+	Zone string `yaml:"zone"`
+	// To is timestamptz (default), timestamp, date or time.
+	To string `yaml:"to"`
+	// OnError is dead_letter (default) or null.
+	OnError string `yaml:"on_error"`
+}
+
+// RenameStep renames columns.
+type RenameStep struct {
+	// Columns maps old paths to new names.
+	Columns map[string]string `yaml:"columns"`
+}
+
+// DeriveStep adds a column, or replaces one, by an expression (CEL) over the row.
+type DeriveStep struct {
+	// Column to add or replace (top level).
+	Column string `yaml:"column"`
+	// Expression in CEL; columns are variables.
+	Expression string `yaml:"expression"`
+	// Type of the column; default: the expression's.
+	Type string `yaml:"type"`
+	// OnError is dead_letter (default) or null.
+	OnError string `yaml:"on_error"`
+}
+
+// MaskStep hides parts of text.
+type MaskStep struct {
+	// Columns the step works on.
+	Columns []string `yaml:"columns"`
+	// Style is all (default: every character becomes *), keep_last_4, keep_first_1, email (a***@example.org), ip (last IPv4 octet
+	// or last 80 bits of IPv6 become 0), or null.
+	Style string `yaml:"style"`
+}
+
+// HashStep replaces values by a keyed hash (HMAC-SHA-256, hex), the same for the same value and key.
+type HashStep struct {
+	// Columns the step works on (strings, binaries, ints, longs).
+	Columns []string `yaml:"columns"`
+	// Key is the secret; write ${env:NAME} or ${file:PATH}. Required.
+	Key string `yaml:"key"`
+	// Length of the hex text, 8 to 64, default 64.
+	Length int `yaml:"length"`
+}
+
+// ValidateStep sends rows that break a rule to the dead letters.
+type ValidateStep struct {
+	// Columns the rules hold for; not needed for Expression alone.
+	Columns []string `yaml:"columns"`
+	// Required refuses null.
+	Required bool `yaml:"required"`
+	// Min and Max bound numbers, dates and times, inclusively, written in the column's type.
+	Min *string `yaml:"min"`
+	// Max, see Min.
+	Max *string `yaml:"max"`
+	// MinLength and MaxLength bound text (characters), binaries (bytes), lists and maps (entries).
+	MinLength *int `yaml:"min_length"`
+	// MaxLength, see MinLength.
+	MaxLength *int `yaml:"max_length"`
+	// Pattern is an RE2 expression that must match the whole text.
+	Pattern string `yaml:"pattern"`
+	// OneOf lists the values allowed.
+	OneOf []string `yaml:"one_of"`
+	// Expression (CEL) that must be true.
+	Expression string `yaml:"expression"`
+}
+
+// FilterStep keeps the rows for which an expression is true; the others are counted as filtered.
+type FilterStep struct {
+	// Expression in CEL. Null counts as false.
+	Expression string `yaml:"expression"`
+	// Drop turns it round: rows for which it is true are dropped.
+	Drop bool `yaml:"drop"`
+}
+
+// DeduplicateStep drops rows whose key was seen at another offset within the window.
+type DeduplicateStep struct {
+	// Key columns (top level).
+	Key []string `yaml:"key"`
+	// Window of Kafka time within which keys are remembered. Default 10m.
+	Window Duration `yaml:"window"`
+	// MaxEntries bounds memory; the oldest keys are forgotten first. Default 1000000.
+	MaxEntries int `yaml:"max_entries"`
+}

@@ -1,0 +1,281 @@
+// Package configs is the configuration of lakeloader: its types, defaults, loading and validation with
+// file, line and column. It holds no behaviour; every other package takes the part it needs from here.
+package configs
+
+import "time"
+
+// Config is a whole configuration file.
+type Config struct {
+	// Kafka is the cluster that pipelines read from.
+	Kafka Kafka `yaml:"kafka"`
+	// Registry is the schema registry; left out: none.
+	Registry Registry `yaml:"registry"`
+	// Catalog is where Iceberg tables are registered.
+	Catalog Catalog `yaml:"catalog"`
+	// Warehouse is where table files are stored.
+	Warehouse Warehouse `yaml:"warehouse"`
+	// HTTP is the endpoint for health, metrics and status.
+	HTTP HTTP `yaml:"http"`
+	// Log says how much is logged, and how.
+	Log Log `yaml:"log"`
+	// Memory bounds the process.
+	Memory Memory `yaml:"memory"`
+	// Shutdown is the time to drain and commit after SIGTERM before the process gives up with exit code 4. Default 30s.
+	Shutdown Duration `yaml:"shutdown_timeout"`
+	// Pipelines are independent of each other: one consumer group and one primary table each.
+	Pipelines []Pipeline `yaml:"pipelines"`
+}
+
+// Kafka is how to reach a cluster.
+type Kafka struct {
+	// Brokers are host:port pairs to start from.
+	Brokers []string `yaml:"brokers"`
+	// Security protocol: plaintext (default), ssl, sasl_plaintext, sasl_ssl.
+	Security string `yaml:"security"`
+	// SASL mechanism (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512), user and password.
+	SASL SASL `yaml:"sasl"`
+	// TLS files.
+	TLS TLS `yaml:"tls"`
+	// Properties are passed on to librdkafka; those that the exactly-once protocol rests on are refused.
+	Properties map[string]string `yaml:"properties"`
+}
+
+// SASL is a login to a Kafka cluster.
+type SASL struct {
+	// Mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+	Mechanism string `yaml:"mechanism"`
+	// Username to log in with.
+	Username string `yaml:"username"`
+	// Password to log in with; write ${env:NAME} or ${file:PATH} rather than the secret itself.
+	Password string `yaml:"password"`
+}
+
+// TLS names PEM files.
+type TLS struct {
+	// CA is a PEM file of certificate authorities to trust; left out: the system's.
+	CA string `yaml:"ca_file"`
+	// Cert is the client's certificate, for mutual TLS.
+	Cert string `yaml:"cert_file"`
+	// Key is the client's private key.
+	Key string `yaml:"key_file"`
+	// SkipVerify accepts any server certificate. Default false.
+	SkipVerify bool `yaml:"skip_verify"`
+}
+
+// Registry is a schema registry with the Confluent REST API.
+type Registry struct {
+	// URL, e.g. http://registry:8081 (for Apicurio with its path: http://registry:8080/apis/ccompat/v7).
+	URL string `yaml:"url"`
+	// Username for basic authentication.
+	Username string `yaml:"username"`
+	// Password for basic authentication.
+	Password string `yaml:"password"`
+	// Timeout of one request. Default 10s.
+	Timeout Duration `yaml:"timeout"`
+	// UnknownIDAfter is how long a schema id that the registry does not know is asked for again before its
+	// records become dead letters. Default 30s.
+	UnknownIDAfter Duration `yaml:"unknown_id_after"`
+}
+
+// Catalog is an Iceberg catalog.
+type Catalog struct {
+	// Type is sqlite (default), postgres, rest or glue.
+	Type string `yaml:"type"`
+	// Name of the catalog in the SQL catalogs' tables. Default lakeloader.
+	Name string `yaml:"name"`
+	// URI: the file of sqlite (default <warehouse>/catalog.db when that is local), a postgres:// URL, or the REST catalog's URL.
+	URI string `yaml:"uri"`
+	// Warehouse is the name or location that a REST catalog is asked for; left out: the warehouse's location.
+	Warehouse string `yaml:"warehouse"`
+	// Credential is client_id:client_secret for OAuth2 of a REST catalog.
+	Credential string `yaml:"credential"`
+	// Token is a bearer token for a REST catalog.
+	Token string `yaml:"token"`
+	// Namespace is the database of the tables. Default lake.
+	Namespace string `yaml:"namespace"`
+	// Properties are passed on to the catalog client.
+	Properties map[string]string `yaml:"properties"`
+}
+
+// Warehouse is where data files go.
+type Warehouse struct {
+	// Location is a local folder (default ./lake) or s3://bucket/prefix.
+	Location string `yaml:"location"`
+	// S3 settings, for s3:// locations. Credentials left out come from the usual AWS chain.
+	S3 S3 `yaml:"s3"`
+}
+
+// S3 is how to reach an S3 service.
+type S3 struct {
+	// Endpoint is the URL of an S3 compatible service; left out: AWS.
+	Endpoint string `yaml:"endpoint"`
+	// Region, default us-east-1.
+	Region string `yaml:"region"`
+	// AccessKey is the access key id.
+	AccessKey string `yaml:"access_key"`
+	// SecretKey is the secret access key.
+	SecretKey string `yaml:"secret_key"`
+	// PathStyle puts the bucket into the path. Default: true with an endpoint, else false.
+	PathStyle *bool `yaml:"path_style"`
+	// PartSize of multipart uploads. Default 8MiB.
+	PartSize Bytes `yaml:"part_size"`
+}
+
+// HTTP is the daemon's endpoint.
+type HTTP struct {
+	// Address to listen on, e.g. :8080; default 127.0.0.1:8080; "off": none.
+	Address string `yaml:"address"`
+}
+
+// Log is how the daemon logs.
+type Log struct {
+	// Level is debug, info (default), warn or error.
+	Level string `yaml:"level"`
+	// Format is text, json, or auto (default: text on a terminal, else json).
+	Format string `yaml:"format"`
+}
+
+// Memory bounds the process.
+type Memory struct {
+	// Limit of resident memory; default: the container's limit, else 512MiB per pipeline.
+	Limit Bytes `yaml:"limit"`
+}
+
+// Pipeline moves topics into one table.
+type Pipeline struct {
+	// Name identifies the pipeline in the table's offsets, logs and metrics; it must not change later.
+	Name string `yaml:"name"`
+	// Source is what is read.
+	Source Source `yaml:"source"`
+	// Decode says how keys and values become columns.
+	Decode Decode `yaml:"decode"`
+	// Cleanse lists steps, applied in order.
+	Cleanse []Step `yaml:"cleanse"`
+	// Include adds the original key and headers as columns.
+	Include Include `yaml:"include"`
+	// Table is what is written.
+	Table Table `yaml:"table"`
+	// Files says how Parquet files are written.
+	Files Files `yaml:"files"`
+	// Commit says when.
+	Commit Commit `yaml:"commit"`
+	// DeadLetters is where records go that break a rule.
+	DeadLetters DeadLetters `yaml:"dead_letters"`
+}
+
+// Source is the topics of a pipeline.
+type Source struct {
+	// Topics are read by name.
+	Topics []string `yaml:"topics"`
+	// Pattern is a regular expression for topic names, instead of Topics; new topics that match are taken up.
+	Pattern string `yaml:"pattern"`
+	// Group is the consumer group. Default lakeloader-<pipeline>.
+	Group string `yaml:"group"`
+	// Start is where to begin when the table has no offsets yet: earliest (default), latest, or an RFC 3339 time.
+	Start string `yaml:"start"`
+	// OnReset says what happens when a topic was deleted and created again or its offsets fell out of retention:
+	// fail (default: that topic stops with an explanation), earliest or latest.
+	OnReset string `yaml:"on_reset"`
+	// Consume is batch (default) or poll (slower, plain confluent-kafka-go).
+	Consume string `yaml:"consume"`
+}
+
+// Decode is how records become columns.
+type Decode struct {
+	// Value decodes the value.
+	Value Format `yaml:"value"`
+	// Key decodes the key; left out: it is not decoded.
+	Key *Format `yaml:"key"`
+}
+
+// Format is an encoding with its schema.
+type Format struct {
+	// Format is avro, protobuf or json_schema (Confluent wire format, schema from the registry), or json (plain).
+	Format string `yaml:"format"`
+	// Schema is a file for json: JSON Schema, or an Avro schema (.avsc). Left out for json: see Columns.
+	Schema string `yaml:"schema"`
+	// Columns declares the columns of json without a schema file, name and type: long, decimal(12,2), list<string>,
+	// struct<a: int, b: string> …; a trailing "required" makes one so. With neither, the text of each value is one column, value.
+	Columns []ColumnDef `yaml:"columns"`
+	// Unknown says what happens to JSON fields without a column: ignore (default) or dead_letter.
+	Unknown string `yaml:"unknown_fields"`
+	// Subject is the registry subject whose latest schema gives the columns at start. Default <topic>-value.
+	Subject string `yaml:"subject"`
+	// Prefix of the columns; for keys. Default "key_" for keys, "" for values.
+	Prefix *string `yaml:"prefix"`
+}
+
+// ColumnDef declares a column.
+type ColumnDef struct {
+	// Name of the column.
+	Name string `yaml:"name"`
+	// Type of the column, see Format.Columns.
+	Type string `yaml:"type"`
+	// Doc is a comment for the table.
+	Doc string `yaml:"doc"`
+}
+
+// Include adds original parts of records as columns.
+type Include struct {
+	// Key adds _kafka_key (binary).
+	Key bool `yaml:"key"`
+	// Headers adds _kafka_headers (list of name and binary value).
+	Headers bool `yaml:"headers"`
+}
+
+// Table is the primary table of a pipeline.
+type Table struct {
+	// Name of the table, or namespace.name.
+	Name string `yaml:"name"`
+	// PartitionBy lists Iceberg transforms: day(ts), hour(ts), month(ts), country (identity), bucket(16, id), truncate(4, sku).
+	// Columns include _kafka_timestamp. Default: [day(_kafka_timestamp)]. An empty list: not partitioned.
+	PartitionBy []string `yaml:"partition_by"`
+	// SortBy sorts rows within a file: column, or "column desc".
+	SortBy []string `yaml:"sort_by"`
+	// Properties are set on the table when it is created.
+	Properties map[string]string `yaml:"properties"`
+	// Evolve adds columns that a schema has gained. Default true; false: such records become dead letters.
+	Evolve *bool `yaml:"evolve"`
+}
+
+// Files is how Parquet files are written.
+type Files struct {
+	// TargetSize at which a file is finished. Default 128MiB.
+	TargetSize Bytes `yaml:"target_size"`
+	// RowGroupSize is the encoded size of a row group. Default 32MiB.
+	RowGroupSize Bytes `yaml:"row_group_size"`
+	// Compression is zstd (default), snappy, gzip, lz4 or none.
+	Compression string `yaml:"compression"`
+	// Level of zstd, 1 (default) to 9.
+	Level int `yaml:"compression_level"`
+	// Bloom lists columns with a bloom filter.
+	Bloom []string `yaml:"bloom_filters"`
+	// MaxOpen is the number of time partitions written at once before the oldest file is finished early. Default 256.
+	MaxOpen int `yaml:"max_open"`
+}
+
+// Commit is when a round ends: at whichever threshold comes first.
+type Commit struct {
+	// Interval between commits. Default 60s.
+	Interval Duration `yaml:"interval"`
+	// Records in a round; 0 (default): no limit.
+	Records int64 `yaml:"records"`
+	// Size of a round's files; default 1GiB.
+	Size Bytes `yaml:"size"`
+	// IdleInterval is how long a moved position without rows waits for a commit. Default 10m.
+	IdleInterval Duration `yaml:"idle_interval"`
+	// StallTimeout gives the partitions up when rows wait and no round ends. Default 10m.
+	StallTimeout Duration `yaml:"stall_timeout"`
+}
+
+// DeadLetters is the table of records that broke a rule.
+type DeadLetters struct {
+	// Table name; default <table>_dead_letters.
+	Table string `yaml:"table"`
+}
+
+// Duration is a time.Duration, written 60s, 10m, 1h30m.
+type Duration time.Duration
+
+// Bytes is a size, written 64MiB, 1GB, 4096.
+type Bytes int64
