@@ -57,7 +57,7 @@ func rest(s string) string {
 		return s
 	}
 	n := 20
-	for !utf8.RuneStart(s[n]) {
+	for n > 16 && !utf8.RuneStart(s[n]) {
 		n--
 	}
 	return s[:n] + "..."

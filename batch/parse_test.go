@@ -73,7 +73,7 @@ func TestParseTypeErrors(t *testing.T) {
 }
 
 func FuzzParseType(f *testing.F) {
-	for _, s := range []string{"struct<a: int required, b: list<map<string, decimal(3,1)>>>", "fixed[3]", `struct<"\u00e9": int>`, "map<"} {
+	for _, s := range []string{"struct<a: int required, b: list<map<string, decimal(3,1)>>>", "fixed[3]", `struct<"\u00e9": int>`, "map<", strings.Repeat("\xb8", 30)} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, text string) {
