@@ -30,23 +30,23 @@ type Step struct {
 // ColumnsStep is a step whose only parameter is its columns.
 type ColumnsStep struct {
 	// Columns the step works on.
-	Columns []string `yaml:"columns"`
+	Columns []string `yaml:"columns" rule:"required;short"`
 }
 
 // UnicodeStep brings text into a Unicode normal form.
 type UnicodeStep struct {
 	// Columns the step works on.
-	Columns []string `yaml:"columns"`
+	Columns []string `yaml:"columns" rule:"required;short"`
 	// Form is NFC (default), NFD, NFKC or NFKD.
-	Form string `yaml:"form"`
+	Form string `yaml:"form" rule:"enum=NFC|NFD|NFKC|NFKD"`
 }
 
 // ReplaceStep replaces every match of a regular expression (RE2 syntax).
 type ReplaceStep struct {
 	// Columns the step works on.
-	Columns []string `yaml:"columns"`
+	Columns []string `yaml:"columns" rule:"required"`
 	// Pattern is an RE2 regular expression.
-	Pattern string `yaml:"pattern"`
+	Pattern string `yaml:"pattern" rule:"required"`
 	// With is the replacement; $1 or ${name} stand for groups.
 	With string `yaml:"with"`
 }
@@ -54,82 +54,82 @@ type ReplaceStep struct {
 // MapStep replaces values by others.
 type MapStep struct {
 	// Columns the step works on (strings).
-	Columns []string `yaml:"columns"`
+	Columns []string `yaml:"columns" rule:"required"`
 	// Values maps old to new.
-	Values map[string]string `yaml:"values"`
+	Values map[string]string `yaml:"values" rule:"required"`
 	// IgnoreCase compares without regard to case. Default false.
 	IgnoreCase bool `yaml:"ignore_case"`
 	// Otherwise is what happens to other values: keep (default), null or dead_letter.
-	Otherwise string `yaml:"otherwise"`
+	Otherwise string `yaml:"otherwise" rule:"enum=keep|null|dead_letter"`
 }
 
 // DefaultStep fills nulls.
 type DefaultStep struct {
 	// Columns the step works on.
-	Columns []string `yaml:"columns"`
-	// Value in the column's type, written as text. The column becomes required.
-	Value string `yaml:"value"`
+	Columns []string `yaml:"columns" rule:"required"`
+	// Value in the column's type, written as text; it may be empty text. The column becomes required.
+	Value string `yaml:"value" rule:"present"`
 }
 
 // CastStep changes the type.
 type CastStep struct {
 	// Columns the step works on.
-	Columns []string `yaml:"columns"`
+	Columns []string `yaml:"columns" rule:"required"`
 	// To is the new type: boolean, int, long, float, double, decimal(P,S), date, time, timestamp, timestamptz, string, uuid, binary.
-	To string `yaml:"to"`
+	To string `yaml:"to" rule:"required"`
 	// OnError is dead_letter (default) or null.
-	OnError string `yaml:"on_error"`
+	OnError string `yaml:"on_error" rule:"enum=dead_letter|null"`
 }
 
 // TimestampStep parses text, or takes a number as time since the epoch.
 type TimestampStep struct {
 	// Columns the step works on: strings, ints, longs.
-	Columns []string `yaml:"columns"`
+	Columns []string `yaml:"columns" rule:"required;short"`
 	// Formats are tried in order: Go layouts, strftime (%Y-%m-%d), or iso8601 (default), unix_s, unix_ms, unix_us, unix_ns.
 	Formats []string `yaml:"formats"`
 	// Zone (IANA name, default UTC) of text without an offset.
 	Zone string `yaml:"zone"`
 	// To is timestamptz (default), timestamp, date or time.
-	To string `yaml:"to"`
+	To string `yaml:"to" rule:"enum=timestamptz|timestamp|date|time"`
 	// OnError is dead_letter (default) or null.
-	OnError string `yaml:"on_error"`
+	OnError string `yaml:"on_error" rule:"enum=dead_letter|null"`
 }
 
 // RenameStep renames columns.
 type RenameStep struct {
 	// Columns maps old paths to new names.
-	Columns map[string]string `yaml:"columns"`
+	Columns map[string]string `yaml:"columns" rule:"required;short"`
 }
 
 // DeriveStep adds a column, or replaces one, by an expression (CEL) over the row.
 type DeriveStep struct {
 	// Column to add or replace (top level).
-	Column string `yaml:"column"`
+	Column string `yaml:"column" rule:"required"`
 	// Expression in CEL; columns are variables.
-	Expression string `yaml:"expression"`
+	Expression string `yaml:"expression" rule:"required"`
 	// Type of the column; default: the expression's.
 	Type string `yaml:"type"`
 	// OnError is dead_letter (default) or null.
-	OnError string `yaml:"on_error"`
+	OnError string `yaml:"on_error" rule:"enum=dead_letter|null"`
 }
 
 // MaskStep hides parts of text.
 type MaskStep struct {
 	// Columns the step works on.
-	Columns []string `yaml:"columns"`
+	Columns []string `yaml:"columns" rule:"required;short"`
 	// Style is all (default: every character becomes *), keep_last_4, keep_first_1, email (a***@example.org), ip (last IPv4 octet
 	// or last 80 bits of IPv6 become 0), or null.
-	Style string `yaml:"style"`
+	Style string `yaml:"style" rule:"enum=all|keep_last_4|keep_first_1|email|ip|null"`
 }
 
 // HashStep replaces values by a keyed hash (HMAC-SHA-256, hex), the same for the same value and key.
 type HashStep struct {
 	// Columns the step works on (strings, binaries, ints, longs).
-	Columns []string `yaml:"columns"`
+	Columns []string `yaml:"columns" rule:"required"`
 	// Key is the secret; write ${env:NAME} or ${file:PATH}. Required.
-	Key string `yaml:"key"`
+	Key string `yaml:"key" rule:"required;secret"`
 	// Length of the hex text, 8 to 64, default 64.
-	Length int `yaml:"length"`
+	Length int `yaml:"length" rule:"range=8:64"`
 }
 
 // ValidateStep sends rows that break a rule to the dead letters.
@@ -143,21 +143,21 @@ type ValidateStep struct {
 	// Max, see Min.
 	Max *string `yaml:"max"`
 	// MinLength and MaxLength bound text (characters), binaries (bytes), lists and maps (entries).
-	MinLength *int `yaml:"min_length"`
+	MinLength *int `yaml:"min_length" rule:"range=0:"`
 	// MaxLength, see MinLength.
-	MaxLength *int `yaml:"max_length"`
+	MaxLength *int `yaml:"max_length" rule:"range=0:"`
 	// Pattern is an RE2 expression that must match the whole text.
 	Pattern string `yaml:"pattern"`
 	// OneOf lists the values allowed.
 	OneOf []string `yaml:"one_of"`
 	// Expression (CEL) that must be true.
-	Expression string `yaml:"expression"`
+	Expression string `yaml:"expression" rule:"short"`
 }
 
 // FilterStep keeps the rows for which an expression is true; the others are counted as filtered.
 type FilterStep struct {
 	// Expression in CEL. Null counts as false.
-	Expression string `yaml:"expression"`
+	Expression string `yaml:"expression" rule:"required;short"`
 	// Drop turns it round: rows for which it is true are dropped.
 	Drop bool `yaml:"drop"`
 }
@@ -165,9 +165,9 @@ type FilterStep struct {
 // DeduplicateStep drops rows whose key was seen at another offset within the window.
 type DeduplicateStep struct {
 	// Key columns (top level).
-	Key []string `yaml:"key"`
+	Key []string `yaml:"key" rule:"required;short"`
 	// Window of Kafka time within which keys are remembered. Default 10m.
-	Window Duration `yaml:"window"`
+	Window Duration `yaml:"window" rule:"range=1s:168h"`
 	// MaxEntries bounds memory; the oldest keys are forgotten first. Default 1000000.
-	MaxEntries int `yaml:"max_entries"`
+	MaxEntries int `yaml:"max_entries" rule:"range=1:1000000000"`
 }

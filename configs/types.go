@@ -1,5 +1,9 @@
 // Package configs is the configuration of lakeloader: its types, defaults, loading and validation with
 // file, line and column. It holds no behaviour; every other package takes the part it needs from here.
+//
+// Load and Parse find every problem at once. The struct tag "rule" declares what a setting must be (see
+// configs/internal/setting); docs/configuration.md and lakeloader.schema.json are generated from the types, their
+// comments, rules and defaults by go run ./configs/gen.
 package configs
 
 import "time"
@@ -21,17 +25,17 @@ type Config struct {
 	// Memory bounds the process.
 	Memory Memory `yaml:"memory"`
 	// Shutdown is the time to drain and commit after SIGTERM before the process gives up with exit code 4. Default 30s.
-	Shutdown Duration `yaml:"shutdown_timeout"`
+	Shutdown Duration `yaml:"shutdown_timeout" rule:"range=1s:1h"`
 	// Pipelines are independent of each other: one consumer group and one primary table each.
-	Pipelines []Pipeline `yaml:"pipelines"`
+	Pipelines []Pipeline `yaml:"pipelines" rule:"required"`
 }
 
 // Kafka is how to reach a cluster.
 type Kafka struct {
 	// Brokers are host:port pairs to start from.
-	Brokers []string `yaml:"brokers"`
+	Brokers []string `yaml:"brokers" rule:"required;split"`
 	// Security protocol: plaintext (default), ssl, sasl_plaintext, sasl_ssl.
-	Security string `yaml:"security"`
+	Security string `yaml:"security" rule:"enum=plaintext|ssl|sasl_plaintext|sasl_ssl"`
 	// SASL mechanism (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512), user and password.
 	SASL SASL `yaml:"sasl"`
 	// TLS files.
@@ -43,21 +47,21 @@ type Kafka struct {
 // SASL is a login to a Kafka cluster.
 type SASL struct {
 	// Mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
-	Mechanism string `yaml:"mechanism"`
+	Mechanism string `yaml:"mechanism" rule:"enum=PLAIN|SCRAM-SHA-256|SCRAM-SHA-512"`
 	// Username to log in with.
 	Username string `yaml:"username"`
 	// Password to log in with; write ${env:NAME} or ${file:PATH} rather than the secret itself.
-	Password string `yaml:"password"`
+	Password string `yaml:"password" rule:"secret"`
 }
 
 // TLS names PEM files.
 type TLS struct {
 	// CA is a PEM file of certificate authorities to trust; left out: the system's.
-	CA string `yaml:"ca_file"`
+	CA string `yaml:"ca_file" rule:"file"`
 	// Cert is the client's certificate, for mutual TLS.
-	Cert string `yaml:"cert_file"`
+	Cert string `yaml:"cert_file" rule:"file"`
 	// Key is the client's private key.
-	Key string `yaml:"key_file"`
+	Key string `yaml:"key_file" rule:"file"`
 	// SkipVerify accepts any server certificate. Default false.
 	SkipVerify bool `yaml:"skip_verify"`
 }
@@ -69,28 +73,28 @@ type Registry struct {
 	// Username for basic authentication.
 	Username string `yaml:"username"`
 	// Password for basic authentication.
-	Password string `yaml:"password"`
+	Password string `yaml:"password" rule:"secret"`
 	// Timeout of one request. Default 10s.
-	Timeout Duration `yaml:"timeout"`
+	Timeout Duration `yaml:"timeout" rule:"range=100ms:10m"`
 	// UnknownIDAfter is how long a schema id that the registry does not know is asked for again before its
 	// records become dead letters. Default 30s.
-	UnknownIDAfter Duration `yaml:"unknown_id_after"`
+	UnknownIDAfter Duration `yaml:"unknown_id_after" rule:"range=0s:24h"`
 }
 
 // Catalog is an Iceberg catalog.
 type Catalog struct {
 	// Type is sqlite (default), postgres, rest or glue.
-	Type string `yaml:"type"`
+	Type string `yaml:"type" rule:"enum=sqlite|postgres|rest|glue"`
 	// Name of the catalog in the SQL catalogs' tables. Default lakeloader.
 	Name string `yaml:"name"`
 	// URI: the file of sqlite (default <warehouse>/catalog.db when that is local), a postgres:// URL, or the REST catalog's URL.
-	URI string `yaml:"uri"`
+	URI string `yaml:"uri" rule:"secret"`
 	// Warehouse is the name or location that a REST catalog is asked for; left out: the warehouse's location.
 	Warehouse string `yaml:"warehouse"`
 	// Credential is client_id:client_secret for OAuth2 of a REST catalog.
-	Credential string `yaml:"credential"`
+	Credential string `yaml:"credential" rule:"secret"`
 	// Token is a bearer token for a REST catalog.
-	Token string `yaml:"token"`
+	Token string `yaml:"token" rule:"secret"`
 	// Namespace is the database of the tables. Default lake.
 	Namespace string `yaml:"namespace"`
 	// Properties are passed on to the catalog client.
@@ -114,11 +118,11 @@ type S3 struct {
 	// AccessKey is the access key id.
 	AccessKey string `yaml:"access_key"`
 	// SecretKey is the secret access key.
-	SecretKey string `yaml:"secret_key"`
+	SecretKey string `yaml:"secret_key" rule:"secret"`
 	// PathStyle puts the bucket into the path. Default: true with an endpoint, else false.
 	PathStyle *bool `yaml:"path_style"`
 	// PartSize of multipart uploads. Default 8MiB.
-	PartSize Bytes `yaml:"part_size"`
+	PartSize Bytes `yaml:"part_size" rule:"range=5MiB:5GiB"`
 }
 
 // HTTP is the daemon's endpoint.
@@ -130,9 +134,9 @@ type HTTP struct {
 // Log is how the daemon logs.
 type Log struct {
 	// Level is debug, info (default), warn or error.
-	Level string `yaml:"level"`
+	Level string `yaml:"level" rule:"enum=debug|info|warn|error"`
 	// Format is text, json, or auto (default: text on a terminal, else json).
-	Format string `yaml:"format"`
+	Format string `yaml:"format" rule:"enum=text|json|auto"`
 }
 
 // Memory bounds the process.
@@ -144,7 +148,7 @@ type Memory struct {
 // Pipeline moves topics into one table.
 type Pipeline struct {
 	// Name identifies the pipeline in the table's offsets, logs and metrics; it must not change later.
-	Name string `yaml:"name"`
+	Name string `yaml:"name" rule:"required"`
 	// Source is what is read.
 	Source Source `yaml:"source"`
 	// Decode says how keys and values become columns.
@@ -166,7 +170,7 @@ type Pipeline struct {
 // Source is the topics of a pipeline.
 type Source struct {
 	// Topics are read by name.
-	Topics []string `yaml:"topics"`
+	Topics []string `yaml:"topics" rule:"split"`
 	// Pattern is a regular expression for topic names, instead of Topics; new topics that match are taken up.
 	Pattern string `yaml:"pattern"`
 	// Group is the consumer group. Default lakeloader-<pipeline>.
@@ -175,9 +179,9 @@ type Source struct {
 	Start string `yaml:"start"`
 	// OnReset says what happens when a topic was deleted and created again or its offsets fell out of retention:
 	// fail (default: that topic stops with an explanation), earliest or latest.
-	OnReset string `yaml:"on_reset"`
+	OnReset string `yaml:"on_reset" rule:"enum=fail|earliest|latest"`
 	// Consume is batch (default) or poll (slower, plain confluent-kafka-go).
-	Consume string `yaml:"consume"`
+	Consume string `yaml:"consume" rule:"enum=batch|poll"`
 }
 
 // Decode is how records become columns.
@@ -191,14 +195,14 @@ type Decode struct {
 // Format is an encoding with its schema.
 type Format struct {
 	// Format is avro, protobuf or json_schema (Confluent wire format, schema from the registry), or json (plain).
-	Format string `yaml:"format"`
+	Format string `yaml:"format" rule:"required;enum=avro|protobuf|json_schema|json"`
 	// Schema is a file for json: JSON Schema, or an Avro schema (.avsc). Left out for json: see Columns.
-	Schema string `yaml:"schema"`
+	Schema string `yaml:"schema" rule:"file"`
 	// Columns declares the columns of json without a schema file, name and type: long, decimal(12,2), list<string>,
 	// struct<a: int, b: string> …; a trailing "required" makes one so. With neither, the text of each value is one column, value.
 	Columns []ColumnDef `yaml:"columns"`
 	// Unknown says what happens to JSON fields without a column: ignore (default) or dead_letter.
-	Unknown string `yaml:"unknown_fields"`
+	Unknown string `yaml:"unknown_fields" rule:"enum=ignore|dead_letter"`
 	// Subject is the registry subject whose latest schema gives the columns at start. Default <topic>-value.
 	Subject string `yaml:"subject"`
 	// Prefix of the columns; for keys. Default "key_" for keys, "" for values.
@@ -208,9 +212,9 @@ type Format struct {
 // ColumnDef declares a column.
 type ColumnDef struct {
 	// Name of the column.
-	Name string `yaml:"name"`
+	Name string `yaml:"name" rule:"required"`
 	// Type of the column, see Format.Columns.
-	Type string `yaml:"type"`
+	Type string `yaml:"type" rule:"required"`
 	// Doc is a comment for the table.
 	Doc string `yaml:"doc"`
 }
@@ -226,7 +230,7 @@ type Include struct {
 // Table is the primary table of a pipeline.
 type Table struct {
 	// Name of the table, or namespace.name.
-	Name string `yaml:"name"`
+	Name string `yaml:"name" rule:"required"`
 	// PartitionBy lists Iceberg transforms: day(ts), hour(ts), month(ts), country (identity), bucket(16, id), truncate(4, sku).
 	// Columns include _kafka_timestamp. Default: [day(_kafka_timestamp)]. An empty list: not partitioned.
 	PartitionBy []string `yaml:"partition_by"`
@@ -241,31 +245,31 @@ type Table struct {
 // Files is how Parquet files are written.
 type Files struct {
 	// TargetSize at which a file is finished. Default 128MiB.
-	TargetSize Bytes `yaml:"target_size"`
+	TargetSize Bytes `yaml:"target_size" rule:"range=64KiB:8GiB"`
 	// RowGroupSize is the encoded size of a row group. Default 32MiB.
-	RowGroupSize Bytes `yaml:"row_group_size"`
+	RowGroupSize Bytes `yaml:"row_group_size" rule:"range=16KiB:2GiB"`
 	// Compression is zstd (default), snappy, gzip, lz4 or none.
-	Compression string `yaml:"compression"`
+	Compression string `yaml:"compression" rule:"enum=zstd|snappy|gzip|lz4|none"`
 	// Level of zstd, 1 (default) to 9.
-	Level int `yaml:"compression_level"`
+	Level int `yaml:"compression_level" rule:"range=1:9"`
 	// Bloom lists columns with a bloom filter.
 	Bloom []string `yaml:"bloom_filters"`
 	// MaxOpen is the number of time partitions written at once before the oldest file is finished early. Default 256.
-	MaxOpen int `yaml:"max_open"`
+	MaxOpen int `yaml:"max_open" rule:"range=1:10000"`
 }
 
 // Commit is when a round ends: at whichever threshold comes first.
 type Commit struct {
 	// Interval between commits. Default 60s.
-	Interval Duration `yaml:"interval"`
+	Interval Duration `yaml:"interval" rule:"range=100ms:24h"`
 	// Records in a round; 0 (default): no limit.
-	Records int64 `yaml:"records"`
+	Records int64 `yaml:"records" rule:"range=0:"`
 	// Size of a round's files; default 1GiB.
-	Size Bytes `yaml:"size"`
+	Size Bytes `yaml:"size" rule:"range=64KiB:"`
 	// IdleInterval is how long a moved position without rows waits for a commit. Default 10m.
-	IdleInterval Duration `yaml:"idle_interval"`
+	IdleInterval Duration `yaml:"idle_interval" rule:"range=1s:168h"`
 	// StallTimeout gives the partitions up when rows wait and no round ends. Default 10m.
-	StallTimeout Duration `yaml:"stall_timeout"`
+	StallTimeout Duration `yaml:"stall_timeout" rule:"range=1s:24h"`
 }
 
 // DeadLetters is the table of records that broke a rule.

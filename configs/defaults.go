@@ -1,0 +1,175 @@
+package configs
+
+import (
+	"fmt"
+	"reflect"
+	"time"
+
+	"github.com/lakeloader/lakeloader/configs/internal/setting"
+)
+
+// Sizes and times that more than one default or rule needs.
+const (
+	kib = Bytes(1) << 10
+	mib = kib << 10
+	gib = mib << 10
+
+	second = Duration(time.Second)
+	minute = Duration(time.Minute)
+
+	defaultLocation   = "./lake"
+	groupPrefix       = "lakeloader-"
+	deadLettersSuffix = "_dead_letters"
+	// memoryPerPipeline is the default limit without a container around the process.
+	memoryPerPipeline = 512 * mib
+)
+
+// ApplyDefaults fills what a configuration leaves out. Every default of lakeloader is here, but for those that only a
+// connection can tell: the subject of pipelines with several topics, credentials from the AWS chain.
+// It is idempotent; Load and Parse have called it.
+func ApplyDefaults(c *Config) {
+	def(&c.Kafka.Security, "plaintext")
+	def(&c.Registry.Timeout, 10*second)
+	def(&c.Registry.UnknownIDAfter, 30*second)
+	def(&c.Warehouse.Location, defaultLocation)
+	def(&c.Warehouse.S3.Region, "us-east-1")
+	def(&c.Warehouse.S3.PartSize, 8*mib)
+	defTo(&c.Warehouse.S3.PathStyle, c.Warehouse.S3.Endpoint != "")
+	defaultCatalog(c)
+	def(&c.HTTP.Address, "127.0.0.1:8080")
+	def(&c.Log.Level, "info")
+	def(&c.Log.Format, "auto")
+	def(&c.Shutdown, 30*second)
+	if c.Memory.Limit == 0 {
+		c.Memory.Limit = defaultMemory(len(c.Pipelines), containerLimit())
+	}
+	for i := range c.Pipelines {
+		defaultPipeline(&c.Pipelines[i])
+	}
+}
+
+// def sets what is left out.
+func def[T comparable](p *T, value T) {
+	var zero T
+	if *p == zero {
+		*p = value
+	}
+}
+
+func defTo[T any](p **T, value T) {
+	if *p == nil {
+		*p = &value
+	}
+}
+
+func defaultCatalog(c *Config) {
+	def(&c.Catalog.Type, "sqlite")
+	def(&c.Catalog.Name, "lakeloader")
+	def(&c.Catalog.Namespace, "lake")
+	location, local := localPath(c.Warehouse.Location)
+	switch {
+	case c.Catalog.Type == "sqlite" && local:
+		def(&c.Catalog.URI, location+"/catalog.db")
+	case c.Catalog.Type == "rest":
+		def(&c.Catalog.Warehouse, c.Warehouse.Location)
+	}
+}
+
+func defaultMemory(pipelines int, container Bytes) Bytes {
+	if container > 0 {
+		return container
+	}
+	return memoryPerPipeline * Bytes(max(1, pipelines))
+}
+
+func defaultPipeline(p *Pipeline) {
+	if p.Name != "" {
+		def(&p.Source.Group, groupPrefix+p.Name)
+	}
+	def(&p.Source.Start, "earliest")
+	def(&p.Source.OnReset, "fail")
+	def(&p.Source.Consume, "batch")
+	defaultFormat(&p.Decode.Value, p.Source.Topics, "-value", "")
+	if p.Decode.Key != nil {
+		defaultFormat(p.Decode.Key, p.Source.Topics, "-key", "key_")
+	}
+	for i := range p.Cleanse {
+		defaultStep(&p.Cleanse[i], i)
+	}
+	if p.Table.PartitionBy == nil {
+		p.Table.PartitionBy = []string{"day(_kafka_timestamp)"}
+	}
+	defTo(&p.Table.Evolve, true)
+	def(&p.Files.TargetSize, 128*mib)
+	def(&p.Files.RowGroupSize, min(32*mib, p.Files.TargetSize))
+	def(&p.Files.Compression, "zstd")
+	if p.Files.Compression == "zstd" {
+		def(&p.Files.Level, 1)
+	}
+	def(&p.Files.MaxOpen, 256)
+	def(&p.Commit.Interval, 60*second)
+	def(&p.Commit.Size, gib)
+	def(&p.Commit.IdleInterval, 10*minute)
+	def(&p.Commit.StallTimeout, max(10*minute, 2*p.Commit.Interval))
+	if p.Table.Name != "" {
+		def(&p.DeadLetters.Table, p.Table.Name+deadLettersSuffix)
+	}
+}
+
+func defaultFormat(f *Format, topics []string, suffix, prefix string) {
+	defTo(&f.Prefix, prefix)
+	switch {
+	case f.Format == "json":
+		def(&f.Unknown, "ignore")
+	case f.Format != "" && len(topics) == 1:
+		def(&f.Subject, topics[0]+suffix)
+	}
+}
+
+func defaultStep(s *Step, index int) {
+	if kinds := s.Kinds(); len(kinds) == 1 {
+		def(&s.Name, fmt.Sprintf("cleanse[%d] %s", index, kinds[0]))
+	}
+	if s.NormalizeUnicode != nil {
+		def(&s.NormalizeUnicode.Form, "NFC")
+	}
+	if s.MapValues != nil {
+		def(&s.MapValues.Otherwise, "keep")
+	}
+	if s.Cast != nil {
+		def(&s.Cast.OnError, "dead_letter")
+	}
+	if t := s.ParseTimestamp; t != nil {
+		if len(t.Formats) == 0 {
+			t.Formats = []string{"iso8601"}
+		}
+		def(&t.Zone, "UTC")
+		def(&t.To, "timestamptz")
+		def(&t.OnError, "dead_letter")
+	}
+	if s.Derive != nil {
+		def(&s.Derive.OnError, "dead_letter")
+	}
+	if s.Mask != nil {
+		def(&s.Mask.Style, "all")
+	}
+	if s.Hash != nil {
+		def(&s.Hash.Length, 64)
+	}
+	if d := s.Deduplicate; d != nil {
+		def(&d.Window, 10*minute)
+		def(&d.MaxEntries, 1_000_000)
+	}
+}
+
+// Kinds names the kinds of step that are set, as in YAML: one for a valid step.
+func (s *Step) Kinds() []string {
+	var out []string
+	v := reflect.ValueOf(s).Elem()
+	for _, f := range setting.Of(v.Type()) {
+		if f.Type.Kind() == reflect.Pointer && !v.Field(f.Index).IsNil() {
+			out = append(out, f.Name)
+		}
+	}
+	return out
+}

@@ -1,0 +1,184 @@
+package configs
+
+import (
+	"fmt"
+	"os"
+	"reflect"
+	"strconv"
+	"strings"
+
+	"github.com/lakeloader/lakeloader/configs/internal/setting"
+)
+
+// Validate returns everything that is wrong with a configuration that has its defaults, in the order of the file. It
+// looks at the configuration and the files that it names, never at servers. pos may be nil.
+func Validate(c *Config, pos *Positions) Problems {
+	v := &validator{pos: pos}
+	v.declared(reflect.ValueOf(c).Elem(), "")
+	v.kafka(&c.Kafka)
+	v.registry(&c.Registry)
+	v.warehouse(&c.Warehouse)
+	v.catalog(c)
+	if c.HTTP.Address != "off" {
+		v.address("http.address", c.HTTP.Address, true)
+	}
+	v.memory(c)
+	v.unique(c)
+	for i := range c.Pipelines {
+		v.pipeline(c, &c.Pipelines[i], item("pipelines", i))
+	}
+	return v.problems.Sort()
+}
+
+type validator struct {
+	pos      *Positions
+	problems Problems
+}
+
+// bad notes a problem with a setting, unless its value could not even be read.
+func (v *validator) bad(path, hint, format string, args ...any) {
+	if !v.pos.unreadable(path, false) {
+		v.problems = append(v.problems, v.pos.Problem(path, fmt.Sprintf(format, args...), hint))
+	}
+}
+
+// missing notes that a setting is not there, unless something in it could not be read.
+func (v *validator) missing(path, hint, format string, args ...any) {
+	if !v.pos.unreadable(path, true) {
+		v.bad(path, hint, format, args...)
+	}
+}
+
+// declared checks the rules that the types declare.
+func (v *validator) declared(root reflect.Value, path string) {
+	eachSetting(root, path, func(path string, s setting.Setting, f reflect.Value) {
+		switch {
+		case s.Required && isEmpty(f):
+			v.missing(path, "", "%s needs %s", last(parent(path)), s.Name)
+		case isEmpty(f):
+		case len(s.Enum) > 0:
+			v.enum(path, s, f.String())
+		case s.Min != "" || s.Max != "":
+			v.inRange(path, s, f)
+		case s.File:
+			v.file(path, s, f.String())
+		}
+	})
+}
+
+func isEmpty(v reflect.Value) bool {
+	switch v.Kind() {
+	case reflect.Slice, reflect.Map:
+		return v.Len() == 0
+	}
+	return v.IsZero()
+}
+
+func (v *validator) enum(path string, s setting.Setting, value string) {
+	for _, e := range s.Enum {
+		if value == e {
+			return
+		}
+	}
+	hint := ""
+	if c := nearest(value, s.Enum); c != "" {
+		hint = "did you mean " + c + "?"
+	}
+	v.bad(path, hint, "%s is %s; it must be %s", s.Name, v.pos.Quote(path, value), oneOf(s.Enum))
+}
+
+func oneOf(words []string) string {
+	n := len(words)
+	return strings.Join(words[:n-1], ", ") + " or " + words[n-1]
+}
+
+func (v *validator) inRange(path string, s setting.Setting, f reflect.Value) {
+	if f.Kind() == reflect.Pointer {
+		f = f.Elem()
+	}
+	n, least, most := f.Int(), limit(s.Min, f.Interface()), limit(s.Max, f.Interface())
+	switch {
+	case s.Min != "" && n < least && s.Max != "":
+		v.bad(path, "", "%s is %v; it must be between %s and %s", s.Name, f.Interface(), s.Min, s.Max)
+	case s.Min != "" && n < least:
+		v.bad(path, "", "%s is %v; it must be at least %s", s.Name, f.Interface(), s.Min)
+	case s.Max != "" && n > most:
+		v.bad(path, "", "%s is %v; it must be between %s and %s", s.Name, f.Interface(), s.Min, s.Max)
+	}
+}
+
+// limit reads one end of a range in the setting's own units; a test checks that all of them can be read.
+func limit(text string, like any) int64 {
+	switch like.(type) {
+	case Duration:
+		d, _ := ParseDuration(text)
+		return int64(d)
+	case Bytes:
+		b, _ := ParseBytes(text)
+		return int64(b)
+	}
+	n, _ := strconv.ParseInt(text, 10, 64)
+	return n
+}
+
+func (v *validator) file(path string, s setting.Setting, name string) {
+	info, err := os.Stat(name)
+	switch {
+	case err != nil:
+		v.bad(path, "paths are relative to the configuration file's folder", "%s: cannot read %s: %v", s.Name, v.pos.Quote(path, name), reason(err))
+	case info.IsDir():
+		v.bad(path, "name a file", "%s: %s is a folder", s.Name, v.pos.Quote(path, name))
+	}
+}
+
+// Below this a process cannot hold its fetch queues, a batch and an open row group for each pipeline.
+const (
+	leastMemory         = 64 * mib
+	leastMemoryPipeline = 64 * mib
+)
+
+func (v *validator) memory(c *Config) {
+	least := leastMemory + leastMemoryPipeline*Bytes(max(1, len(c.Pipelines)))
+	if c.Memory.Limit < least {
+		v.bad("memory.limit", "leave it out for 512MiB per pipeline", "limit is %v; %d pipelines need at least %v", c.Memory.Limit, len(c.Pipelines), least)
+	}
+}
+
+// unique checks names that must not be shared. A default that follows from a name that is taken is not told again.
+func (v *validator) unique(c *Config) {
+	names, groups, tables := map[string]string{}, map[string]string{}, map[string]string{}
+	for i := range c.Pipelines {
+		p, path := &c.Pipelines[i], item("pipelines", i)
+		free := v.once(names, p.Name, path+".name", "the pipeline name", "offsets are kept by this name")
+		if free || p.Source.Group != groupPrefix+p.Name {
+			v.once(groups, p.Source.Group, path+".source.group", "the consumer group", "every pipeline needs its own")
+		}
+		free = v.once(tables, qualified(c, p.Table.Name), path+".table.name", "the table", "every pipeline writes a table of its own")
+		if free || p.DeadLetters.Table != p.Table.Name+deadLettersSuffix {
+			v.once(tables, qualified(c, p.DeadLetters.Table), path+".dead_letters.table", "the table", "every pipeline needs its own dead letters")
+		}
+	}
+}
+
+func (v *validator) once(seen map[string]string, name, path, what, hint string) bool {
+	if name == "" {
+		return true
+	}
+	first, taken := seen[name]
+	if !taken {
+		seen[name] = path
+		return true
+	}
+	if line, _ := v.pos.Of(first); line > 0 {
+		first = fmt.Sprintf("%s, line %d", first, line)
+	}
+	v.bad(path, hint, "%s %s is taken already by %s", what, v.pos.Quote(path, name), first)
+	return false
+}
+
+func qualified(c *Config, table string) string {
+	if table == "" || strings.Contains(table, ".") {
+		return table
+	}
+	return c.Catalog.Namespace + "." + table
+}
