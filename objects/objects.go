@@ -31,7 +31,8 @@ type Store interface {
 	Create(ctx context.Context, uri string) (Upload, error)
 	// Put writes a small object that must not exist yet (If-None-Match: *), else ErrExists.
 	Put(ctx context.Context, uri string, data []byte) error
-	// Open returns a reader for ranges of an object, and its size. ErrNotFound when there is none.
+	// Open returns a reader for ranges of an object, and its size. ErrNotFound when there is none. The context covers the
+	// reads too.
 	Open(ctx context.Context, uri string) (Reader, error)
 	// List returns the objects whose URI starts with prefix, in order of name.
 	List(ctx context.Context, prefix string) ([]Info, error)
@@ -39,10 +40,12 @@ type Store interface {
 	Delete(ctx context.Context, uri string) error
 }
 
-// Upload is an object being written. Abort may follow Commit (then it does nothing), so that it can be deferred.
+// Upload is an object being written, by one goroutine. After an error of Write or Commit it is of no further use. Abort may
+// follow Commit (then it does nothing), so that it can be deferred.
 type Upload interface {
 	io.Writer
-	// Commit makes the object durable: locally fsync of file and folder, in S3 the end of the multipart upload.
+	// Commit makes the object durable: locally fsync of file and folder, in S3 the end of the multipart upload. ErrExists
+	// when the name is taken: nothing is overwritten.
 	Commit(ctx context.Context) error
 	Abort()
 }
