@@ -5,7 +5,8 @@ The report is one JSON object, in the same form from every engine, so that a tes
     rows        how many rows the table holds
     partitions  for each Kafka topic, partition and epoch: the rows, the offsets as ranges [first, next) and how many
                 rows repeat an offset (empty for a table without the columns of Kafka's coordinates)
-    columns     for each column named by --sum: the exact sum, as text, and the number of values that are not null
+    columns     for each column named by --sum: the exact sum, as text, the number of values that are not null, and
+                whether they are floating-point numbers
     data        with --rows: the rows themselves, ordered by Kafka coordinates
 
 None of this uses lakeloader's own code, on purpose.
@@ -85,7 +86,7 @@ def report_of_sql(args, source, columns, query):
         report["partitions"] = [_partition(*key, group) for key, group in _grouped(islands)]
     for name in args.sum:
         total, count = query(f'SELECT sum({name}), count({name}) FROM {source}')[0]
-        report["columns"][name] = {"sum": exact(total), "count": count}
+        report["columns"][name] = {"sum": exact(total), "count": count, "float": isinstance(total, float)}
     return report
 
 
@@ -115,7 +116,7 @@ def report_of_arrow(args, rows):
     for name in args.sum:
         values = [v for v in rows[name].to_pylist() if v is not None]
         total = math.fsum(values) if values and isinstance(values[0], float) else sum(values) if values else None
-        report["columns"][name] = {"sum": exact(total), "count": len(values)}
+        report["columns"][name] = {"sum": exact(total), "count": len(values), "float": isinstance(total, float)}
     return report
 
 

@@ -12,7 +12,4 @@ while IFS= read -r pidfile; do
   stop_pid "$pidfile" 20 &
 done < <(find "$1" -name '*.pid' -not -path '*/data/*')
 wait
-while IFS= read -r home; do # see postgres.sh
-  [[ $(<"$home") == /tmp/lakeloader-postgres.* ]] && rm -rf "$(<"$home")"
-done < <(find "$1" -name home -path '*/postgres*/home')
-rm -rf "$1"
+remove_folder "$1"

@@ -9,6 +9,7 @@ usage: kafka.sh fetch               download the jars only
        kafka.sh start DIR           start (or keep) a broker; its data stays in DIR
        kafka.sh stop DIR            clean stop
        kafka.sh kill DIR            SIGKILL, as in a crash; start recovers
+       kafka.sh remove DIR          kill, and delete DIR
        kafka.sh status DIR
        kafka.sh tool CLASS ARG...   e.g. tool org.apache.kafka.tools.TopicCommand --bootstrap-server HOST:PORT --list
 DIR/ports holds the ports: plain text, controller, SASL.

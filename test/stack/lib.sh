@@ -231,9 +231,18 @@ kill_pid() {
   rm -f "$1"
 }
 
+# remove_folder DIR: the folder of stopped servers, with what postgres.sh keeps outside of it.
+remove_folder() {
+  local home
+  while IFS= read -r home; do
+    [[ $(<"$home") == /tmp/lakeloader-postgres.* ]] && rm -rf "$(<"$home")"
+  done < <(find "$1" -name home -path '*postgres*/home')
+  rm -rf "$1"
+}
+
 # ---- the verbs of a server script ---------------------------------------------------------------------------------
 
-# service NAME PORTS VERB [DIR [ARG...]]: fetch, start, stop, kill, status of a server that needs so many PORTS.
+# service NAME PORTS VERB [DIR [ARG...]]: fetch, start, stop, kill, remove, status of a server that needs so many PORTS.
 # The script defines usage, fetch (downloads) and launch ARG... (starts the server, returns when it is ready). They find
 # DIR, PIDFILE, LOGFILE and the array PORT. The ports are chosen at the first start and kept in DIR/ports, so a server
 # that is started again comes back under its old address.
@@ -250,6 +259,7 @@ service() {
     start) _start "$name" "$nports" "$@" ;;
     stop) stop_pid "$PIDFILE" 40 ;;
     kill) kill_pid "$PIDFILE" ;;
+    remove) kill_pid "$PIDFILE"; remove_folder "$DIR" ;;
     status) _status || { echo stopped; exit 3; } ;;
     *) usage ;;
   esac

@@ -8,7 +8,7 @@ usage() {
   cat >&2 <<U
 usage: postgres.sh fetch
        postgres.sh start DIR   start (or keep) it; postgres://lakeloader:lakeloader-secret@127.0.0.1:PORT/lakeloader
-       postgres.sh stop DIR | kill DIR | status DIR
+       postgres.sh stop DIR | kill DIR | remove DIR | status DIR   (remove: kill, and delete DIR)
 DIR/ports holds the port.
 U
   exit 2

@@ -8,7 +8,7 @@ usage() {
   cat >&2 <<U
 usage: registry.sh fetch
        registry.sh start DIR   start (or keep) it; schemas stay in DIR
-       registry.sh stop DIR | kill DIR | status DIR
+       registry.sh stop DIR | kill DIR | remove DIR | status DIR   (remove: kill, and delete DIR)
 DIR/ports holds the port.
 env:   REGISTRY_HEAP (160m)
 U

@@ -7,7 +7,7 @@ usage() {
   cat >&2 <<U
 usage: rest-catalog.sh fetch
        rest-catalog.sh start DIR [S3_ENDPOINT WAREHOUSE]   e.g. http://127.0.0.1:9000 s3://warehouse/rest
-       rest-catalog.sh stop DIR | kill DIR | status DIR
+       rest-catalog.sh stop DIR | kill DIR | remove DIR | status DIR   (remove: kill, and delete DIR)
 Without S3 the warehouse is the folder DIR/warehouse. Clients need the URL http://127.0.0.1:PORT and bring S3 settings of
 their own. DIR/ports holds the port.
 env:   REST_HEAP (128m)

@@ -8,7 +8,7 @@ usage() {
   cat >&2 <<U
 usage: s3.sh fetch
        s3.sh start DIR [BUCKET...]   start (or keep) it, with these buckets; objects stay in DIR
-       s3.sh stop DIR | kill DIR | status DIR
+       s3.sh stop DIR | kill DIR | remove DIR | status DIR   (remove: kill, and delete DIR)
 DIR/ports holds the port.
 U
   exit 2

@@ -8,7 +8,7 @@ usage() {
   cat >&2 <<U
 usage: trino.sh fetch
        trino.sh start DIR REST_URL [S3_ENDPOINT]   catalog "lake" on the REST catalog; tables in S3 or in local files
-       trino.sh stop DIR | kill DIR | status DIR
+       trino.sh stop DIR | kill DIR | remove DIR | status DIR   (remove: kill, and delete DIR)
 DIR/ports holds the port; any user name, no password.
 env:   TRINO_HEAP (1g)
 U

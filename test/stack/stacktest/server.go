@@ -1,0 +1,122 @@
+//go:build stack
+
+package stacktest
+
+import (
+	"context"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+)
+
+// Server is a server of one test's own, which the test may stop, kill and start again. It keeps its address and its
+// data until the test ends. Its methods fail the test when the server does not do as told.
+type Server struct {
+	t        testing.TB
+	kind     string // the script's name
+	dir      string
+	settings []string // environment of the script
+	args     []string
+}
+
+// StartKafka starts a broker; properties are further lines of its server.properties.
+func StartKafka(t testing.TB, properties ...string) *Server {
+	t.Helper()
+	return start(t, "kafka", []string{"KAFKA_PROPS=" + strings.Join(properties, "\n")})
+}
+
+// StartS3 starts an S3 server with the buckets.
+func StartS3(t testing.TB, buckets ...string) *Server {
+	t.Helper()
+	return start(t, "s3", nil, buckets...)
+}
+
+// StartRegistry starts a schema registry.
+func StartRegistry(t testing.TB) *Server {
+	t.Helper()
+	return start(t, "registry", nil)
+}
+
+// StartPostgres starts a PostgreSQL server.
+func StartPostgres(t testing.TB) *Server {
+	t.Helper()
+	return start(t, "postgres", nil)
+}
+
+func start(t testing.TB, kind string, settings []string, args ...string) *Server {
+	t.Helper()
+	// below the shared servers' folder, so that down.sh finds it even when this process is killed
+	dir, err := os.MkdirTemp(env(t, "STACK_DIR"), kind+"-private-")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &Server{t: t, kind: kind, dir: dir, settings: settings, args: args}
+	t.Cleanup(func() {
+		verb := "remove"
+		if t.Failed() {
+			verb = "kill" // run.sh saves the log
+		}
+		if err := s.do(context.Background(), verb); err != nil {
+			t.Error(err)
+		}
+	})
+	s.Start()
+	return s
+}
+
+// Addr is the server's host:port, the same after every start.
+func (s *Server) Addr() string {
+	s.t.Helper()
+	ports, err := os.ReadFile(filepath.Join(s.dir, "ports"))
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	return "127.0.0.1:" + strings.Fields(string(ports))[0]
+}
+
+// URL is the server's address as its clients want it.
+func (s *Server) URL() string {
+	s.t.Helper()
+	switch s.kind {
+	case "registry":
+		return "http://" + s.Addr() + "/apis/ccompat/v7"
+	case "postgres":
+		return "postgres://lakeloader:lakeloader-secret@" + s.Addr() + "/lakeloader"
+	case "s3":
+		return "http://" + s.Addr()
+	default:
+		return s.Addr()
+	}
+}
+
+// Start starts the server and returns when it is ready; on a running one it does nothing.
+func (s *Server) Start() {
+	s.t.Helper()
+	s.must("start", s.args...)
+}
+
+// Stop stops the server cleanly.
+func (s *Server) Stop() {
+	s.t.Helper()
+	s.must("stop")
+}
+
+// Kill ends the server at once with SIGKILL.
+func (s *Server) Kill() {
+	s.t.Helper()
+	s.must("kill")
+}
+
+func (s *Server) must(verb string, args ...string) {
+	s.t.Helper()
+	if err := s.do(s.t.Context(), verb, args...); err != nil {
+		s.t.Fatal(err)
+	}
+}
+
+func (s *Server) do(ctx context.Context, verb string, args ...string) error {
+	script := filepath.Join(Root(s.t), "test", "stack", s.kind+".sh")
+	_, err := run(ctx, s.settings, script, append([]string{verb, s.dir}, args...)...)
+	return err
+}
