@@ -1,0 +1,231 @@
+package source
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
+	"github.com/lakeloader/lakeloader/configs"
+)
+
+// adminTimeout bounds a question when the context has no deadline.
+const adminTimeout = 30 * time.Second
+
+// Admin answers questions about a cluster. It may be used from several goroutines. The caller must Close it.
+type Admin struct {
+	brokers []string
+	ac      *kafka.AdminClient
+	logs    *logs
+}
+
+// NewAdmin does not wait for a broker. log may be nil.
+func NewAdmin(k configs.Kafka, log *slog.Logger) (*Admin, error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	m, err := connection(k)
+	if err != nil {
+		return nil, err
+	}
+	for key, v := range k.Properties {
+		m[key] = v
+	}
+	a := &Admin{brokers: k.Brokers, logs: startLogs(m, log)}
+	if a.ac, err = kafka.NewAdminClient(&m); err != nil {
+		a.logs.stop()
+		return nil, fmt.Errorf("kafka client: %w; check kafka.properties and the files in kafka.tls", err)
+	}
+	return a, nil
+}
+
+// Close ends the connections.
+func (a *Admin) Close() {
+	a.ac.Close()
+	a.logs.stop()
+}
+
+// ask runs one question within ctx and adminTimeout, and says what a time-out was about.
+func (a *Admin) ask(ctx context.Context, what string, f func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
+	defer cancel()
+	err := f(ctx)
+	if err == nil {
+		return nil
+	}
+	reason := a.logs.fail()
+	var kerr kafka.Error
+	if errors.As(err, &kerr) {
+		if e := classify(a.brokers, nil, kerr); e != nil {
+			return e
+		}
+	}
+	switch { // the client says only that time ran out
+	case strings.Contains(reason, "SASL authentication error"), strings.Contains(reason, "Authentication failed"):
+		return classify(a.brokers, nil, kafka.NewError(kafka.ErrAuthentication, reason, false))
+	case strings.Contains(reason, "SSL handshake failed"):
+		return classify(a.brokers, nil, kafka.NewError(kafka.ErrSsl, reason, false))
+	case reason != "":
+		return fmt.Errorf("kafka %s: %s: %w (%s)", strings.Join(a.brokers, ","), what, err, reason)
+	}
+	return fmt.Errorf("kafka %s: %s: %w", strings.Join(a.brokers, ","), what, err)
+}
+
+// ClusterID returns the id of the cluster.
+func (a *Admin) ClusterID(ctx context.Context) (id string, err error) {
+	err = a.ask(ctx, "cluster id", func(ctx context.Context) error {
+		id, err = a.ac.ClusterID(ctx)
+		return err
+	})
+	return id, err
+}
+
+// TopicIDs returns the ids of topics. An id never returns: a topic that is made again has another one. A topic that
+// does not exist is an *Error of kind Topic.
+func (a *Admin) TopicIDs(ctx context.Context, topics []string) (map[string]string, error) {
+	ids := make(map[string]string, len(topics))
+	err := a.describe(ctx, topics, func(d kafka.TopicDescription) { ids[d.Name] = d.TopicID.String() })
+	return ids, err
+}
+
+func (a *Admin) describe(ctx context.Context, topics []string, f func(kafka.TopicDescription)) error {
+	if len(topics) == 0 {
+		return nil
+	}
+	return a.ask(ctx, "topics "+strings.Join(topics, ", "), func(ctx context.Context) error {
+		res, err := a.ac.DescribeTopics(ctx, kafka.NewTopicCollectionOfTopicNames(topics))
+		if err != nil {
+			return err
+		}
+		for _, d := range res.TopicDescriptions {
+			if d.Error.Code() != kafka.ErrNoError {
+				return kafka.NewError(d.Error.Code(), fmt.Sprintf("topic %s: %s", d.Name, d.Error.Code()), false)
+			}
+			f(d)
+		}
+		return nil
+	})
+}
+
+// Partitions lists the partitions of topics, or of the topics whose whole name matches the pattern (a POSIX extended
+// expression; names that start with two underscores are left out), sorted.
+func (a *Admin) Partitions(ctx context.Context, topics []string, pattern string) ([]Partition, error) {
+	if pattern != "" {
+		var err error
+		if topics, err = a.matching(ctx, pattern); err != nil {
+			return nil, err
+		}
+	}
+	var ps []Partition
+	err := a.describe(ctx, topics, func(d kafka.TopicDescription) {
+		for _, p := range d.Partitions {
+			ps = append(ps, Partition{d.Name, int32(p.Partition)})
+		}
+	})
+	slices.SortFunc(ps, comparePartitions)
+	return ps, err
+}
+
+func (a *Admin) matching(ctx context.Context, pattern string) ([]string, error) {
+	re, err := topicPattern(pattern)
+	if err != nil {
+		return nil, err
+	}
+	var topics []string
+	err = a.ask(ctx, "list topics", func(ctx context.Context) error {
+		end, _ := ctx.Deadline() // ask sets one
+		m, err := a.ac.GetMetadata(nil, true, int(max(time.Until(end), time.Millisecond)/time.Millisecond))
+		if err != nil {
+			return err
+		}
+		for name := range m.Topics {
+			if re.MatchString(name) && !strings.HasPrefix(name, "__") {
+				topics = append(topics, name)
+			}
+		}
+		return nil
+	})
+	return topics, err
+}
+
+// Watermark is what can be read of a partition: [Low, High). High is the last stable offset, where records of open
+// transactions begin.
+type Watermark struct{ Low, High int64 }
+
+// Watermarks asks for the first and the end offset of partitions.
+func (a *Admin) Watermarks(ctx context.Context, ps []Partition) (map[Partition]Watermark, error) {
+	low, err := a.offsets(ctx, ps, kafka.EarliestOffsetSpec)
+	if err != nil {
+		return nil, err
+	}
+	high, err := a.offsets(ctx, ps, kafka.LatestOffsetSpec)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[Partition]Watermark, len(ps))
+	for _, p := range ps {
+		out[p] = Watermark{low[p], high[p]}
+	}
+	return out, nil
+}
+
+// OffsetsForTime returns the first offset of each partition whose record is not older than t; without one, the end.
+func (a *Admin) OffsetsForTime(ctx context.Context, ps []Partition, t time.Time) (map[Partition]int64, error) {
+	out, err := a.offsets(ctx, ps, kafka.NewOffsetSpecForTimestamp(t.UnixMilli()))
+	if err != nil {
+		return nil, err
+	}
+	var none []Partition
+	for p, o := range out {
+		if o < 0 {
+			none = append(none, p)
+		}
+	}
+	end, err := a.offsets(ctx, none, kafka.LatestOffsetSpec)
+	if err != nil {
+		return nil, err
+	}
+	for p, o := range end {
+		out[p] = o
+	}
+	return out, nil
+}
+
+func (a *Admin) offsets(ctx context.Context, ps []Partition, spec kafka.OffsetSpec) (map[Partition]int64, error) {
+	out := make(map[Partition]int64, len(ps))
+	if len(ps) == 0 {
+		return out, nil
+	}
+	want := make(map[kafka.TopicPartition]kafka.OffsetSpec, len(ps))
+	for _, p := range ps {
+		want[kafka.TopicPartition{Topic: &p.Topic, Partition: p.Partition}] = spec
+	}
+	err := a.ask(ctx, "offsets", func(ctx context.Context) error {
+		res, err := a.ac.ListOffsets(ctx, want, kafka.SetAdminIsolationLevel(kafka.IsolationLevelReadCommitted))
+		if err != nil {
+			return err
+		}
+		for tp, info := range res.ResultInfos {
+			p := partitionOf(tp)
+			if info.Error.Code() != kafka.ErrNoError {
+				return kafka.NewError(info.Error.Code(), fmt.Sprintf("%s: %s", p, info.Error.Code()), false)
+			}
+			out[p] = int64(info.Offset)
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range ps {
+		if _, ok := out[p]; !ok {
+			return nil, fmt.Errorf("kafka %s: no offset of %s was answered", strings.Join(a.brokers, ","), p)
+		}
+	}
+	return out, nil
+}

@@ -1,0 +1,129 @@
+package source
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/lakeloader/lakeloader/batch"
+)
+
+// member polls into a ledger that it shares with others, until told to leave.
+type member struct {
+	stop chan struct{}
+	done chan error
+}
+
+func (cl *cluster) join(t *testing.T, mode, group, topic string, l *ledger) *member {
+	c := cl.consumer(t, mode, group, l, topic)
+	m := &member{stop: make(chan struct{}), done: make(chan error, 1)}
+	go func() { m.done <- pollInto(t.Context(), c, l, m.stop) }()
+	return m
+}
+
+func pollInto(ctx context.Context, c *Consumer, l *ledger, stop chan struct{}) error {
+	var r batch.Records
+	for {
+		select {
+		case <-stop:
+			return c.Close()
+		default:
+		}
+		r.Reset()
+		if err := c.Poll(ctx, &r, 50*time.Millisecond); err != nil {
+			return err
+		}
+		if err := l.add(&r); err != nil {
+			return err
+		}
+	}
+}
+
+func (m *member) leave(t *testing.T) {
+	t.Helper()
+	close(m.stop)
+	if err := <-m.done; err != nil {
+		t.Fatal(err)
+	}
+}
+
+// members join and leave while records are produced; the shared ledger gets every offset exactly once.
+func members(t *testing.T, cl *cluster, mode string) {
+	const n, partitions, rounds = 500, 6, 20
+	topic, group := cl.topic(t, "members", partitions), name("g")
+	p := cl.producer(t, nil)
+	l := newLedger()
+	var wg sync.WaitGroup
+	produced := make(chan int, rounds)
+	wg.Go(func() {
+		defer close(produced)
+		for i := range rounds {
+			send(t, p, many(topic, partitions, i*n, n)...)
+			produced <- i
+		}
+	})
+	defer wg.Wait()
+	first := cl.join(t, mode, group, topic, l)
+	var second *member
+	for i := range produced {
+		switch i % 5 {
+		case 1:
+			second = cl.join(t, mode, group, topic, l)
+			waitFor(t, l.reached(topic, partitions, int64(i*n)))
+		case 3:
+			waitFor(t, l.reached(topic, partitions, int64(i*n)))
+			first.leave(t)
+			first = second
+		}
+	}
+	waitFor(t, l.reached(topic, partitions, rounds*n))
+	first.leave(t)
+	l.check(t, topic, partitions, rounds*n)
+	if l.assigns < 5 || l.revokes < 4 {
+		t.Errorf("%d assignments and %d revocations: the group hardly changed", l.assigns, l.revokes)
+	}
+}
+
+// waitFor asks again and again, in step with a ticker, for what goroutines bring about.
+func waitFor(t *testing.T, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(5 * time.Millisecond)
+	defer tick.Stop()
+	for end := time.Now().Add(patience); !done(); <-tick.C {
+		if time.Now().After(end) {
+			t.Fatal("gave up waiting")
+		}
+	}
+}
+
+// backAndForth moves partitions away from a member and back to it several times: their forwarding must come back too.
+func backAndForth(t *testing.T, cl *cluster, mode string) {
+	topic, group := cl.topic(t, "back", 2), name("g")
+	p := cl.producer(t, nil)
+	l := newLedger()
+	c := cl.consumer(t, mode, group, l, topic)
+	for i := range 3 {
+		pollUntil(t, c, l, func() bool { return len(c.Assignment()) == 2 })
+		send(t, p, many(topic, 2, 2*i*100, 100)...)
+		pollUntil(t, c, l, l.reached(topic, 2, int64(2*i*100+100)))
+		other := cl.join(t, mode, group, topic, l)
+		pollUntil(t, c, l, func() bool { return len(c.Assignment()) == 1 })
+		send(t, p, many(topic, 2, (2*i+1)*100, 100)...)
+		pollUntil(t, c, l, l.reached(topic, 2, int64((2*i+2)*100)))
+		close(other.stop)
+		left := false
+		pollUntil(t, c, l, func() bool {
+			select {
+			case err := <-other.done:
+				if err != nil {
+					t.Fatal(err)
+				}
+				left = true
+			default:
+			}
+			return left
+		})
+	}
+	l.check(t, topic, 2, 600)
+}
