@@ -174,9 +174,6 @@ func (m *jsonMapper) object(p jsonParts, path string, depth int) (jsonMember, er
 	names, properties, required := p.properties()
 	t, shape := batch.StructOf(), jsonShape{}
 	for i, name := range names {
-		if properties[i].Bool != nil && !*properties[i].Bool {
-			continue
-		}
 		got, err := m.member(properties[i], join(path, name), depth+1)
 		if err != nil {
 			return got, err

@@ -139,7 +139,7 @@ func typesOf(values []any) (kinds []string, nullable bool) {
 	return kinds, nullable
 }
 
-// properties returns the properties in the order of the text, or of Kafka Connect's index where all have one.
+// properties returns those that an object may have in the order of the text, or of Kafka Connect's index where all have one.
 func (p jsonParts) properties() (names []string, schemas []*jsonschema.Schema, required map[string]bool) {
 	required = map[string]bool{}
 	seen := map[string]bool{}
@@ -153,7 +153,11 @@ func (p jsonParts) properties() (names []string, schemas []*jsonschema.Schema, r
 			continue
 		}
 		for j, name := range d.names {
-			if prop := s.Properties[name]; prop != nil && !seen[name] {
+			prop := s.Properties[name]
+			if prop == nil || prop.Bool != nil && !*prop.Bool {
+				continue
+			}
+			if !seen[name] {
 				seen[name] = true
 				names, schemas = append(names, name), append(schemas, prop)
 				if at, err := strconv.Atoi(d.members[j].text("connect.index")); err == nil {
