@@ -1,0 +1,63 @@
+package obs
+
+import (
+	"cmp"
+	"slices"
+	"sync"
+	"time"
+)
+
+// State is what a daemon knows of itself. It is safe for concurrent use.
+type State struct {
+	version string
+	now     func() time.Time
+	started time.Time
+
+	mu        sync.Mutex
+	recorders map[string]*Recorder
+}
+
+// NewState returns the state of a daemon without pipelines. now is the clock, nil for the machine's.
+func NewState(version string, now func() time.Time) *State {
+	if now == nil {
+		now = time.Now
+	}
+	return &State{version: version, now: now, started: now(), recorders: map[string]*Recorder{}}
+}
+
+// Pipeline adds a pipeline, in the phase starting, and returns where it tells what happens to it. Commits are
+// expected once an interval: when rows wait for much longer, the pipeline is not ready. A name that is there already
+// gets its old Recorder.
+func (s *State) Pipeline(name, table string, interval time.Duration) *Recorder {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	r, ok := s.recorders[name]
+	if !ok {
+		r = newRecorder(name, table, interval, s.now)
+		s.recorders[name] = r
+	}
+	return r
+}
+
+// Status is the state at this moment, a copy.
+func (s *State) Status() Status {
+	out := Status{Version: s.version, Started: s.started, Now: s.now(), Ready: true, Pipelines: []PipelineStatus{}}
+	for _, r := range s.list() {
+		p := r.Status()
+		out.Ready = out.Ready && p.Ready
+		out.Pipelines = append(out.Pipelines, p)
+	}
+	return out
+}
+
+// list returns the recorders by name.
+func (s *State) list() []*Recorder {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	out := make([]*Recorder, 0, len(s.recorders))
+	for _, r := range s.recorders {
+		out = append(out, r)
+	}
+	slices.SortFunc(out, func(a, b *Recorder) int { return cmp.Compare(a.name, b.name) })
+	return out
+}

@@ -1,0 +1,121 @@
+package obs
+
+import "time"
+
+// Phase is what a pipeline is doing.
+type Phase string
+
+// The phases.
+const (
+	Starting Phase = "starting" // not reading yet
+	Running  Phase = "running"  // reading, or all caught up
+	Waiting  Phase = "waiting"  // for something outside (registry, broker, catalog), which is retried; Reason says what
+	Failing  Phase = "failing"  // the last attempt failed; LastError says why and when the next one is
+	Stopped  Phase = "stopped"
+)
+
+// Status is the state of a daemon at one moment: the document of /api/status.
+type Status struct {
+	Version string    `json:"version"`
+	Started time.Time `json:"started"`
+	Now     time.Time `json:"now"`
+	// Ready: every pipeline's commits are progressing.
+	Ready     bool             `json:"ready"`
+	Pipelines []PipelineStatus `json:"pipelines"` // by name
+}
+
+// PipelineStatus is the state of one pipeline. Counts are since the process started; rates are over the last minute.
+type PipelineStatus struct {
+	Name   string `json:"name"`
+	Table  string `json:"table"`
+	Phase  Phase  `json:"state"`
+	Reason string `json:"reason,omitempty"`
+	Ready  bool   `json:"ready"`
+	// NotReady says why, when Ready is false.
+	NotReady  string       `json:"not_ready,omitempty"`
+	LastError *ErrorStatus `json:"last_error,omitempty"`
+
+	RecordsPerSecond     float64 `json:"records_per_second"`
+	BytesPerSecond       float64 `json:"bytes_per_second"`
+	DeadLettersPerSecond float64 `json:"dead_letters_per_second"`
+
+	// Records and Bytes were read from Kafka. What was read again after a dropped round counts again.
+	Records     int64     `json:"records"`
+	Bytes       int64     `json:"bytes"`
+	LastMessage time.Time `json:"last_message,omitzero"` // when it was read
+	// Rows, WrittenBytes, Files, Filtered and DeadLetters are in committed rounds.
+	Rows         int64            `json:"rows"`
+	WrittenBytes int64            `json:"written_bytes"`
+	Files        int64            `json:"files"`
+	Filtered     int64            `json:"filtered"`
+	FilteredBy   map[string]int64 `json:"filtered_by,omitempty"` // step name
+	DeadLetters  int64            `json:"dead_letters"`
+	DeadBy       []DeadStatus     `json:"dead_letters_by,omitempty"`
+	LastReject   *RejectStatus    `json:"last_reject,omitempty"`
+
+	LastCommit       *CommitStatus `json:"last_commit,omitempty"`
+	UnpublishedRows  int64         `json:"unpublished_rows"`
+	UnpublishedBytes int64         `json:"unpublished_bytes"`
+	UnpublishedSince time.Time     `json:"unpublished_since,omitzero"` // when the oldest of them was read
+	MemoryBytes      int64         `json:"memory_bytes"`
+
+	Rounds        int64 `json:"rounds"` // committed
+	Fences        int64 `json:"fences"`
+	DroppedRounds int64 `json:"dropped_rounds"`
+
+	// LagRecords is the sum over partitions; LagSeconds the greatest.
+	LagRecords int64             `json:"lag_records"`
+	LagSeconds float64           `json:"lag_seconds"`
+	Partitions []PartitionStatus `json:"partitions"` // by topic and number
+}
+
+// ErrorStatus is the last error of a pipeline. It stays after the pipeline has recovered; its phase tells.
+type ErrorStatus struct {
+	Message string    `json:"message"`
+	Time    time.Time `json:"time"`
+	NextTry time.Time `json:"next_try,omitzero"`
+}
+
+// DeadStatus counts the dead letters of a step.
+type DeadStatus struct {
+	Stage string `json:"stage"`
+	Step  string `json:"step,omitempty"`
+	Count int64  `json:"count"`
+}
+
+// RejectStatus is the last record that broke a rule.
+type RejectStatus struct {
+	Time   time.Time `json:"time"`
+	Stage  string    `json:"stage"`
+	Step   string    `json:"step,omitempty"`
+	Reason string    `json:"reason"`
+}
+
+// CommitStatus is the last committed round.
+type CommitStatus struct {
+	ID      string    `json:"id"`
+	Number  int64     `json:"number"`
+	Time    time.Time `json:"time"`
+	Seconds float64   `json:"seconds"` // that the commit took
+	Rows    int64     `json:"rows"`
+	Bytes   int64     `json:"bytes"`
+	Files   int64     `json:"files"`
+}
+
+// PartitionStatus is the state of a topic partition that this process owns. Offsets are -1 where they are not known.
+type PartitionStatus struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Epoch     int32  `json:"epoch"`
+	// Committed is the next offset by the table, Position the next one to read, HighWatermark the end of the partition.
+	Committed     int64 `json:"committed"`
+	Position      int64 `json:"position"`
+	HighWatermark int64 `json:"high_watermark"`
+	// LagRecords is from Committed to HighWatermark: what is not in the lake. LagSeconds is the age of the oldest record
+	// of those; of one that was not read yet it is an upper bound.
+	LagRecords int64   `json:"lag_records"`
+	LagSeconds float64 `json:"lag_seconds"`
+}
+
+// LagKnown reports whether LagRecords and LagSeconds say something: they are 0 while an end is not known.
+func (p PartitionStatus) LagKnown() bool { return p.Committed >= 0 && p.HighWatermark >= 0 }
