@@ -78,7 +78,7 @@ type avroMember struct {
 
 func parseAvroText(text string, refs []Reference) (avro.Schema, error) {
 	cache := &avro.SchemaCache{}
-	if err := cacheReferences(refs, cache, 0); err != nil {
+	if err := cacheReferences(refs, cache, map[string]bool{}, 0); err != nil {
 		return nil, err
 	}
 	s, err := parseAvroWith(text, cache)
@@ -88,12 +88,18 @@ func parseAvroText(text string, refs []Reference) (avro.Schema, error) {
 	return s, nil
 }
 
-func cacheReferences(refs []Reference, cache *avro.SchemaCache, depth int) error {
+// cacheReferences parses each reference once, what it refers to itself first.
+func cacheReferences(refs []Reference, cache *avro.SchemaCache, done map[string]bool, depth int) error {
 	if depth > maxDepth {
 		return errors.New("avro schema: references are nested too deeply")
 	}
 	for _, r := range refs {
-		if err := cacheReferences(r.Refs, cache, depth+1); err != nil {
+		key := r.Name + "\x00" + r.Text
+		if done[key] {
+			continue
+		}
+		done[key] = true
+		if err := cacheReferences(r.Refs, cache, done, depth+1); err != nil {
 			return err
 		}
 		if _, err := parseAvroWith(r.Text, cache); err != nil {
