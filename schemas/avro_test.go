@@ -324,6 +324,15 @@ func TestAvroPromotion(t *testing.T) {
 	if got := slot(r, root, 0); !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %v\nwant %v", got, want)
 	}
+	nullable := mustParseAvro(t, `{"type":"record","name":"R","fields":[{"name":"o","type":["null","int"]},{"name":"l","type":{"type":"array","items":["null","int"]}}]}`)
+	for field, target := range map[string]*batch.Type{
+		"field o may be null":         with(nullable.Row(), "o", req("o", p(batch.Int))),
+		"field l.element may be null": with(nullable.Row(), "l", req("l", batch.ListOf(p(batch.Int), true))),
+	} {
+		if _, err := nullable.Compile(target); err == nil || !strings.Contains(err.Error(), field) {
+			t.Errorf("%v, want it to say %q", err, field)
+		}
+	}
 	for _, bad := range []struct {
 		target *batch.Type
 		want   string
@@ -333,6 +342,11 @@ func TestAvroPromotion(t *testing.T) {
 		{with(s.Row(), "i", batch.Field{Name: "i", Type: p(batch.Double), Required: true}), "field i: int cannot be brought to the target's double"},
 		{with(s.Row(), "d", batch.Field{Name: "d", Type: batch.DecimalOf(4, 2), Required: true}), "field d: decimal(5,2) cannot be brought to the target's decimal(4,2)"},
 		{with(s.Row(), "", req("more", p(batch.Int))), "column more is required"},
+		{with(s.Row(), "l", req("l", p(batch.Int))), "field l: list<int required> cannot be brought to the target's int"},
+		{with(s.Row(), "l", req("l", batch.ListOf(p(batch.Date), true))), "field l.element: int cannot be brought to the target's date"},
+		{with(s.Row(), "u", req("u", p(batch.String))), "field u: struct"},
+		{with(s.Row(), "u", req("u", batch.StructOf(opt("int", p(batch.Int))))), "field u.string: the target has no such column"},
+		{with(s.Row(), "u", req("u", batch.StructOf(opt("int", p(batch.Int)), req("string", p(batch.String))))), "column u.string is required"},
 	} {
 		if _, err := s.Compile(bad.target); err == nil || !strings.Contains(err.Error(), bad.want) {
 			t.Errorf("%s: %v, want it to say %q", bad.target, err, bad.want)
