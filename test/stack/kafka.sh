@@ -101,7 +101,7 @@ P
 }
 
 launch() {
-  local scram=() java=("$JAVA" -Xms64m "-Xmx${KAFKA_HEAP:-256m}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1
+  local scram=() jvm=("$JAVA" -Xms64m "-Xmx${KAFKA_HEAP:-256m}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1
     -Djava.awt.headless=true -Dlog4j2.configurationFile="$DIR/log4j2.properties" -cp "$LIBS/*")
   log4j info "$DIR/log4j2.properties"
   if [[ -n ${KAFKA_SASL:-} && ! -d $DIR/data ]]; then
@@ -111,11 +111,11 @@ launch() {
   properties >"$DIR/server.properties"
   if [[ ! -f $DIR/data/meta.properties ]]; then # every broker is a cluster of its own, with a random id
     rm -rf "$DIR/data"
-    "${java[@]}" kafka.tools.StorageTool format -c "$DIR/server.properties" "${scram[@]}" \
+    "${jvm[@]}" kafka.tools.StorageTool format -c "$DIR/server.properties" "${scram[@]}" \
       -t "$(head -c 16 /dev/urandom | base64 | tr '+/' 'ab' | tr -d '=')" >"$DIR/format.log" 2>&1 \
       || { cat "$DIR/format.log" >&2; die "formatting $DIR/data failed"; }
   fi
-  spawn "${java[@]}" kafka.Kafka "$DIR/server.properties"
+  spawn "${jvm[@]}" kafka.Kafka "$DIR/server.properties"
   wait_ready 90 "${PORT[0]}" grep -q 'Kafka Server started' "$LOGFILE"
 }
 

@@ -1,0 +1,61 @@
+# The targets are explained by `make` alone; CONTRIBUTING.md says more.
+SHELL := bash
+.DEFAULT_GOAL := help
+STACK := test/stack
+# the commit, also for a clone whose owner is another user (git then refuses to be asked by go itself)
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+SCRIPTS = $(shell find . -name '*.sh' -not -path './build/*') .ci/run
+# packages whose tests need no server and no heavy library: these run under the race detector
+RACE = ./batch/... ./configs/... ./schemas/... ./objects/... ./obs/... ./cleanse/... ./partitioner/... ./pipeline/...
+BENCH = ./...
+BENCH_COUNT = 6
+
+.PHONY: help build demo test race test-engines lint bench fmt generate fetch clean
+
+help: ## show this list
+	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | column -t -s $$'\t'
+
+build: ## build bin/lakeloader
+	go build -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/lakeloader ./cmd/lakeloader
+
+demo: build ## run the main job on an embedded Kafka: load 200,000 clicks into a local lake and verify them
+	@dir=$$(mktemp -d) && set -x && \
+	bin/lakeloader demo clicks --records 200000 --dir "$$dir" && \
+	bin/lakeloader verify -c "$$dir/lakeloader.yaml" && \
+	{ set +x; } 2>/dev/null && echo "The lake is in $$dir; try: bin/lakeloader query -c $$dir/lakeloader.yaml 'SELECT count(*) FROM clicks'"
+
+test: ## run all tests, with the real servers that they need (downloads about 600 MB once)
+	@$(STACK)/fetch.sh & fetched=$$!; go build -tags stack ./... || { wait; exit 1; }; wait $$fetched
+	$(STACK)/run.sh go test -p 2 -count=1 -timeout 20m -tags stack ./...
+
+race: ## run the tests that need no server under the race detector
+	go test -race -count=1 -timeout 20m $(RACE)
+
+test-engines: ## let Spark and Trino read what lakeloader wrote (downloads about 1.6 GB once)
+	$(STACK)/fetch.sh engines
+	LAKELOADER_STACK_ENGINES=1 $(STACK)/run.sh go test -p 1 -count=1 -timeout 20m -tags 'stack engines' -run '^TestEngines' \
+		$$(grep -rlE '^//go:build.*engines' --include='*_test.go' . | xargs -n1 dirname | sort -u)
+
+lint: ## check formatting, vet, lint rules (with the import table of DESIGN.md), shell scripts
+	@files=$$(gofmt -l .); [[ -z $$files ]] || { echo "not formatted (make fmt): $$files"; exit 1; }
+	go vet -tags 'stack engines' ./...
+	$$($(STACK)/tool.sh golangci-lint) run ./...
+	$$($(STACK)/tool.sh shellcheck) -x -e SC1091 $(SCRIPTS)
+
+bench: ## run all benchmarks with real servers; compares with bench/baseline.txt if it is there
+	@mkdir -p build
+	$(STACK)/run.sh go test -run '^$$' -bench . -benchmem -count $(BENCH_COUNT) -timeout 2h -tags stack $(BENCH) | tee build/bench.txt; \
+	exit "$${PIPESTATUS[0]}"
+	$$($(STACK)/tool.sh benchstat) $$(ls bench/baseline.txt 2>/dev/null) build/bench.txt
+
+fmt: ## format the Go code
+	gofmt -w .
+
+generate: ## write the generated files anew
+	go generate ./...
+
+fetch: ## download and build what `make test` needs, ahead of time
+	$(STACK)/fetch.sh
+
+clean: ## remove what was built here; the download cache stays
+	rm -rf bin build

@@ -1,0 +1,208 @@
+//go:build stack
+
+package stacktest
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+)
+
+// patience is how long a test waits for something that must happen.
+const patience = 90 * time.Second
+
+// Binary builds lakeloader as it stands, once for all packages that are tested together, and returns its path.
+func Binary(t testing.TB) string {
+	t.Helper()
+	dir := env(t, "STACK_DIR")
+	lock, err := os.OpenFile(filepath.Join(dir, "build.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer lock.Close()
+	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
+		t.Fatal(err)
+	}
+	path := filepath.Join(dir, "lakeloader") // go build leaves it alone when it is up to date
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", path, "./cmd/lakeloader")
+	cmd.Dir = Root(t)
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("building lakeloader: %v\n%s", err, out)
+	}
+	return path
+}
+
+// Lakeloader runs a command of lakeloader to its end and returns what it printed and its exit code.
+func Lakeloader(t testing.TB, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	var out, errs bytes.Buffer
+	cmd := exec.CommandContext(t.Context(), Binary(t), args...)
+	cmd.Stdout, cmd.Stderr = &out, &errs
+	var exit *exec.ExitError
+	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
+		t.Fatal(err)
+	}
+	return out.String(), errs.String(), cmd.ProcessState.ExitCode()
+}
+
+// Daemon is a running `lakeloader run`. It is killed when the test ends.
+type Daemon struct {
+	t    testing.TB
+	cmd  *exec.Cmd
+	log  *logBuffer
+	done chan struct{} // closed when the process is gone
+}
+
+// StartDaemon starts `lakeloader run -c config` with further environment variables (NAME=value). It does not wait until
+// the daemon is ready. Its log is shown when the test fails.
+func StartDaemon(t testing.TB, config string, environ ...string) *Daemon {
+	t.Helper()
+	d := &Daemon{t: t, cmd: exec.Command(Binary(t), "run", "-c", config), log: newLogBuffer(), done: make(chan struct{})}
+	d.cmd.Env = append(os.Environ(), environ...)
+	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
+	if err := d.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	go func() {
+		_ = d.cmd.Wait() // the exit code is read from ProcessState
+		d.log.close()
+		close(d.done)
+	}()
+	t.Cleanup(func() {
+		d.Kill()
+		if t.Failed() {
+			t.Logf("log of lakeloader run -c %s:\n%s", config, d.Log())
+		}
+	})
+	return d
+}
+
+// Kill ends the daemon at once with SIGKILL, and returns when it is gone.
+func (d *Daemon) Kill() {
+	d.t.Helper()
+	d.signal(syscall.SIGKILL)
+	<-d.done
+}
+
+// Stop asks the daemon to stop with SIGTERM and returns its exit code.
+func (d *Daemon) Stop() int {
+	d.t.Helper()
+	d.signal(syscall.SIGTERM)
+	return d.Wait()
+}
+
+// Wait returns the exit code of a daemon that ends by itself; -1 after a signal that it did not handle.
+func (d *Daemon) Wait() int {
+	d.t.Helper()
+	select {
+	case <-d.done:
+		return d.cmd.ProcessState.ExitCode()
+	case <-time.After(patience):
+		d.t.Fatalf("the daemon still runs after %v; its log:\n%s", patience, d.Log())
+		return -1
+	}
+}
+
+func (d *Daemon) signal(s os.Signal) {
+	d.t.Helper()
+	if err := d.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
+		d.t.Fatal(err)
+	}
+}
+
+// Log is what the daemon has written so far.
+func (d *Daemon) Log() string { return d.log.String() }
+
+// WaitLog waits for a line of the log that holds all the texts, and returns it; the test fails when the daemon ends
+// without one.
+func (d *Daemon) WaitLog(texts ...string) string {
+	d.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	line, ok := d.log.wait(ctx, texts)
+	if !ok {
+		d.t.Fatalf("no line with %q in the daemon's log:\n%s", texts, d.Log())
+	}
+	return line
+}
+
+// HTTP is the address (host:port) of the daemon's endpoint for health, metrics and status, as its log tells: tests
+// configure port 0.
+func (d *Daemon) HTTP() string {
+	d.t.Helper()
+	var line struct{ Address string }
+	text := d.WaitLog(`"msg":"listening"`)
+	if err := json.Unmarshal([]byte(text), &line); err != nil || line.Address == "" {
+		d.t.Fatalf("no address in the log line %s: %v", text, err)
+	}
+	return line.Address
+}
+
+// logBuffer collects a process's output and wakes those who wait for a line.
+type logBuffer struct {
+	mu      sync.Mutex
+	text    strings.Builder
+	changed chan struct{} // closed and replaced at every write; nil after close
+}
+
+func newLogBuffer() *logBuffer { return &logBuffer{changed: make(chan struct{})} }
+
+func (b *logBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.changed)
+	b.changed = make(chan struct{})
+	return b.text.Write(p)
+}
+
+func (b *logBuffer) close() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	close(b.changed)
+	b.changed = nil
+}
+
+func (b *logBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.text.String()
+}
+
+func (b *logBuffer) wait(ctx context.Context, texts []string) (string, bool) {
+	for {
+		b.mu.Lock()
+		text, changed := b.text.String(), b.changed
+		b.mu.Unlock()
+		for line := range strings.Lines(text) {
+			if strings.HasSuffix(line, "\n") && containsAll(line, texts) {
+				return line, true
+			}
+		}
+		if changed == nil {
+			return "", false
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return "", false
+		}
+	}
+}
+
+func containsAll(line string, texts []string) bool {
+	for _, t := range texts {
+		if !strings.Contains(line, t) {
+			return false
+		}
+	}
+	return true
+}
