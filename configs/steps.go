@@ -6,25 +6,44 @@ type Step struct {
 	// Name shows in counters and dead letters. Default: the kind with its position, e.g. "cleanse[3] validate".
 	Name string `yaml:"name"`
 
-	Trim             *ColumnsStep     `yaml:"trim"`
-	Lower            *ColumnsStep     `yaml:"lower"`
-	Upper            *ColumnsStep     `yaml:"upper"`
-	NormalizeSpaces  *ColumnsStep     `yaml:"normalize_spaces"`
-	NormalizeUnicode *UnicodeStep     `yaml:"normalize_unicode"`
-	Replace          *ReplaceStep     `yaml:"replace"`
-	MapValues        *MapStep         `yaml:"map"`
-	Default          *DefaultStep     `yaml:"default"`
-	Cast             *CastStep        `yaml:"cast"`
-	ParseTimestamp   *TimestampStep   `yaml:"parse_timestamp"`
-	Rename           *RenameStep      `yaml:"rename"`
-	Drop             *ColumnsStep     `yaml:"drop"`
-	Select           *ColumnsStep     `yaml:"select"`
-	Derive           *DeriveStep      `yaml:"derive"`
-	Mask             *MaskStep        `yaml:"mask"`
-	Hash             *HashStep        `yaml:"hash"`
-	Validate         *ValidateStep    `yaml:"validate"`
-	Filter           *FilterStep      `yaml:"filter"`
-	Deduplicate      *DeduplicateStep `yaml:"deduplicate"`
+	// Trim takes white space away at both ends of text.
+	Trim *ColumnsStep `yaml:"trim"`
+	// Lower makes text lower case.
+	Lower *ColumnsStep `yaml:"lower"`
+	// Upper makes text upper case.
+	Upper *ColumnsStep `yaml:"upper"`
+	// NormalizeSpaces trims text, and makes one space of each run of white space within it.
+	NormalizeSpaces *ColumnsStep `yaml:"normalize_spaces"`
+	// NormalizeUnicode brings text into a Unicode normal form, so that equal text has equal bytes.
+	NormalizeUnicode *UnicodeStep `yaml:"normalize_unicode"`
+	// Replace replaces every match of a regular expression.
+	Replace *ReplaceStep `yaml:"replace"`
+	// MapValues replaces values by others.
+	MapValues *MapStep `yaml:"map"`
+	// Default fills nulls.
+	Default *DefaultStep `yaml:"default"`
+	// Cast changes a column's type.
+	Cast *CastStep `yaml:"cast"`
+	// ParseTimestamp parses text, or takes a number as time since the epoch.
+	ParseTimestamp *TimestampStep `yaml:"parse_timestamp"`
+	// Rename renames columns.
+	Rename *RenameStep `yaml:"rename"`
+	// Drop takes columns away.
+	Drop *ColumnsStep `yaml:"drop"`
+	// Select keeps the columns named and takes the others away.
+	Select *ColumnsStep `yaml:"select"`
+	// Derive adds a column, or replaces one, by an expression over the row.
+	Derive *DeriveStep `yaml:"derive"`
+	// Mask hides parts of text.
+	Mask *MaskStep `yaml:"mask"`
+	// Hash replaces values by a keyed hash: the same for the same value and key, and of no use without the key.
+	Hash *HashStep `yaml:"hash"`
+	// Validate sends rows that break a rule to the dead letters.
+	Validate *ValidateStep `yaml:"validate"`
+	// Filter keeps the rows for which an expression is true. The others are counted as filtered.
+	Filter *FilterStep `yaml:"filter"`
+	// Deduplicate drops rows whose key was seen at another offset within a window.
+	Deduplicate *DeduplicateStep `yaml:"deduplicate"`
 }
 
 // ColumnsStep is a step whose only parameter is its columns.
@@ -47,7 +66,7 @@ type ReplaceStep struct {
 	Columns []string `yaml:"columns" rule:"required"`
 	// Pattern is an RE2 regular expression.
 	Pattern string `yaml:"pattern" rule:"required"`
-	// With is the replacement; $1 or ${name} stand for groups.
+	// With is the replacement; $1 or ${name} stand for groups. Left out: matches are taken away.
 	With string `yaml:"with"`
 }
 
@@ -87,7 +106,7 @@ type TimestampStep struct {
 	Columns []string `yaml:"columns" rule:"required;short"`
 	// Formats are tried in order: Go layouts, strftime (%Y-%m-%d), or iso8601 (default), unix_s, unix_ms, unix_us, unix_ns.
 	Formats []string `yaml:"formats"`
-	// Zone (IANA name, default UTC) of text without an offset.
+	// Zone of text without an offset, an IANA name. Default UTC.
 	Zone string `yaml:"zone"`
 	// To is timestamptz (default), timestamp, date or time.
 	To string `yaml:"to" rule:"enum=timestamptz|timestamp|date|time"`
@@ -128,35 +147,35 @@ type HashStep struct {
 	Columns []string `yaml:"columns" rule:"required"`
 	// Key is the secret; write ${env:NAME} or ${file:PATH}. Required.
 	Key string `yaml:"key" rule:"required;secret"`
-	// Length of the hex text, 8 to 64, default 64.
+	// Length of the hex text. Default 64.
 	Length int `yaml:"length" rule:"range=8:64"`
 }
 
 // ValidateStep sends rows that break a rule to the dead letters.
 type ValidateStep struct {
-	// Columns the rules hold for; not needed for Expression alone.
+	// Columns the rules hold for; to be left out for an expression alone.
 	Columns []string `yaml:"columns"`
 	// Required refuses null.
 	Required bool `yaml:"required"`
-	// Min and Max bound numbers, dates and times, inclusively, written in the column's type.
+	// Min is the least value of numbers, dates and times, written in the column's type. Left out: no bound.
 	Min *string `yaml:"min"`
-	// Max, see Min.
+	// Max is the greatest value, likewise. Left out: no bound.
 	Max *string `yaml:"max"`
-	// MinLength and MaxLength bound text (characters), binaries (bytes), lists and maps (entries).
+	// MinLength is the least length of text (characters), binaries (bytes), lists and maps (entries). Left out: no bound.
 	MinLength *int `yaml:"min_length" rule:"range=0:"`
-	// MaxLength, see MinLength.
+	// MaxLength is the greatest length, likewise. Left out: no bound.
 	MaxLength *int `yaml:"max_length" rule:"range=0:"`
-	// Pattern is an RE2 expression that must match the whole text.
+	// Pattern is an RE2 expression that must match the whole text; left out: any text.
 	Pattern string `yaml:"pattern"`
-	// OneOf lists the values allowed.
+	// OneOf lists the values allowed; left out: all.
 	OneOf []string `yaml:"one_of"`
-	// Expression (CEL) that must be true.
+	// Expression in CEL that must be true; left out: none.
 	Expression string `yaml:"expression" rule:"short"`
 }
 
 // FilterStep keeps the rows for which an expression is true; the others are counted as filtered.
 type FilterStep struct {
-	// Expression in CEL. Null counts as false.
+	// Expression in CEL; columns are variables. Null counts as false.
 	Expression string `yaml:"expression" rule:"required;short"`
 	// Drop turns it round: rows for which it is true are dropped.
 	Drop bool `yaml:"drop"`
@@ -167,7 +186,7 @@ type DeduplicateStep struct {
 	// Key columns (top level).
 	Key []string `yaml:"key" rule:"required;short"`
 	// Window of Kafka time within which keys are remembered. Default 10m.
-	Window Duration `yaml:"window" rule:"range=1s:168h"`
+	Window Duration `yaml:"window" rule:"range=1s:7d"`
 	// MaxEntries bounds memory; the oldest keys are forgotten first. Default 1000000.
 	MaxEntries int `yaml:"max_entries" rule:"range=1:1000000000"`
 }

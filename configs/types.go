@@ -34,23 +34,24 @@ type Config struct {
 type Kafka struct {
 	// Brokers are host:port pairs to start from.
 	Brokers []string `yaml:"brokers" rule:"required;split"`
-	// Security protocol: plaintext (default), ssl, sasl_plaintext, sasl_ssl.
+	// Security protocol: plaintext (default), ssl, sasl_plaintext or sasl_ssl.
 	Security string `yaml:"security" rule:"enum=plaintext|ssl|sasl_plaintext|sasl_ssl"`
 	// SASL mechanism (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512), user and password.
 	SASL SASL `yaml:"sasl"`
-	// TLS files.
+	// TLS names PEM files.
 	TLS TLS `yaml:"tls"`
-	// Properties are passed on to librdkafka; those that the exactly-once protocol rests on are refused.
+	// Properties are passed on to librdkafka; those that the exactly-once protocol rests on
+	// are refused. Left out: none.
 	Properties map[string]string `yaml:"properties"`
 }
 
 // SASL is a login to a Kafka cluster.
 type SASL struct {
-	// Mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512.
+	// Mechanism is PLAIN, SCRAM-SHA-256 or SCRAM-SHA-512; left out: no login, or what kafka.properties say.
 	Mechanism string `yaml:"mechanism" rule:"enum=PLAIN|SCRAM-SHA-256|SCRAM-SHA-512"`
-	// Username to log in with.
+	// Username to log in with; left out: none.
 	Username string `yaml:"username"`
-	// Password to log in with; write ${env:NAME} or ${file:PATH} rather than the secret itself.
+	// Password to log in with; write ${env:NAME} or ${file:PATH} rather than the secret itself. Left out: none.
 	Password string `yaml:"password" rule:"secret"`
 }
 
@@ -58,9 +59,9 @@ type SASL struct {
 type TLS struct {
 	// CA is a PEM file of certificate authorities to trust; left out: the system's.
 	CA string `yaml:"ca_file" rule:"file"`
-	// Cert is the client's certificate, for mutual TLS.
+	// Cert is the client's certificate, for mutual TLS; left out: none.
 	Cert string `yaml:"cert_file" rule:"file"`
-	// Key is the client's private key.
+	// Key is the client's private key; left out: none.
 	Key string `yaml:"key_file" rule:"file"`
 	// SkipVerify accepts any server certificate. Default false.
 	SkipVerify bool `yaml:"skip_verify"`
@@ -68,11 +69,11 @@ type TLS struct {
 
 // Registry is a schema registry with the Confluent REST API.
 type Registry struct {
-	// URL, e.g. http://registry:8081 (for Apicurio with its path: http://registry:8080/apis/ccompat/v7).
+	// URL, e.g. http://registry:8081 (for Apicurio with its path: http://registry:8080/apis/ccompat/v7); left out: there is none.
 	URL string `yaml:"url"`
-	// Username for basic authentication.
+	// Username for basic authentication; left out: none.
 	Username string `yaml:"username"`
-	// Password for basic authentication.
+	// Password for basic authentication; left out: none.
 	Password string `yaml:"password" rule:"secret"`
 	// Timeout of one request. Default 10s.
 	Timeout Duration `yaml:"timeout" rule:"range=100ms:10m"`
@@ -91,13 +92,13 @@ type Catalog struct {
 	URI string `yaml:"uri" rule:"secret"`
 	// Warehouse is the name or location that a REST catalog is asked for; left out: the warehouse's location.
 	Warehouse string `yaml:"warehouse"`
-	// Credential is client_id:client_secret for OAuth2 of a REST catalog.
+	// Credential is client_id:client_secret for OAuth2 of a REST catalog; left out: none.
 	Credential string `yaml:"credential" rule:"secret"`
-	// Token is a bearer token for a REST catalog.
+	// Token is a bearer token for a REST catalog; left out: none.
 	Token string `yaml:"token" rule:"secret"`
 	// Namespace is the database of the tables. Default lake.
 	Namespace string `yaml:"namespace"`
-	// Properties are passed on to the catalog client.
+	// Properties are passed on to the catalog client. Left out: none.
 	Properties map[string]string `yaml:"properties"`
 }
 
@@ -115,13 +116,13 @@ type S3 struct {
 	Endpoint string `yaml:"endpoint"`
 	// Region, default us-east-1.
 	Region string `yaml:"region"`
-	// AccessKey is the access key id.
+	// AccessKey is the access key id; left out: from the usual AWS chain.
 	AccessKey string `yaml:"access_key"`
-	// SecretKey is the secret access key.
+	// SecretKey is the secret access key; left out: from the usual AWS chain.
 	SecretKey string `yaml:"secret_key" rule:"secret"`
 	// PathStyle puts the bucket into the path. Default: true with an endpoint, else false.
 	PathStyle *bool `yaml:"path_style"`
-	// PartSize of multipart uploads. Default 8MiB.
+	// PartSize is the size of the parts of an upload. Default 8MiB.
 	PartSize Bytes `yaml:"part_size" rule:"range=5MiB:5GiB"`
 }
 
@@ -169,9 +170,10 @@ type Pipeline struct {
 
 // Source is the topics of a pipeline.
 type Source struct {
-	// Topics are read by name.
+	// Topics are read by name. Left out: by pattern.
 	Topics []string `yaml:"topics" rule:"split"`
-	// Pattern is a regular expression for topic names, instead of Topics; new topics that match are taken up.
+	// Pattern is a regular expression for topic names, instead of topics; new topics that match are taken up. Left
+	// out: by name.
 	Pattern string `yaml:"pattern"`
 	// Group is the consumer group. Default lakeloader-<pipeline>.
 	Group string `yaml:"group"`
@@ -196,16 +198,17 @@ type Decode struct {
 type Format struct {
 	// Format is avro, protobuf or json_schema (Confluent wire format, schema from the registry), or json (plain).
 	Format string `yaml:"format" rule:"required;enum=avro|protobuf|json_schema|json"`
-	// Schema is a file for json: JSON Schema, or an Avro schema (.avsc). Left out for json: see Columns.
+	// Schema is a file for json: JSON Schema, or an Avro schema (.avsc). Left out for json: see columns.
 	Schema string `yaml:"schema" rule:"file"`
 	// Columns declares the columns of json without a schema file, name and type: long, decimal(12,2), list<string>,
-	// struct<a: int, b: string> …; a trailing "required" makes one so. With neither, the text of each value is one column, value.
+	// struct<a: int, b: string> ...; a trailing "required" makes one so. With neither, the text of each value is one column, value.
 	Columns []ColumnDef `yaml:"columns"`
 	// Unknown says what happens to JSON fields without a column: ignore (default) or dead_letter.
 	Unknown string `yaml:"unknown_fields" rule:"enum=ignore|dead_letter"`
-	// Subject is the registry subject whose latest schema gives the columns at start. Default <topic>-value.
+	// Subject is the registry subject whose latest schema gives the columns at start. Default <topic>-value (for keys
+	// <topic>-key); with several topics each has its own.
 	Subject string `yaml:"subject"`
-	// Prefix of the columns; for keys. Default "key_" for keys, "" for values.
+	// Prefix of the columns. Default "key_" for keys, "" for values.
 	Prefix *string `yaml:"prefix"`
 }
 
@@ -213,9 +216,10 @@ type Format struct {
 type ColumnDef struct {
 	// Name of the column.
 	Name string `yaml:"name" rule:"required"`
-	// Type of the column, see Format.Columns.
+	// Type of the column: boolean, int, long, float, double, decimal(P,S), date, time, timestamp, timestamptz, string, uuid,
+	// fixed[N], binary, list<T>, map<K, V> or struct<name: T, ...>; "required" behind it makes it so.
 	Type string `yaml:"type" rule:"required"`
-	// Doc is a comment for the table.
+	// Doc is a comment for the table; left out: none.
 	Doc string `yaml:"doc"`
 }
 
@@ -234,9 +238,9 @@ type Table struct {
 	// PartitionBy lists Iceberg transforms: day(ts), hour(ts), month(ts), country (identity), bucket(16, id), truncate(4, sku).
 	// Columns include _kafka_timestamp. Default: [day(_kafka_timestamp)]. An empty list: not partitioned.
 	PartitionBy []string `yaml:"partition_by"`
-	// SortBy sorts rows within a file: column, or "column desc".
+	// SortBy sorts rows within a file: column, or "column desc". Left out: as they come.
 	SortBy []string `yaml:"sort_by"`
-	// Properties are set on the table when it is created.
+	// Properties are set on the table when it is created. Left out: lakeloader's own.
 	Properties map[string]string `yaml:"properties"`
 	// Evolve adds columns that a schema has gained. Default true; false: such records become dead letters.
 	Evolve *bool `yaml:"evolve"`
@@ -244,15 +248,15 @@ type Table struct {
 
 // Files is how Parquet files are written.
 type Files struct {
-	// TargetSize at which a file is finished. Default 128MiB.
+	// TargetSize is the size at which a file is finished. Default 128MiB.
 	TargetSize Bytes `yaml:"target_size" rule:"range=64KiB:8GiB"`
-	// RowGroupSize is the encoded size of a row group. Default 32MiB.
+	// RowGroupSize is the encoded size of a row group. Default 32MiB, but at most the target size.
 	RowGroupSize Bytes `yaml:"row_group_size" rule:"range=16KiB:2GiB"`
 	// Compression is zstd (default), snappy, gzip, lz4 or none.
 	Compression string `yaml:"compression" rule:"enum=zstd|snappy|gzip|lz4|none"`
-	// Level of zstd, 1 (default) to 9.
+	// Level of zstd. Default 1.
 	Level int `yaml:"compression_level" rule:"range=1:9"`
-	// Bloom lists columns with a bloom filter.
+	// Bloom lists columns with a bloom filter; left out: none.
 	Bloom []string `yaml:"bloom_filters"`
 	// MaxOpen is the number of time partitions written at once before the oldest file is finished early. Default 256.
 	MaxOpen int `yaml:"max_open" rule:"range=1:10000"`
@@ -267,8 +271,8 @@ type Commit struct {
 	// Size of a round's files; default 1GiB.
 	Size Bytes `yaml:"size" rule:"range=64KiB:"`
 	// IdleInterval is how long a moved position without rows waits for a commit. Default 10m.
-	IdleInterval Duration `yaml:"idle_interval" rule:"range=1s:168h"`
-	// StallTimeout gives the partitions up when rows wait and no round ends. Default 10m.
+	IdleInterval Duration `yaml:"idle_interval" rule:"range=1s:7d"`
+	// StallTimeout gives the partitions up when rows wait and no round ends. Default 10m, but at least twice the interval.
 	StallTimeout Duration `yaml:"stall_timeout" rule:"range=1s:24h"`
 }
 
