@@ -1,10 +1,11 @@
 package configs
 
 import (
-	"fmt"
 	"regexp"
 	"strings"
 	"time"
+
+	"github.com/lakeloader/lakeloader/batch"
 )
 
 var (
@@ -112,7 +113,9 @@ func (v *validator) format(c *Config, f *Format, path string) {
 		}
 		seen[strings.ToLower(col.Name)] = true
 		if col.Type != "" {
-			v.columnType(at+".type", strings.TrimSuffix(strings.TrimSpace(col.Type), " required"), true)
+			if _, _, err := batch.ParseColumn(col.Type); err != nil {
+				v.badType(at+".type", col.Type, err)
+			}
 		}
 	}
 }
@@ -133,46 +136,15 @@ func (v *validator) registered(c *Config, f *Format, path string) {
 	}
 }
 
-var (
-	scalarTypes = []string{"boolean", "int", "long", "float", "double", "date", "time", "timestamp", "timestamptz", "string", "uuid", "binary"}
-	decimalType = regexp.MustCompile(`^decimal\(\s*([0-9]+)\s*,\s*([0-9]+)\s*\)$`)
-	fixedType   = regexp.MustCompile(`^fixed\[[1-9][0-9]*\]$`)
-	// otherNames are what other systems call the types.
-	otherNames = map[string]string{"bigint": "long", "int64": "long", "integer": "int", "int32": "int", "bool": "boolean", "text": "string",
-		"varchar": "string", "number": "double or decimal(P,S)", "numeric": "decimal(P,S)", "decimal": "decimal(P,S)", "real": "float",
-		"bytes": "binary", "array": "list<T>", "datetime": "timestamp"}
-	nestedType = regexp.MustCompile(`^(list|map|struct)\s*<`)
-)
+var scalarTypes = []string{"boolean", "int", "long", "float", "double", "date", "time", "timestamp", "timestamptz", "string", "uuid", "binary"}
 
-// columnType checks a type's outer form; whoever compiles the schema checks what is inside nested ones.
-func (v *validator) columnType(path, text string, nested bool) {
-	for _, t := range scalarTypes {
-		if text == t {
-			return
-		}
+// badType notes that a type cannot be read. err is the parser's, which names the place within the text.
+func (v *validator) badType(path, text string, err error) {
+	word, hint := strings.TrimSuffix(strings.TrimSpace(text), " required"), ""
+	if near := nearest(word, scalarTypes); near != "" && !strings.ContainsAny(word, "(<[") && !strings.Contains(err.Error(), "meant?") {
+		hint = "did you mean " + near + "?"
 	}
-	if m := decimalType.FindStringSubmatch(text); m != nil {
-		var precision, scale int
-		if _, err := fmt.Sscan(m[1]+" "+m[2], &precision, &scale); err != nil || precision < 1 || precision > 38 || scale > precision {
-			v.bad(path, "precision is 1 to 38, scale at most the precision", "%s is no decimal that can be", v.pos.Quote(path, text))
-		}
-		return
-	}
-	if nested && (fixedType.MatchString(text) || nestedType.MatchString(text)) {
-		if strings.Count(text, "<") != strings.Count(text, ">") || strings.Count(text, "(") != strings.Count(text, ")") {
-			v.bad(path, "", "the brackets of %s do not match", v.pos.Quote(path, text))
-		}
-		return
-	}
-	known := append([]string{"decimal(P,S)"}, scalarTypes...)
-	if nested {
-		known = append(known, "fixed[N]", "list<T>", "map<K, V>", "struct<a: T>")
-	}
-	hint := didYouMean(text, known)
-	if t, ok := otherNames[strings.ToLower(text)]; ok {
-		hint = "write " + t
-	}
-	v.bad(path, hint, "%s is not a type", v.pos.Quote(path, text))
+	v.bad(path, hint, "%v", err)
 }
 
 func (v *validator) table(t *Table, path string) {

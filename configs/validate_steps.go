@@ -7,6 +7,8 @@ import (
 	"strings"
 	"time"
 	_ "time/tzdata" // zones are checked the same way where the system has none
+
+	"github.com/lakeloader/lakeloader/batch"
 )
 
 func (v *validator) steps(steps []Step, path string) {
@@ -41,9 +43,7 @@ func (v *validator) step(s *Step, at string) {
 	}
 	if c := s.Cast; c != nil {
 		v.columns(at+".cast.columns", c.Columns)
-		if c.To != "" {
-			v.columnType(at+".cast.to", c.To, false)
-		}
+		v.stepType(at+".cast.to", c.To)
 	}
 	if t := s.ParseTimestamp; t != nil {
 		v.timestamps(t, at+".parse_timestamp")
@@ -53,9 +53,7 @@ func (v *validator) step(s *Step, at string) {
 	}
 	if d := s.Derive; d != nil && d.Column != "" {
 		v.newName(at+".derive.column", d.Column)
-		if d.Type != "" {
-			v.columnType(at+".derive.type", d.Type, true)
-		}
+		v.stepType(at+".derive.type", d.Type)
 	}
 	if c := s.Validate; c != nil {
 		v.rules(c, at+".validate")
@@ -66,6 +64,16 @@ func (v *validator) step(s *Step, at string) {
 				v.bad(at, "name a top-level column", "%s cannot be a key", v.pos.Quote(at, e))
 			}
 		})
+	}
+}
+
+// stepType checks the form of a type, if there is one; whether a value can have it, the schema decides.
+func (v *validator) stepType(path, text string) {
+	if text == "" {
+		return
+	}
+	if _, err := batch.ParseType(text); err != nil {
+		v.badType(path, text, err)
 	}
 }
 
