@@ -1,0 +1,539 @@
+package cleanse
+
+import (
+	"math"
+
+	"github.com/lakeloader/lakeloader/batch"
+)
+
+// A kernel computes one node of an expression for all rows of a batch at once, with the meaning that cel-go gives it:
+// each row has a value or a state that says why not.
+
+// state of a row in a vector.
+type state = uint8
+
+const (
+	stOK        state = iota
+	stNull            // the value is null: == and != take it as such
+	stNullError       // an operator met a null
+	stError           // the first of the errors below
+)
+
+// The errors that kernels can meet, worded as in cel-go.
+const (
+	errDivide = stError + iota
+	errModulo
+	errOverflow
+	errNaN
+)
+
+var kernelErrors = [...]string{errDivide: "division by zero", errModulo: "modulus by zero", errOverflow: "integer overflow",
+	errNaN: "NaN values cannot be ordered"}
+
+// vec is a column of results. One of the value slices is used. states is nil when every row has a value.
+type vec struct {
+	states []state
+	bools  []bool
+	ints   []int64
+	floats []float64
+	views  []batch.View
+	lit    []byte // a text that is the same for all rows; then views is nil
+}
+
+// kernel is a node. The vector it returns is good until its next eval; callers must not change it.
+type kernel interface{ eval(r *run) *vec }
+
+// buffers are what most kernels compute into.
+type buffers struct {
+	out vec
+	st  []state
+}
+
+// combine sets the states for a strict operator on a and b: errors win over nulls, the left one over the right one.
+func (b *buffers) combine(n int, x, y []state) {
+	if x == nil && y == nil {
+		b.out.states = nil
+		return
+	}
+	b.st = resize(b.st, n)
+	for i := range b.st {
+		var s, t state
+		if x != nil {
+			s = x[i]
+		}
+		if y != nil {
+			t = y[i]
+		}
+		b.st[i] = strict(s, t)
+	}
+	b.out.states = b.st
+}
+
+func strict(s, t state) state {
+	switch {
+	case s > stNull:
+		return s
+	case t > stNull:
+		return t
+	case s == stNull || t == stNull:
+		return stNullError
+	}
+	return stOK
+}
+
+// fail gives row i an error unless it has one.
+func (b *buffers) fail(n, i int, e state) {
+	if b.out.states == nil {
+		b.st = resize(b.st, n)
+		clear(b.st)
+		b.out.states = b.st
+	}
+	if b.st[i] == stOK {
+		b.st[i] = e
+	}
+}
+
+// columnKernel reads a column that is not within a list or map.
+type columnKernel struct {
+	p       *path
+	scratch colScratch
+	buf     buffers
+}
+
+func (k *columnKernel) eval(r *run) *vec {
+	c := r.column(k.p, &k.scratch)
+	out := &k.buf.out
+	out.states = nil
+	if c.Valid != nil || c.live != nil {
+		k.buf.st = resize(k.buf.st, c.Len)
+		for i := range k.buf.st {
+			switch {
+			case c.live != nil && !c.live[i]:
+				k.buf.st[i] = stNullError
+			case c.Valid != nil && !c.Valid[i]:
+				k.buf.st[i] = stNull
+			default:
+				k.buf.st[i] = stOK
+			}
+		}
+		out.states = k.buf.st
+	}
+	switch t := k.p.typ; t.Store() {
+	case batch.StoreBool:
+		out.bools = c.Bools
+	case batch.StoreInt32:
+		f := int64(1)
+		if t.Kind == batch.Date {
+			f = dayMicros
+		}
+		out.ints = resize(out.ints, c.Len)
+		for i, v := range c.Int32 {
+			out.ints[i] = int64(v) * f
+		}
+	case batch.StoreInt64:
+		out.ints = c.Int64
+	case batch.StoreFloat32:
+		out.floats = resize(out.floats, c.Len)
+		for i, v := range c.Float32 {
+			out.floats[i] = float64(v)
+		}
+	case batch.StoreFloat64:
+		out.floats = c.Float64
+	case batch.StoreView:
+		out.views = c.Views
+	}
+	return out
+}
+
+// literalKernel is a constant, spread over all rows (text: once).
+type literalKernel struct {
+	b   bool
+	i   int64
+	f   float64
+	s   []byte
+	typ valueType
+	out vec
+}
+
+// valueType is what a kernel's vector holds.
+type valueType uint8
+
+const (
+	boolType valueType = iota + 1
+	intType
+	timeType // microseconds, in ints
+	decimal  // unscaled, in ints
+	floatType
+	textType
+)
+
+func (k *literalKernel) eval(r *run) *vec {
+	n := r.b.Rows
+	switch k.typ {
+	case boolType:
+		k.out.bools = constant(k.out.bools, n, k.b)
+	case floatType:
+		k.out.floats = constant(k.out.floats, n, k.f)
+	case textType:
+		k.out.lit = k.s
+	default:
+		k.out.ints = constant(k.out.ints, n, k.i)
+	}
+	return &k.out
+}
+
+// constant returns n times v, reusing s, which holds nothing but v.
+func constant[T any](s []T, n int, v T) []T {
+	for len(s) < n {
+		s = append(s, v)
+	}
+	return s
+}
+
+type order uint8
+
+const (
+	equal order = iota + 1
+	notEqual
+	less
+	lessEqual
+	greater
+	greaterEqual
+)
+
+// compareKernel compares two nodes of one type.
+type compareKernel struct {
+	op   order
+	x, y kernel
+	typ  valueType
+	buf  buffers
+}
+
+func (k *compareKernel) eval(r *run) *vec {
+	x, y := k.x.eval(r), k.y.eval(r)
+	n := r.b.Rows
+	out := &k.buf.out
+	k.buf.combine(n, x.states, y.states)
+	out.bools = resize(out.bools, n)
+	switch k.typ {
+	case boolType:
+		for i := range n {
+			out.bools[i] = (x.bools[i] == y.bools[i]) == (k.op == equal)
+		}
+	case floatType:
+		compareAll(k.op, out.bools, x.floats, y.floats)
+		k.orderNaN(n, x.floats, y.floats)
+	case textType:
+		k.texts(r.b.Mem, out.bools, x, y)
+	default:
+		compareAll(k.op, out.bools, x.ints, y.ints)
+	}
+	if out.states != nil && k.op <= notEqual {
+		k.nulls(x.states, y.states)
+	}
+	return out
+}
+
+// nulls gives == and != of nulls their values.
+func (k *compareKernel) nulls(x, y []state) {
+	for i := range k.buf.st {
+		var s, t state
+		if x != nil {
+			s = x[i]
+		}
+		if y != nil {
+			t = y[i]
+		}
+		if s <= stNull && t <= stNull && s+t > 0 {
+			k.buf.st[i] = stOK
+			k.buf.out.bools[i] = (s == t) == (k.op == equal)
+		}
+	}
+}
+
+func (k *compareKernel) orderNaN(n int, x, y []float64) {
+	if k.op <= notEqual {
+		return
+	}
+	for i := range n {
+		if math.IsNaN(x[i]) || math.IsNaN(y[i]) {
+			k.buf.fail(n, i, errNaN)
+		}
+	}
+}
+
+func compareAll[T int64 | float64](op order, dst []bool, x, y []T) {
+	x, y = x[:len(dst)], y[:len(dst)]
+	switch op {
+	case equal:
+		for i := range dst {
+			dst[i] = x[i] == y[i]
+		}
+	case notEqual:
+		for i := range dst {
+			dst[i] = x[i] != y[i]
+		}
+	case less:
+		for i := range dst {
+			dst[i] = x[i] < y[i]
+		}
+	case lessEqual:
+		for i := range dst {
+			dst[i] = x[i] <= y[i]
+		}
+	case greater:
+		for i := range dst {
+			dst[i] = x[i] > y[i]
+		}
+	case greaterEqual:
+		for i := range dst {
+			dst[i] = x[i] >= y[i]
+		}
+	}
+}
+
+// at returns the text of row i.
+func (v *vec) at(mem []byte, i int) []byte {
+	if v.views == nil {
+		return v.lit
+	}
+	w := v.views[i]
+	return mem[w.Off : w.Off+w.Len]
+}
+
+func (k *compareKernel) texts(mem []byte, dst []bool, x, y *vec) {
+	for i := range dst {
+		a, b := string(x.at(mem, i)), string(y.at(mem, i))
+		switch k.op {
+		case equal:
+			dst[i] = a == b
+		case notEqual:
+			dst[i] = a != b
+		case less:
+			dst[i] = a < b
+		case lessEqual:
+			dst[i] = a <= b
+		case greater:
+			dst[i] = a > b
+		case greaterEqual:
+			dst[i] = a >= b
+		}
+	}
+}
+
+// nullKernel is x == null (or !=).
+type nullKernel struct {
+	x       kernel
+	notNull bool
+	buf     buffers
+}
+
+func (k *nullKernel) eval(r *run) *vec {
+	x := k.x.eval(r)
+	n := r.b.Rows
+	out := &k.buf.out
+	out.states = nil
+	out.bools = resize(out.bools, n)
+	for i := range out.bools {
+		out.bools[i] = (x.states != nil && x.states[i] == stNull) != k.notNull
+	}
+	for i, s := range x.states {
+		if s > stNull {
+			k.buf.fail(n, i, s)
+		}
+	}
+	return out
+}
+
+// inKernel is membership in a list of literals. Null is in none.
+type inKernel struct {
+	x     kernel
+	typ   valueType
+	ints  map[int64]bool
+	texts map[string]bool
+	buf   buffers
+}
+
+func (k *inKernel) eval(r *run) *vec {
+	x := k.x.eval(r)
+	n := r.b.Rows
+	out := &k.buf.out
+	out.states = nil
+	out.bools = resize(out.bools, n)
+	for i := range out.bools {
+		switch {
+		case x.states != nil && x.states[i] != stOK:
+			out.bools[i] = false
+			if x.states[i] > stNull {
+				k.buf.fail(n, i, x.states[i])
+			}
+		case k.typ == textType:
+			out.bools[i] = k.texts[string(x.at(r.b.Mem, i))]
+		default:
+			out.bools[i] = k.ints[x.ints[i]]
+		}
+	}
+	return out
+}
+
+// logicKernel is && or ||: the operand that decides absorbs the other one's error.
+type logicKernel struct {
+	or   bool
+	x, y kernel
+	buf  buffers
+}
+
+func (k *logicKernel) eval(r *run) *vec {
+	x, y := k.x.eval(r), k.y.eval(r)
+	n := r.b.Rows
+	out := &k.buf.out
+	k.buf.combine(n, x.states, y.states)
+	out.bools = resize(out.bools, n)
+	if out.states == nil {
+		for i := range out.bools {
+			if k.or {
+				out.bools[i] = x.bools[i] || y.bools[i]
+			} else {
+				out.bools[i] = x.bools[i] && y.bools[i]
+			}
+		}
+		return out
+	}
+	for i := range out.bools {
+		decided := (x.states == nil || x.states[i] == stOK) && x.bools[i] == k.or ||
+			(y.states == nil || y.states[i] == stOK) && y.bools[i] == k.or
+		out.bools[i] = decided == k.or
+		if decided {
+			k.buf.st[i] = stOK
+		}
+	}
+	return out
+}
+
+// notKernel is !x.
+type notKernel struct {
+	x   kernel
+	buf buffers
+}
+
+func (k *notKernel) eval(r *run) *vec {
+	x := k.x.eval(r)
+	out := &k.buf.out
+	k.buf.combine(r.b.Rows, x.states, nil)
+	out.bools = resize(out.bools, r.b.Rows)
+	for i := range out.bools {
+		out.bools[i] = !x.bools[i]
+	}
+	return out
+}
+
+// arithKernel is + - * / % of two whole numbers, or + - * / of two doubles.
+type arithKernel struct {
+	op   byte
+	x, y kernel
+	typ  valueType
+	buf  buffers
+}
+
+func (k *arithKernel) eval(r *run) *vec {
+	x, y := k.x.eval(r), k.y.eval(r)
+	n := r.b.Rows
+	out := &k.buf.out
+	k.buf.combine(n, x.states, y.states)
+	if k.typ == floatType {
+		out.floats = resize(out.floats, n)
+		for i := range out.floats {
+			out.floats[i] = arithFloat(k.op, x.floats[i], y.floats[i])
+		}
+		return out
+	}
+	out.ints = resize(out.ints, n)
+	for i := range out.ints {
+		v, e := arithInt(k.op, x.ints[i], y.ints[i])
+		if out.ints[i] = v; e != stOK {
+			k.buf.fail(n, i, e)
+		}
+	}
+	return out
+}
+
+func arithFloat(op byte, a, b float64) float64 {
+	switch op {
+	case '+':
+		return a + b
+	case '-':
+		return a - b
+	case '*':
+		return a * b
+	}
+	return a / b
+}
+
+func arithInt(op byte, a, b int64) (int64, state) {
+	switch op {
+	case '+':
+		c := a + b
+		if (c > a) != (b > 0) && b != 0 {
+			return 0, errOverflow
+		}
+		return c, stOK
+	case '-':
+		c := a - b
+		if (c < a) != (b > 0) && b != 0 {
+			return 0, errOverflow
+		}
+		return c, stOK
+	case '*':
+		c := a * b
+		if a != 0 && (c/a != b || a == -1 && b == math.MinInt64) {
+			return 0, errOverflow
+		}
+		return c, stOK
+	}
+	switch {
+	case b == 0 && op == '/':
+		return 0, errDivide
+	case b == 0:
+		return 0, errModulo
+	case a == math.MinInt64 && b == -1:
+		return 0, errOverflow
+	case op == '/':
+		return a / b, stOK
+	}
+	return a % b, stOK
+}
+
+// textKernel is a predicate on a text: startsWith, endsWith, contains, matches with a literal.
+type textKernel struct {
+	x    kernel
+	test func(s []byte) bool
+	buf  buffers
+}
+
+func (k *textKernel) eval(r *run) *vec {
+	x := k.x.eval(r)
+	out := &k.buf.out
+	k.buf.combine(r.b.Rows, x.states, nil)
+	out.bools = resize(out.bools, r.b.Rows)
+	for i := range out.bools {
+		out.bools[i] = k.test(x.at(r.b.Mem, i))
+	}
+	return out
+}
+
+// sizeKernel is size(text) in characters.
+type sizeKernel struct {
+	x   kernel
+	buf buffers
+}
+
+func (k *sizeKernel) eval(r *run) *vec {
+	x := k.x.eval(r)
+	out := &k.buf.out
+	k.buf.combine(r.b.Rows, x.states, nil)
+	out.ints = resize(out.ints, r.b.Rows)
+	for i := range out.ints {
+		out.ints[i] = runeCount(x.at(r.b.Mem, i))
+	}
+	return out
+}
