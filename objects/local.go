@@ -36,7 +36,7 @@ type local struct {
 func NewLocal() Store { return &local{sync: (*os.File).Sync} }
 
 func (l *local) Create(_ context.Context, uri string) (Upload, error) {
-	path, err := localPath(uri)
+	path, err := LocalPath(uri)
 	if err != nil {
 		return nil, err
 	}
@@ -114,7 +114,7 @@ func (l *local) Put(ctx context.Context, uri string, data []byte) error {
 }
 
 func (l *local) Open(_ context.Context, uri string) (Reader, error) {
-	path, err := localPath(uri)
+	path, err := LocalPath(uri)
 	if err != nil {
 		return nil, err
 	}
@@ -133,7 +133,7 @@ func (l *local) Open(_ context.Context, uri string) (Reader, error) {
 }
 
 func (l *local) List(ctx context.Context, prefix string) ([]Info, error) {
-	path, err := localPath(prefix)
+	path, err := LocalPath(prefix)
 	if err != nil {
 		return nil, err
 	}
@@ -179,7 +179,7 @@ func (l *local) List(ctx context.Context, prefix string) ([]Info, error) {
 }
 
 func (l *local) Delete(_ context.Context, uri string) error {
-	path, err := localPath(uri)
+	path, err := LocalPath(uri)
 	if err != nil {
 		return err
 	}

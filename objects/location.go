@@ -61,8 +61,8 @@ func scheme(uri string) string {
 	return ""
 }
 
-// localPath returns the path that a file URI names, literally: file:///p, file:/p or an absolute path.
-func localPath(uri string) (string, error) {
+// LocalPath returns the path that a file URI names, literally: file:///p, file:/p or an absolute path.
+func LocalPath(uri string) (string, error) {
 	p := uri
 	if rest, ok := strings.CutPrefix(uri, "file:"); ok {
 		p = rest

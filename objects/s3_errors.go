@@ -99,3 +99,6 @@ func isStatus(err error, status int) bool {
 	var r *awshttp.ResponseError
 	return errors.As(err, &r) && r.HTTPStatusCode() == status
 }
+
+// Temporary reports whether another attempt may cure an error of this package or of the AWS SDK.
+func Temporary(err error) bool { return errors.Is(err, ErrRetry) || isTemporary(err) }

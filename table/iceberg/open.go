@@ -1,0 +1,296 @@
+package iceberg
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"database/sql"
+	"errors"
+	"fmt"
+	"maps"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"time"
+
+	icebergo "github.com/apache/iceberg-go"
+	iceglue "github.com/apache/iceberg-go/catalog/glue"
+	icerest "github.com/apache/iceberg-go/catalog/rest"
+	icesql "github.com/apache/iceberg-go/catalog/sql"
+	icebergio "github.com/apache/iceberg-go/io"
+	"github.com/aws/aws-sdk-go-v2/aws"
+	"github.com/aws/aws-sdk-go-v2/credentials"
+	"github.com/aws/smithy-go/middleware"
+	"github.com/jackc/pgx/v5"
+	"github.com/jackc/pgx/v5/stdlib"
+
+	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/objects"
+	"github.com/lakeloader/lakeloader/table"
+)
+
+// openAttempts bounds the races of several programs that set up the same SQL catalog for the first time.
+const openAttempts = 10
+
+// Open connects to a catalog and checks that it can be used. Its errors name the catalog and what is wrong: unreachable
+// (table.ErrRetry), wrong credentials, unknown type, a folder that cannot be written.
+func Open(ctx context.Context, cfg configs.Catalog, wh configs.Warehouse) (table.Catalog, error) {
+	root, err := objects.Root(wh)
+	if err != nil {
+		return nil, err
+	}
+	l := &lake{close: func() error { return nil }}
+	props := icebergo.Properties{"warehouse": root}
+	if strings.HasPrefix(root, "s3://") || cfg.Type == "glue" {
+		ac, err := objects.AWSConfig(ctx, wh.S3)
+		if err != nil {
+			return nil, err
+		}
+		if wh.S3.Endpoint != "" {
+			ac.RequestChecksumCalculation = aws.RequestChecksumCalculationWhenRequired
+			ac.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
+		}
+		l.aws = &ac
+		maps.Copy(props, s3Properties(wh.S3, ac.Region))
+	}
+	maps.Copy(props, cfg.Properties)
+	cfg.Name = cmp.Or(cfg.Name, "lakeloader")
+	switch cfg.Type {
+	case "", "sqlite":
+		err = l.openSQLite(ctx, cfg, root, props)
+	case "postgres":
+		err = l.openPostgres(ctx, cfg, props)
+	case "rest":
+		err = l.openREST(ctx, cfg, root, props)
+	case "glue":
+		err = l.openGlue(ctx, cfg, wh, props)
+	default:
+		return nil, fmt.Errorf("catalog.type %q is unknown: it is sqlite, postgres, rest or glue", cfg.Type)
+	}
+	if err != nil {
+		return nil, errors.Join(err, l.close())
+	}
+	return l, nil
+}
+
+// s3Properties are iceberg-go's names of the warehouse's S3 settings.
+func s3Properties(cfg configs.S3, region string) icebergo.Properties {
+	p := icebergo.Properties{icebergio.S3Region: region, icebergio.S3ForceVirtualAddressing: strconv.FormatBool(!objects.PathStyle(cfg))}
+	for k, v := range map[string]string{icebergio.S3EndpointURL: cfg.Endpoint, icebergio.S3AccessKeyID: cfg.AccessKey, icebergio.S3SecretAccessKey: cfg.SecretKey} {
+		if v != "" {
+			p[k] = v
+		}
+	}
+	return p
+}
+
+func (l *lake) openSQLite(ctx context.Context, cfg configs.Catalog, root string, props icebergo.Properties) error {
+	path, err := sqlitePath(cfg.URI, root)
+	if err != nil {
+		return err
+	}
+	l.kind, l.where = sqlite, "catalog sqlite "+path
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return fmt.Errorf("%s: its folder cannot be made: %w", l.where, err)
+	}
+	// WAL lets readers and a writer work at once; synchronous=FULL keeps commits over a power cut; a transaction that will
+	// write takes the lock at its start, where waiting for it is still possible.
+	dsn := url.URL{Scheme: "file", Path: path, RawQuery: "_pragma=busy_timeout(30000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate"}
+	db, err := sql.Open("sqlite", dsn.String())
+	if err != nil {
+		return fmt.Errorf("%s: %w", l.where, err)
+	}
+	l.close = db.Close
+	return l.openSQL(ctx, cfg.Name, db, icesql.SQLite, props)
+}
+
+// sqlitePath understands a path, file:// and SQLAlchemy's sqlite:/// (three slashes: relative, four: absolute).
+func sqlitePath(uri, root string) (string, error) {
+	if uri == "" {
+		if !strings.HasPrefix(root, "file://") {
+			return "", fmt.Errorf("catalog.uri is missing: with the warehouse %s, name the file of the sqlite catalog or use another catalog.type", root)
+		}
+		return strings.TrimPrefix(root, "file://") + "/catalog.db", nil
+	}
+	path := strings.TrimPrefix(strings.TrimPrefix(uri, "sqlite:///"), "file://")
+	if strings.Contains(path, "://") {
+		return "", fmt.Errorf("catalog.uri %q is no file: catalog.type sqlite wants a path", uri)
+	}
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return "", fmt.Errorf("catalog.uri %q: %w", uri, err)
+	}
+	return abs, nil
+}
+
+func (l *lake) openPostgres(ctx context.Context, cfg configs.Catalog, props icebergo.Properties) error {
+	pc, err := pgx.ParseConfig(cfg.URI)
+	if err != nil {
+		return fmt.Errorf("catalog.uri is no postgres:// URL: %w", err)
+	}
+	l.kind, l.where = postgres, fmt.Sprintf("catalog postgres %s:%d/%s", pc.Host, pc.Port, pc.Database)
+	if pc.ConnectTimeout == 0 {
+		pc.ConnectTimeout = 10 * time.Second
+	}
+	pc.Tracer = commitTracer{}
+	db := stdlib.OpenDB(*pc)
+	l.close = db.Close
+	db.SetConnMaxIdleTime(5 * time.Minute)
+	if err := db.PingContext(ctx); err != nil {
+		return fmt.Errorf("%s: %w", l.where, passing(err))
+	}
+	return l.openSQL(ctx, cfg.Name, db, icesql.Postgres, props)
+}
+
+// openSQL creates the catalog's tables if they are missing. Several programs may do so at once, and CREATE TABLE IF NOT
+// EXISTS is no help: PostgreSQL reports the loser a violated key, SQLite may report a lock.
+func (l *lake) openSQL(ctx context.Context, name string, db *sql.DB, dialect icesql.SupportedDialect, props icebergo.Properties) error {
+	var err error
+	for range openAttempts {
+		var c *icesql.Catalog
+		if c, err = icesql.NewCatalog(name, db, dialect, props); err == nil {
+			l.backend = c
+			l.close = func() error { return errors.Join(c.Close(), db.Close()) }
+			return nil
+		}
+		if err = passing(err); !errors.Is(err, table.ErrRetry) || ctx.Err() != nil {
+			break
+		}
+	}
+	return fmt.Errorf("%s: %w", l.where, err)
+}
+
+// commitTracer notes when COMMIT goes out.
+type commitTracer struct{}
+
+func (commitTracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
+	if d := deliveryOf(ctx); d != nil && strings.EqualFold(q.SQL, "commit") {
+		d.sent.Store(true)
+	}
+	return ctx
+}
+
+func (commitTracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
+func (l *lake) openREST(ctx context.Context, cfg configs.Catalog, root string, props icebergo.Properties) error {
+	u, err := url.Parse(cfg.URI)
+	if err != nil || u.Host == "" {
+		return fmt.Errorf("catalog.uri %q is no URL of a REST catalog, e.g. http://catalog:8181", cfg.URI)
+	}
+	l.kind, l.where = rest, "catalog rest "+u.Redacted()
+	delete(props, "warehouse")
+	opts := []icerest.Option{
+		icerest.WithWarehouseLocation(cmp.Or(cfg.Warehouse, root)),
+		icerest.WithAdditionalProps(props),
+		icerest.WithTransportFactory(func(tc *tls.Config) (http.RoundTripper, func()) {
+			t := newTransport(tc)
+			return follower{t}, t.CloseIdleConnections
+		}),
+	}
+	if cfg.Credential != "" {
+		opts = append(opts, icerest.WithCredential(cfg.Credential))
+	}
+	if cfg.Token != "" {
+		opts = append(opts, icerest.WithOAuthToken(cfg.Token))
+	}
+	c, err := icerest.NewCatalog(ctx, cfg.Name, cfg.URI, opts...)
+	if err != nil {
+		return fmt.Errorf("%s: %w", l.where, passing(err))
+	}
+	l.backend, l.close = c, c.Close
+	return nil
+}
+
+func newTransport(tc *tls.Config) *http.Transport {
+	return &http.Transport{
+		Proxy: http.ProxyFromEnvironment, TLSClientConfig: tc, ForceAttemptHTTP2: true,
+		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
+		TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: 60 * time.Second, IdleConnTimeout: 90 * time.Second,
+	}
+}
+
+// follower fills in the delivery of a commit's request.
+type follower struct{ next http.RoundTripper }
+
+func (f follower) RoundTrip(r *http.Request) (*http.Response, error) {
+	d := deliveryOf(r.Context())
+	if d == nil || r.Method != http.MethodPost {
+		return f.next.RoundTrip(r)
+	}
+	trace := &httptrace.ClientTrace{WroteHeaders: func() { d.sent.Store(true) }}
+	rsp, err := f.next.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
+	if err == nil {
+		d.status.Store(int32(rsp.StatusCode))
+	}
+	return rsp, err
+}
+
+func (l *lake) openGlue(ctx context.Context, cfg configs.Catalog, wh configs.Warehouse, props icebergo.Properties) error {
+	ac := l.aws.Copy()
+	ac.Region = cmp.Or(cfg.Properties[iceglue.Region], ac.Region)
+	if key := cfg.Properties[iceglue.AccessKeyID]; key != "" {
+		ac.Credentials = credentials.NewStaticCredentialsProvider(key, cfg.Properties[iceglue.SecretAccessKey], cfg.Properties[iceglue.SessionToken])
+	} else if wh.S3.Endpoint != "" {
+		// The keys of another S3 service mean nothing to Glue.
+		chain, err := objects.AWSConfig(ctx, configs.S3{Region: ac.Region})
+		if err != nil {
+			return err
+		}
+		ac.Credentials = chain.Credentials
+	}
+	l.kind, l.where = glue, "catalog glue "+ac.Region
+	if e := cmp.Or(cfg.URI, cfg.Properties[iceglue.Endpoint]); e != "" {
+		l.where = "catalog glue " + e
+		ac.ConfigSources = append([]any{glueEndpoint(e)}, ac.ConfigSources...)
+	}
+	ac.HTTPClient = glueClient{ac.HTTPClient}
+	ac.APIOptions = append(ac.APIOptions, once)
+	c, err := iceglue.NewCatalog(iceglue.WithAwsConfig(ac), iceglue.WithAwsProperties(iceglue.AwsProperties(props)))
+	if err != nil {
+		return fmt.Errorf("%s: %w", l.where, err)
+	}
+	l.backend, l.close = c, c.Close
+	if _, err := c.CheckNamespaceExists(ctx, []string{cmp.Or(cfg.Namespace, "lake")}); err != nil {
+		return fmt.Errorf("%s: %w", l.where, passing(err))
+	}
+	return nil
+}
+
+// glueEndpoint is the URL of Glue alone: a general base endpoint would catch the S3 client too.
+type glueEndpoint string
+
+// GetServiceBaseEndpoint is how the SDK asks for it.
+func (e glueEndpoint) GetServiceBaseEndpoint(_ context.Context, sdkID string) (string, bool, error) {
+	return string(e), sdkID == "Glue", nil
+}
+
+// once takes the SDK's retries from the request that decides a commit: a repeated one finds the version that its own
+// lost predecessor made, and would look like a lost race.
+func once(st *middleware.Stack) error {
+	if st.ID() == "UpdateTable" {
+		_, err := st.Finalize.Remove("Retry")
+		return err
+	}
+	return nil
+}
+
+// glueClient fills in the delivery of UpdateTable.
+type glueClient struct{ next aws.HTTPClient }
+
+func (c glueClient) Do(r *http.Request) (*http.Response, error) {
+	d := deliveryOf(r.Context())
+	if d == nil || !strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".UpdateTable") {
+		return c.next.Do(r)
+	}
+	trace := &httptrace.ClientTrace{WroteHeaders: func() { d.sent.Store(true) }}
+	rsp, err := c.next.Do(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
+	if err == nil {
+		d.status.Store(int32(rsp.StatusCode))
+	}
+	return rsp, err
+}
