@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -223,7 +224,8 @@ func TestRegistryTimeoutAndCancel(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if _, err := c.ByID(context.Background(), 1); !errors.Is(err, ErrRegistry) || !strings.Contains(err.Error(), "Client.Timeout") {
+	var timeout net.Error
+	if _, err := c.ByID(context.Background(), 1); !errors.Is(err, ErrRegistry) || !errors.As(err, &timeout) || !timeout.Timeout() {
 		t.Errorf("timeout: %v", err)
 	}
 	c.timeout = time.Hour
