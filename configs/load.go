@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -55,7 +56,7 @@ func parse(file string, data []byte, from *expander) (*Config, *Positions, error
 
 // tree parses YAML into the body of its only document; nil: a problem was noted.
 func (d *decoder) tree(data []byte) ast.Node {
-	f, err := parseYAML(data)
+	f, err := parseYAML(bytes.TrimPrefix(data, []byte("\ufeff"))) // some editors begin files with this mark
 	if err != nil {
 		d.syntax(err, data)
 		return nil
@@ -94,13 +95,14 @@ func (d *decoder) syntax(err error, data []byte) {
 		d.problem("", place{1, 1}, "", "%v", err)
 		return
 	}
-	at, hint := tokenPlace(y.GetToken()), ""
+	at := tokenPlace(y.GetToken())
 	lines := strings.Split(string(data), "\n")
 	line := ""
 	if at.line <= len(lines) {
 		line = lines[at.line-1]
 	}
 	message := y.GetMessage()
+	var hint string
 	switch {
 	case strings.Contains(line, "${") && strings.ContainsAny(line, "[{"):
 		hint = `between brackets, quote references: ["${env:NAME}"]`

@@ -129,6 +129,14 @@ func TestLoadResolvesPaths(t *testing.T) {
 	}
 }
 
+// TestOtherEditors checks that the line ends and the mark that Windows editors write do no harm.
+func TestOtherEditors(t *testing.T) {
+	c, _, err := parse("f.yaml", []byte("\ufeff"+strings.ReplaceAll(minimal, "\n", "\r\n")), from(nil, nil))
+	if err != nil || c.Pipelines[0].Table.Name != "t" {
+		t.Errorf("got %+v, %v", c, err)
+	}
+}
+
 const minimal = `
 kafka: {brokers: "b:9092"}
 pipelines:

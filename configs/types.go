@@ -8,6 +8,8 @@ package configs
 
 import "time"
 
+//go:generate go run ./gen ..
+
 // Config is a whole configuration file.
 type Config struct {
 	// Kafka is the cluster that pipelines read from.

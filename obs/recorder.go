@@ -183,13 +183,14 @@ func (r *Recorder) HighWatermark(topic string, partition int32, offset int64) {
 
 // Commit is a round that landed.
 type Commit struct {
-	ID                 string
-	Number             int64
-	Took               time.Duration // from the end of the round until it landed
-	Rows, Bytes, Files int64         // of the primary and all other tables
-	Filtered           map[string]int64
-	Dead               []DeadStatus
-	Offsets            []CommittedOffset
+	ID           string
+	Number       int64
+	Took         time.Duration // from the end of the round until it landed
+	Rows         int64         // of the primary table
+	Bytes, Files int64         // of all tables
+	Filtered     map[string]int64
+	Dead         []DeadStatus
+	Offsets      []CommittedOffset
 }
 
 // CommittedOffset is where a partition goes on after a round.

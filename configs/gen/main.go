@@ -1,7 +1,7 @@
 // Command gen writes docs/configuration.md, the reference of all settings, and configs/lakeloader.schema.json, the JSON
 // Schema that editors complete and check configurations with. Both come from the types of package configs: their
 // comments, the rules in their tags, and the defaults that ApplyDefaults gives. Run it in the project's folder after a
-// change there: go run ./configs/gen
+// change there: go run ./configs/gen (or go generate ./configs, which names the project's folder).
 package main
 
 import (
@@ -11,7 +11,11 @@ import (
 )
 
 func main() {
-	if err := run("."); err != nil {
+	root := "."
+	if len(os.Args) > 1 {
+		root = os.Args[1]
+	}
+	if err := run(root); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
