@@ -17,7 +17,7 @@ var ErrUnknownID = errors.New("unknown schema id")
 
 // Options of a Decoder.
 type Options struct {
-	// Clock gives the time; needed.
+	// Clock gives the time. Default time.Now.
 	Clock func() time.Time
 	// UnknownIDAfter is how long a schema id that the registry does not know is asked for again before its records
 	// become dead letters; then it is asked for again as often. Default 30s.
@@ -47,6 +47,9 @@ type Decoder struct {
 func NewDecoder(cfg configs.Decode, reg Registry, opts Options) (*Decoder, error) {
 	if opts.UnknownIDAfter <= 0 {
 		opts.UnknownIDAfter = 30 * time.Second
+	}
+	if opts.Clock == nil {
+		opts.Clock = time.Now
 	}
 	d := &Decoder{opts: opts, row: batch.StructOf()}
 	var err error
@@ -106,6 +109,9 @@ func (d *Decoder) Bootstrap(ctx context.Context, topics []string) error {
 			if e.state == missing {
 				d.learn(s, e, reg)
 			}
+			if e.types != nil {
+				e = d.adoptType(s, e, e.schema)
+			}
 			if e.reason != "" {
 				bad = append(bad, fmt.Errorf("subject %s: %s", subject, e.reason))
 			}
@@ -132,20 +138,25 @@ func (d *Decoder) Prepare(ctx context.Context, r *batch.Records) (changed bool, 
 		if s.fixed != nil {
 			continue
 		}
-		views, last := r.Value, int32(-1)
+		views, last := r.Value, (*entry)(nil)
 		if s == d.key {
 			views = r.Key
 		}
 		for _, v := range views {
 			id, ok := wireID(r, v)
-			if !ok || id == last {
+			if !ok {
 				continue
 			}
-			last = id
-			if err := d.resolve(ctx, s, id); errors.Is(err, ErrUnknownID) {
-				unknown = err // the others can be asked for meanwhile
-			} else if err != nil {
-				return d.version != before, err
+			if last == nil || last.id != id {
+				if err := d.resolve(ctx, s, id); errors.Is(err, ErrUnknownID) {
+					unknown = err // the others can be asked for meanwhile
+				} else if err != nil {
+					return d.version != before, err
+				}
+				last = s.entries[id]
+			}
+			if last.types != nil {
+				d.resolveType(s, last, r.Bytes(v)[wireHeader:])
 			}
 		}
 	}
@@ -206,7 +217,30 @@ func (d *Decoder) learn(s *side, e *entry, reg Registered) {
 		return
 	}
 	e.schema = schema
+	if t, ok := schema.(Selector); ok {
+		e.types, e.selector = map[Schema]*entry{}, t
+		return
+	}
 	d.adopt(s, e)
+}
+
+// resolveType adopts the payload's record type when it is the first of that type.
+func (d *Decoder) resolveType(s *side, e *entry, payload []byte) {
+	t, schema, err := e.typeOf(payload)
+	if err == nil && t == nil {
+		d.adoptType(s, e, schema)
+	}
+}
+
+// adoptType makes an entry of its own for one record type of an id that has several.
+func (d *Decoder) adoptType(s *side, e *entry, schema Schema) *entry {
+	t := e.types[schema]
+	if t == nil {
+		t = &entry{id: e.id, schema: schema}
+		e.types[schema] = t
+		d.adopt(s, t)
+	}
+	return t
 }
 
 // adopt merges an entry's schema into the row type, or refuses the entry.

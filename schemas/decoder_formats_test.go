@@ -119,3 +119,70 @@ func TestDifference(t *testing.T) {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
 }
+
+func TestDecoderProtobuf(t *testing.T) {
+	g := newRig(t, configs.Decode{Value: configs.Format{Format: "protobuf"}}, nil)
+	add := func(id int, text string) {
+		g.reg.add("t-value", fakeSchema{ID: id, SchemaType: "PROTOBUF", Schema: `syntax = "proto3"; ` + text})
+	}
+	add(1, `message A { int32 a = 1; } message B { optional string b = 1; } message C { string a = 1; }`)
+	add(2, `message A { int64 a = 1; optional string b = 2; }`)
+	const a, b, c, none = "\x00\x08\x07", "\x02\x02\x0a\x01x", "\x02\x04\x0a\x01x", "\x02\x08"
+	rows, rejects := g.decode(values(wire(1, a), wire(1, a)))
+	g.wantRow("struct<a: int required>") // only of the messages that occur
+	if len(rows) != 2 || len(rejects) != 0 {
+		t.Fatalf("%v, %v", rows, rejects)
+	}
+	rows, rejects = g.decode(values(wire(1, b), wire(1, a), wire(1, c), wire(2, "\x00\x08\x05\x12\x01y"), wire(1, none), wire(1, b), wire(1, a+"\xff")))
+	g.wantRow("struct<a: long, b: string>")
+	want := []any{map[string]any{"a": nil, "b": "x"}, map[string]any{"a": int64(7), "b": nil}, map[string]any{"a": int64(5), "b": "y"}, map[string]any{"a": nil, "b": "x"}}
+	if !reflect.DeepEqual(rows, want) {
+		t.Errorf("got  %v\nwant %v", rows, want)
+	}
+	wantReject(t, rejects[0], 2, 1, "evolve", "value", "field a: cannot merge")
+	wantReject(t, rejects[1], 4, 1, "decode", "value", "no message with the index")
+	wantReject(t, rejects[2], 6, 1, "decode", "value", "")
+}
+
+func TestDecoderProtobufBootstrap(t *testing.T) {
+	g := newRig(t, configs.Decode{Value: configs.Format{Format: "protobuf"}}, nil)
+	g.reg.add("t-value", fakeSchema{ID: 1, SchemaType: "PROTOBUF", Schema: `syntax = "proto3"; message Part { int32 p = 1; } message Whole { Part part = 1; }`})
+	g.reg.add("u-value", fakeSchema{ID: 2, SchemaType: "PROTOBUF", Schema: `syntax = "proto3"; message Whole { string part = 1; }`})
+	err := g.d.Bootstrap(t.Context(), []string{"t", "u"})
+	if err == nil || !strings.Contains(err.Error(), "subject u-value: schema id 2 cannot be used") {
+		t.Errorf("%v", err)
+	}
+	g.wantRow("struct<part: struct<p: int required>>")
+	rows, rejects := g.decode(values(wire(1, "\x02\x02\x0a\x02\x08\x03"), wire(2, "\x00")))
+	if want := []any{map[string]any{"part": map[string]any{"p": int32(3)}}}; !reflect.DeepEqual(rows, want) {
+		t.Errorf("got %v, want %v", rows, want)
+	}
+	wantReject(t, rejects[0], 1, 2, "evolve", "value", "field part: cannot merge")
+}
+
+// TestDecoderProtobufAllocations: telling the record types apart allocates nothing in a run of one type.
+func TestDecoderProtobufAllocations(t *testing.T) {
+	g := newRig(t, configs.Decode{Value: configs.Format{Format: "protobuf"}}, nil)
+	g.reg.add("t-value", fakeSchema{ID: 1, SchemaType: "PROTOBUF", Schema: `syntax = "proto3"; message A { int32 a = 1; } message B { string b = 1; }`})
+	for _, payload := range []string{"\x00\x08\x07", "\x02\x02\x0a\x01x"} {
+		var payloads [][]byte
+		for range 1000 {
+			payloads = append(payloads, wire(1, payload))
+		}
+		r := values(payloads...)
+		g.decode(r)
+		b := batch.New(r, g.d.Row())
+		n := testing.AllocsPerRun(10, func() {
+			b.Reset(r)
+			if _, err := g.d.Prepare(t.Context(), r); err != nil {
+				t.Fatal(err)
+			}
+			if err := g.d.Decode(r, b); err != nil {
+				t.Fatal(err)
+			}
+		})
+		if n > 20 || b.Rows != r.Len() {
+			t.Errorf("%v allocations for %d records, %d rows", n, r.Len(), b.Rows)
+		}
+	}
+}

@@ -84,6 +84,18 @@ func (s *side) append(r *batch.Records, v batch.View, root *batch.Column) (int32
 	case e.state == missing:
 		return e.id, s.undecided(e.id)
 	}
+	if e.types != nil {
+		t, _, err := e.typeOf(r.Bytes(v))
+		switch {
+		case err != nil:
+			return e.id, s.broken(err.Error())
+		case t == nil:
+			return e.id, s.undecided(e.id)
+		case t.reason != "":
+			return e.id, &verdict{t.stage, s.name, t.reason}
+		}
+		e = t
+	}
 	p, err := s.planOf(e)
 	if err != nil {
 		return e.id, &verdict{"evolve", s.name, shorten(err.Error(), maxReason)}

@@ -1,6 +1,7 @@
 package schemas
 
 import (
+	"bytes"
 	"fmt"
 	"strings"
 	"time"
@@ -33,6 +34,12 @@ type entry struct {
 	target *batch.Type // of plan
 	// stage and reason say why records of this id are dead letters.
 	stage, reason string
+	// types has an entry for each record type seen, when the schema has several (Protobuf); last is that of the payload
+	// before, which began with the index path head. Such an entry has no plan itself.
+	types    map[Schema]*entry
+	selector Selector
+	last     *entry
+	head     []byte
 	// since and asked are when the registry first and last said that it does not know the id.
 	since, asked time.Time
 }
@@ -43,6 +50,24 @@ const (
 	known state = iota
 	missing
 )
+
+// typeOf returns the entry of the payload's record type, nil if the type was not seen before; and the type's schema.
+func (e *entry) typeOf(payload []byte) (*entry, Schema, error) {
+	if e.last != nil && bytes.HasPrefix(payload, e.head) {
+		return e.last, e.last.schema, nil
+	}
+	schema, err := e.selector.Select(payload)
+	if err != nil {
+		return nil, nil, err
+	}
+	// The index path is a prefix code: payloads that begin with the same one are of the same type.
+	_, n, err := messageIndex(payload, nil)
+	if err != nil {
+		return nil, nil, err
+	}
+	e.last, e.head = e.types[schema], append(e.head[:0], payload[:n]...)
+	return e.last, schema, nil
+}
 
 // maxReason bounds the reason of a dead letter.
 const maxReason = 500
@@ -97,7 +122,7 @@ func (s *side) parse(reg Registered) (Schema, error) {
 	}
 	switch s.format.Format {
 	case "protobuf":
-		return nil, fmt.Errorf("protobuf is not supported")
+		return ParseProtobuf(reg.Text, reg.Refs)
 	case "json_schema":
 		return ParseJSONSchema(reg.Text, reg.Refs)
 	}
