@@ -68,15 +68,20 @@ func (d *jsonDocs) addRefs(refs []Reference) {
 	}
 }
 
-// Load implements jsonschema.URLLoader. A reference's name is its URL, or the last part of one relative to the schema.
+// Load implements jsonschema.URLLoader. A reference's name is its URL, or the last part of it: the longest such
+// name counts.
 func (d *jsonDocs) Load(at string) (any, error) {
 	if text, ok := d.refs[at]; ok {
 		return d.add(at, text)
 	}
-	for name, text := range d.refs {
-		if strings.HasSuffix(at, "/"+strings.TrimLeft(name, "/")) {
-			return d.add(at, text)
+	best := ""
+	for name := range d.refs {
+		if len(name) > len(best) && strings.HasSuffix(at, "/"+strings.TrimLeft(name, "/")) {
+			best = name
 		}
+	}
+	if best != "" {
+		return d.add(at, d.refs[best])
 	}
 	if u, err := url.Parse(at); d.files && err == nil && u.Scheme == "file" {
 		text, err := os.ReadFile(filepath.FromSlash(u.Path))

@@ -119,6 +119,17 @@ func TestJSONSchemaFields(t *testing.T) {
 	}
 }
 
+// TestJSONSchemaReferenceNames: of two names that both end a reference's URL, the longer one is meant.
+func TestJSONSchemaReferenceNames(t *testing.T) {
+	for range 20 {
+		s := mustParseJSONSchema(t, `{"type":"object","properties":{"v":{"$ref":"x/a.json"}}}`,
+			Reference{Name: "a.json", Text: `{"type":"string"}`}, Reference{Name: "x/a.json", Text: `{"type":"integer"}`})
+		if s.Row().String() != "struct<v: long>" {
+			t.Fatal(s.Row())
+		}
+	}
+}
+
 func TestJSONSchemaBare(t *testing.T) {
 	for _, c := range []struct {
 		schema, row, json string
