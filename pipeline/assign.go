@@ -1,0 +1,220 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/lakeloader/lakeloader/source"
+	"github.com/lakeloader/lakeloader/table"
+)
+
+// Assigned implements source.Handler: partitions start from what the table says, never from the group's offsets.
+func (l *Loader) Assigned(ctx context.Context, ps []source.Partition) (map[source.Partition]int64, error) {
+	start, err := l.assign(ctx, ps)
+	if err != nil {
+		l.failed = fmt.Errorf("taking over %d partitions: %w", len(ps), err)
+	}
+	return start, err
+}
+
+func (l *Loader) assign(ctx context.Context, ps []source.Partition) (map[source.Partition]int64, error) {
+	gained := make(map[table.Key]bool, len(ps))
+	for _, p := range ps {
+		gained[table.Key(p)] = true
+	}
+	ledger, err := l.committer.Settle(ctx, gained)
+	if err != nil {
+		return nil, err
+	}
+	cluster, ids, err := l.identify(ctx, ps)
+	if err != nil {
+		return nil, err
+	}
+	if ledger.Number == 0 && len(ledger.Records) == 0 && l.cfg.Source.Start != "earliest" && l.cfg.Source.Start != "" {
+		if ledger, err = l.firstStart(ctx, cluster); err != nil {
+			return nil, err
+		}
+	}
+	marks, err := l.topics.Watermarks(ctx, ps)
+	if err != nil {
+		return nil, fmt.Errorf("asking for the first offsets: %w", err)
+	}
+	l.ledger = ledger
+	start := make(map[source.Partition]int64, len(ps))
+	for _, p := range ps {
+		k := table.Key(p)
+		rec, known := ledger.Records[k]
+		if !known {
+			low := marks[p].Low
+			rec = table.Record{Cluster: cluster, TopicID: ids[p.Topic], First: low, Next: low, MaxTimestamp: -1}
+		}
+		t := newTrack(k, known, rec)
+		if known && (rec.Cluster != cluster || rec.TopicID != ids[p.Topic]) {
+			why := fmt.Errorf("topic %s is not the one that %s was loaded from: its id is %s (cluster %s), the table has offsets up to %d of id %s (cluster %s)",
+				p.Topic, k, ids[p.Topic], cluster, rec.Next, rec.TopicID, rec.Cluster)
+			if err := l.onReset(ctx, t, why, cluster, ids[p.Topic], marks[p]); err != nil {
+				return nil, err
+			}
+		}
+		l.tracks.add(t)
+		start[p] = t.from.Next
+	}
+	l.reportOwned(gained)
+	return start, l.stages.seed(ctx, gained, ledger)
+}
+
+func (ts *tracks) add(t *track) {
+	if ts.m == nil {
+		ts.m = map[table.Key]*track{}
+	}
+	ts.m[t.key] = t
+}
+
+// identify asks which cluster and topics these are, before the first fetch.
+func (l *Loader) identify(ctx context.Context, ps []source.Partition) (cluster string, ids map[string]string, err error) {
+	names := map[string]bool{}
+	for _, p := range ps {
+		names[p.Topic] = true
+	}
+	if cluster, err = l.topics.ClusterID(ctx); err != nil {
+		return "", nil, fmt.Errorf("asking Kafka for its cluster id: %w", err)
+	}
+	if ids, err = l.topics.TopicIDs(ctx, slices.Sorted(maps.Keys(names))); err != nil {
+		return "", nil, fmt.Errorf("asking Kafka for topic ids: %w", err)
+	}
+	return cluster, ids, nil
+}
+
+// firstStart resolves `latest` or a time for all partitions once, and commits it before anything is read, so that a
+// crash or another member cannot resolve it differently.
+func (l *Loader) firstStart(ctx context.Context, cluster string) (*table.Ledger, error) {
+	all, err := l.topics.Partitions(ctx, l.cfg.Source)
+	if err != nil {
+		return nil, fmt.Errorf("resolving the start %q: %w", l.cfg.Source.Start, err)
+	}
+	_, ids, err := l.identify(ctx, all)
+	if err != nil {
+		return nil, err
+	}
+	at := map[source.Partition]int64{}
+	if l.cfg.Source.Start == "latest" {
+		marks, err := l.topics.Watermarks(ctx, all)
+		if err != nil {
+			return nil, fmt.Errorf("resolving the start latest: %w", err)
+		}
+		for p, m := range marks {
+			at[p] = m.High
+		}
+	} else {
+		t, err := time.Parse(time.RFC3339, l.cfg.Source.Start)
+		if err != nil {
+			return nil, fmt.Errorf("%w: start %q is neither earliest, latest nor an RFC 3339 time", ErrStop, l.cfg.Source.Start)
+		}
+		if at, err = l.topics.OffsetsForTime(ctx, all, t); err != nil {
+			return nil, fmt.Errorf("resolving the start %s: %w", l.cfg.Source.Start, err)
+		}
+	}
+	first := map[table.Key]table.Record{}
+	for _, p := range all {
+		first[table.Key(p)] = table.Record{Cluster: cluster, TopicID: ids[p.Topic], First: at[p], Next: at[p], MaxTimestamp: -1}
+	}
+	l.log.Info("first start", "start", l.cfg.Source.Start, "partitions", len(first))
+	return l.committer.Start(ctx, uuid.Must(uuid.NewV7()).String(), first)
+}
+
+// onReset deals with a partition that cannot be continued: by default its whole topic stops with an explanation.
+func (l *Loader) onReset(ctx context.Context, t *track, why error, cluster, id string, marks source.Watermarks) error {
+	next := marks.Low
+	switch l.cfg.Source.OnReset {
+	case "latest":
+		next = marks.High
+	case "earliest":
+	default:
+		t.stopped = fmt.Errorf("%w; the topic is not loaded until on_reset is set to earliest or latest", why)
+		l.log.Error("a topic is stopped", "topic", t.key.Topic, "partition", t.key.Partition, "reason", t.stopped)
+		l.rec.Failing(t.stopped, time.Time{})
+		for _, o := range l.tracks.m {
+			if o.key.Topic == t.key.Topic && o.stopped == nil {
+				o.stopped = t.stopped
+			}
+		}
+		return nil
+	}
+	to := table.Record{Cluster: cluster, TopicID: id, First: next, Next: next, MaxTimestamp: -1}
+	ledger, err := l.committer.Reset(ctx, uuid.Must(uuid.NewV7()).String(), map[table.Key]table.Record{t.key: t.from}, map[table.Key]table.Record{t.key: to})
+	if err != nil {
+		return err
+	}
+	l.log.Warn("offsets begin anew", "topic", t.key.Topic, "partition", t.key.Partition, "offset", next, "reason", why)
+	l.ledger = ledger
+	t.begin(ledger.Records[t.key])
+	return nil
+}
+
+// fetchError sorts out what a fetch ran into; nil: the loader goes on.
+func (l *Loader) fetchError(ctx context.Context, err error) error {
+	var gone *source.OffsetOutOfRange
+	if !errors.As(err, &gone) {
+		return err
+	}
+	t := l.tracks.m[table.Key(gone.Partition)]
+	if t == nil || t.stopped != nil {
+		return nil
+	}
+	// The open round must not be mixed with a new epoch: end it first.
+	if err := l.commit(ctx); err != nil || l.reseek {
+		return err
+	}
+	cluster, ids, err := l.identify(ctx, []source.Partition{gone.Partition})
+	if err != nil {
+		return err
+	}
+	why := fmt.Errorf("%s: the table ends at offset %d, but Kafka has %d to %d: records in between are gone (retention, or truncation after a broker failure)", t.key, t.next, gone.Low, gone.High)
+	if err := l.onReset(ctx, t, why, cluster, ids[t.key.Topic], source.Watermarks{Low: gone.Low, High: gone.High}); err != nil {
+		return err
+	}
+	l.reseek = t.stopped == nil
+	return nil
+}
+
+// Revoked implements source.Handler. The open round is committed in time, or dropped whole: its files hold rows of
+// partitions that another loader is about to read.
+func (l *Loader) Revoked(ctx context.Context, ps []source.Partition, lost bool) {
+	records, moved := l.tracks.records()
+	switch {
+	case !moved || l.reseek:
+	case lost:
+		l.log.Warn("partitions were lost (the group went on without this member): the open round is dropped", "partitions", len(ps), "records", records)
+		l.drop()
+	default:
+		ctx, cancel := context.WithTimeout(ctx, handOver)
+		if err := l.commit(ctx); err != nil {
+			l.log.Warn("the open round could not be committed before partitions were handed over and is dropped", "error", err)
+			if errors.Is(err, ErrStop) {
+				l.failed = err
+			}
+			l.drop()
+		}
+		cancel()
+	}
+	l.reseek = l.reseek || l.holding // what is held may be of these partitions: it is read again
+	for _, p := range ps {
+		delete(l.tracks.m, table.Key(p))
+		l.stages.forget(p.Topic, p.Partition)
+		l.rec.Revoked(p.Topic, p.Partition)
+	}
+}
+
+func cmpKey(a, b table.Key) int {
+	if c := strings.Compare(a.Topic, b.Topic); c != 0 {
+		return c
+	}
+	return int(a.Partition) - int(b.Partition)
+}

@@ -1,0 +1,81 @@
+package pipeline
+
+import (
+	"fmt"
+
+	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/cleanse"
+	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/partitioner"
+	"github.com/lakeloader/lakeloader/table"
+)
+
+// Checked is what a pipeline's configuration means for records of a row type.
+type Checked struct {
+	Decoded *batch.Type // the columns that decoding gives
+	Table   *batch.Type // the columns of the table
+	Parts   []table.PartitionField
+	// Expressions says how CEL expressions run.
+	Expressions []cleanse.Explained
+}
+
+// Check checks pipeline i against the columns that its records have; every problem has its place in the file.
+func Check(cfg *configs.Config, pos *configs.Positions, i int, row *batch.Type) (*Checked, configs.Problems) {
+	p := &cfg.Pipelines[i]
+	at := fmt.Sprintf("pipelines[%d]", i)
+	var problems configs.Problems
+	program, ps := cleanse.CompileAll(row, p.Cleanse)
+	for _, x := range ps {
+		path := configs.StepPath(i, x.Step, "", "")
+		if x.Field != "" {
+			path += "." + x.Field
+		}
+		problems = append(problems, pos.Problem(path, x.Message, x.Hint))
+	}
+	if program == nil {
+		return nil, problems
+	}
+	full, err := auditType(program.Row(), p.Include)
+	if err != nil {
+		return nil, append(problems, pos.Problem(at+".cleanse", err.Error(), ""))
+	}
+	c := &Checked{Decoded: row, Table: full, Expressions: program.Explain()}
+	for j, entry := range p.Table.PartitionBy {
+		f, err := partitioner.Parse([]string{entry}, full)
+		if err != nil {
+			problems = append(problems, pos.Problem(fmt.Sprintf("%s.table.partition_by[%d]", at, j), err.Error(), ""))
+			continue
+		}
+		c.Parts = append(c.Parts, f...)
+	}
+	if len(problems) == 0 { // together they may clash
+		if _, err := partitioner.Parse(p.Table.PartitionBy, full); err != nil {
+			problems = append(problems, pos.Problem(at+".table.partition_by", err.Error(), ""))
+		}
+	}
+	columns := func(setting string, names []string) {
+		for j, n := range names {
+			if full.Index(n) < 0 {
+				problems = append(problems, pos.Problem(fmt.Sprintf("%s.%s[%d]", at, setting, j), fmt.Sprintf("there is no column %q", n), "columns are: "+columnNames(full)))
+			}
+		}
+	}
+	var sort []string
+	for _, s := range sortFields(p.Table.SortBy) {
+		sort = append(sort, s.Source)
+	}
+	columns("table.sort_by", sort)
+	columns("files.bloom_filters", p.Files.Bloom)
+	return c, problems
+}
+
+func columnNames(t *batch.Type) string {
+	s := ""
+	for i, f := range t.Fields {
+		if i > 0 {
+			s += ", "
+		}
+		s += f.Name
+	}
+	return s
+}

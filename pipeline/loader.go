@@ -1,0 +1,364 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/obs"
+	"github.com/lakeloader/lakeloader/schemas"
+	"github.com/lakeloader/lakeloader/source"
+	"github.com/lakeloader/lakeloader/table"
+)
+
+// Consumer is a member of the pipeline's consumer group. It calls the loader's Assigned and Revoked from within Poll.
+type Consumer interface {
+	// Poll appends the records of one fetch, and serves rebalances.
+	Poll(ctx context.Context, r *batch.Records, wait time.Duration) error
+	// Serve serves rebalances without fetching, for as long as it is told.
+	Serve(ctx context.Context, wait time.Duration) error
+	Seek(map[source.Partition]int64) error
+	// CommitOffsets tells the group where the table is, for lag tools; nothing rests on it.
+	CommitOffsets(map[source.Partition]int64)
+	Close() error
+}
+
+// Topics answers questions about topics.
+type Topics interface {
+	ClusterID(ctx context.Context) (string, error)
+	TopicIDs(ctx context.Context, topics []string) (map[string]string, error)
+	Watermarks(ctx context.Context, ps []source.Partition) (map[source.Partition]source.Watermarks, error)
+	OffsetsForTime(ctx context.Context, ps []source.Partition, t time.Time) (map[source.Partition]int64, error)
+	Partitions(ctx context.Context, s configs.Source) ([]source.Partition, error)
+}
+
+// Loader loads the topics of one pipeline into its table until it is told to stop or something fails. After a failure
+// it is thrown away: a new one starts from what the table says. All of it runs on the goroutine that calls Run.
+type Loader struct {
+	cfg       *configs.Pipeline
+	log       *slog.Logger
+	now       func() time.Time
+	rec       *obs.Recorder
+	consumer  Consumer
+	topics    Topics
+	committer *Committer
+	stages    *stages
+
+	tracks tracks
+	recs   batch.Records
+	ledger *table.Ledger
+	// hard ends what Run does even in the middle; Assigned and Revoked are called without a context of their own.
+	hard context.Context
+	stop <-chan struct{}
+	// waiting is since when records have waited for a commit, Unix nanoseconds; 0: none do. The watchdog reads it.
+	waiting atomic.Int64
+	// began is when the first record of the open round arrived; zero: none has. active: when a position last moved.
+	began, active time.Time
+	// reseek: the open round was dropped, and what was fetched with it; the kept partitions must be sought.
+	reseek bool
+	// holding: prepare waits with fetched records that are not yet accounted for.
+	holding bool
+	failed  error // what a rebalance callback ran into
+}
+
+// handOver is how long a rebalance waits for the round to be committed before it is dropped.
+const handOver = 30 * time.Second
+
+// Run loads until stop is closed, then commits what it has and leaves the group. ctx ends it at once, and whatever
+// was not committed is read again by the next loader.
+func (l *Loader) Run(ctx context.Context, stop <-chan struct{}) error {
+	l.hard, l.stop = ctx, stop
+	for {
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-stop:
+			return l.drain(ctx)
+		default:
+		}
+		if err := l.step(ctx); err != nil {
+			return err
+		}
+	}
+}
+
+// step is one fetch through all stages, and the commit when it is due.
+func (l *Loader) step(ctx context.Context) error {
+	l.recs.Reset()
+	err := l.consumer.Poll(ctx, &l.recs, l.pollWait())
+	if l.failed != nil {
+		return l.failed
+	}
+	if err != nil {
+		if err = l.fetchError(ctx, err); err != nil {
+			return err
+		}
+	}
+	if l.reseek {
+		return l.reload(ctx)
+	}
+	if l.recs.Len() > 0 || len(l.recs.Spans) > 0 {
+		if err := l.take(ctx); err != nil || l.reseek {
+			return errors.Join(err, l.reloadIf(ctx, err == nil && l.reseek))
+		}
+	}
+	if l.due() {
+		return l.commit(ctx)
+	}
+	if l.stages.memoryFull() {
+		return l.stages.finishLargest(ctx)
+	}
+	return nil
+}
+
+func (l *Loader) reloadIf(ctx context.Context, cond bool) error {
+	if !cond {
+		return nil
+	}
+	return l.reload(ctx)
+}
+
+// take brings the fetched records through the stages into the open files.
+func (l *Loader) take(ctx context.Context) error {
+	if err := l.prepare(ctx); err != nil || l.reseek {
+		return err
+	}
+	if err := l.tracks.account(&l.recs); err != nil {
+		return err
+	}
+	now := l.now()
+	l.active = now
+	if l.recs.Len() == 0 {
+		return nil
+	}
+	if l.began.IsZero() {
+		l.began = now
+		l.waiting.Store(now.UnixNano())
+	}
+	b, err := l.stages.run(ctx, &l.recs, &l.tracks)
+	if err != nil {
+		return err
+	}
+	l.tracks.decide(b)
+	l.reportRead(&l.recs, b.Rejects)
+	return nil
+}
+
+// prepare has the schemas of the fetched records at hand. While the registry cannot be asked it waits, holding the
+// records and fetching no more; what was loaded before goes on being committed.
+func (l *Loader) prepare(ctx context.Context) error {
+	defer func() { l.holding = false }()
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
+		l.holding = true
+		again, err := l.stages.prepare(ctx, &l.recs)
+		l.reseek = l.reseek || again
+		if !errors.Is(err, schemas.ErrRegistry) && !errors.Is(err, schemas.ErrUnknownID) {
+			if err == nil {
+				l.rec.Running()
+			}
+			return err
+		}
+		l.log.Warn("waiting for the schema registry; its partitions are not fetched meanwhile", "error", err, "next_try", wait)
+		l.rec.Waiting(err.Error())
+		if err := l.consumer.Serve(ctx, wait); err != nil {
+			return err
+		}
+		if l.failed != nil {
+			return l.failed
+		}
+		if l.reseek || ctx.Err() != nil || l.stopping() {
+			l.reseek = true // the records held were never accounted for: they are read again
+			return ctx.Err()
+		}
+		if l.due() {
+			if err := l.commit(ctx); err != nil || l.reseek {
+				return err
+			}
+		}
+	}
+}
+
+func (l *Loader) stopping() bool {
+	select {
+	case <-l.stop:
+		return true
+	default:
+		return false
+	}
+}
+
+func (l *Loader) pollWait() time.Duration {
+	if l.began.IsZero() {
+		return 500 * time.Millisecond
+	}
+	left := time.Duration(l.cfg.Commit.Interval) - l.now().Sub(l.began)
+	return max(time.Millisecond, min(left, 500*time.Millisecond))
+}
+
+// due says whether the open round must end now.
+func (l *Loader) due() bool {
+	records, moved := l.tracks.records()
+	if !moved {
+		return false
+	}
+	c := l.cfg.Commit
+	if records == 0 { // control records and aborted transactions only
+		return l.now().Sub(l.active) >= time.Duration(c.IdleInterval)
+	}
+	return l.now().Sub(l.began) >= time.Duration(c.Interval) ||
+		c.Records > 0 && records >= c.Records ||
+		c.Size > 0 && l.stages.size() >= int64(c.Size)
+}
+
+// commit ends the open round: files durable, then the protocol.
+func (l *Loader) commit(ctx context.Context) error {
+	start := l.now()
+	r, err := l.round(ctx)
+	if err != nil || r == nil {
+		return err
+	}
+	ledger, err := l.committer.Commit(ctx, r, l.tracks.owned())
+	if ledger != nil {
+		l.ledger = ledger
+		l.begin(ledger)
+		l.stages.committed()
+		l.advise(r)
+		l.reportCommit(r, ledger.Number, l.now().Sub(start))
+		l.log.Info("committed", "round", ledger.Number, "id", r.ID, "rows", rowsOf(r), "files", len(r.Tables[0].Files),
+			"partitions", len(r.Moves), "seconds", l.now().Sub(start).Round(time.Millisecond).Seconds())
+	}
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, ErrFenced):
+		l.log.Warn("the round is dropped and its offsets are read again", "id", r.ID, "reason", err)
+		l.rec.Dropped(true)
+		l.reseek = true
+		return nil
+	}
+	return err
+}
+
+// round finishes the files and closes the books of the open round; nil: there is nothing to commit.
+func (l *Loader) round(ctx context.Context) (*Round, error) {
+	primary, dead, err := l.stages.finish(ctx)
+	if err != nil {
+		return nil, err
+	}
+	r := &Round{ID: uuid.Must(uuid.NewV7()).String(), Pipeline: l.cfg.Name, Version: Version, Tables: []RoundFile{
+		{Table: l.committer.Primary, Files: primary}, {Table: l.stages.deadTable, Files: dead}}}
+	for _, k := range slices.SortedFunc(maps.Keys(l.tracks.m), func(a, b table.Key) int {
+		return cmpKey(a, b)
+	}) {
+		if t := l.tracks.m[k]; t.stopped == nil && t.next > t.from.Next {
+			r.Moves = append(r.Moves, t.move())
+		}
+	}
+	if len(r.Moves) == 0 {
+		return nil, nil
+	}
+	for _, files := range [][]table.File{primary, dead} {
+		for _, f := range files {
+			if r.OldestMS == 0 || f.CreatedMS < r.OldestMS {
+				r.OldestMS = f.CreatedMS
+			}
+		}
+	}
+	return r, l.sameTopics(ctx, r)
+}
+
+// sameTopics asks for the topics' ids after the last fetch: ids never return, so an id equal to the one that the
+// offsets belong to means that every row is of that topic.
+func (l *Loader) sameTopics(ctx context.Context, r *Round) error {
+	names := map[string]bool{}
+	for _, m := range r.Moves {
+		names[m.Key.Topic] = true
+	}
+	ids, err := l.topics.TopicIDs(ctx, slices.Sorted(maps.Keys(names)))
+	if err != nil {
+		return fmt.Errorf("asking Kafka for topic ids before the commit: %w", err)
+	}
+	for _, m := range r.Moves {
+		if ids[m.Key.Topic] != m.From.TopicID {
+			return fmt.Errorf("topic %s was deleted and created again while it was being read (its id was %s and is now %q): the round is dropped", m.Key.Topic, m.From.TopicID, ids[m.Key.Topic])
+		}
+	}
+	return nil
+}
+
+// begin opens the next round at what the table says.
+func (l *Loader) begin(ledger *table.Ledger) {
+	l.tracks.begin(ledger)
+	l.began = time.Time{}
+	l.waiting.Store(0)
+}
+
+// drop gives the open round up. What was fetched is fetched again from where the table is.
+func (l *Loader) drop() {
+	l.stages.abort()
+	l.reseek = true
+	l.rec.Dropped(false)
+}
+
+// reload reads the table after a dropped round and seeks every partition to what it says.
+func (l *Loader) reload(ctx context.Context) error {
+	l.stages.abort()
+	ledger, err := l.committer.Settle(ctx, l.tracks.owned())
+	if err != nil {
+		return err
+	}
+	l.ledger = ledger
+	l.begin(ledger)
+	to := map[source.Partition]int64{}
+	for k, t := range l.tracks.m {
+		to[source.Partition(k)] = t.from.Next
+	}
+	if err := l.consumer.Seek(to); err != nil {
+		return fmt.Errorf("seeking to the offsets of the table: %w", err)
+	}
+	if err := l.stages.seed(ctx, l.tracks.owned(), ledger); err != nil {
+		return err
+	}
+	l.reseek = false
+	return nil
+}
+
+// advise tells Kafka's group where the table is.
+func (l *Loader) advise(r *Round) {
+	to := map[source.Partition]int64{}
+	for _, m := range r.Moves {
+		to[source.Partition(m.Key)] = m.To.Next
+	}
+	l.consumer.CommitOffsets(to)
+}
+
+// drain ends the last round, and finishes what is pending.
+func (l *Loader) drain(ctx context.Context) error {
+	if records, _ := l.tracks.records(); records > 0 && !l.reseek {
+		if err := l.commit(ctx); err != nil {
+			return fmt.Errorf("committing the last round before stopping: %w", err)
+		}
+	}
+	if len(l.tracks.m) > 0 && l.ledger != nil && len(l.ledger.Pending) > 0 {
+		if _, err := l.committer.Settle(ctx, l.tracks.owned()); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func rowsOf(r *Round) (n int64) {
+	for _, f := range r.Tables[0].Files {
+		n += f.Rows
+	}
+	return n
+}

@@ -1,0 +1,115 @@
+package pipeline
+
+import (
+	"encoding/json"
+	"fmt"
+	"slices"
+
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
+
+	"github.com/lakeloader/lakeloader/table"
+)
+
+// Round is one loader's consistent cut over the partitions that it owns: the unit of commit and of giving up.
+// Its object is written before the swap that commits it and never changes, so that any loader can finish it.
+type Round struct {
+	ID       string      `json:"id"`
+	Pipeline string      `json:"pipeline"`
+	Version  string      `json:"lakeloader"` // of the program that wrote it
+	Moves    []Move      `json:"moves"`
+	Tables   []RoundFile `json:"tables"` // the primary first
+	// OldestMS is when the oldest of its files was begun, Unix milliseconds; 0: no files.
+	OldestMS int64 `json:"oldest_ms"`
+}
+
+// RoundFile is the files of a round in one table.
+type RoundFile struct {
+	Table table.Ident  `json:"table"`
+	Files []table.File `json:"files"`
+}
+
+// Move is how far a round brings one partition, and what became of the offsets in between that are no rows.
+// Every offset in [From.Next, To.Next) is exactly one of: a row of the primary table, in Filtered, Dead or Gaps.
+type Move struct {
+	Key table.Key `json:"partition"`
+	// Known is false when the table has no record of the partition yet; From then says where it begins.
+	Known bool         `json:"known"`
+	From  table.Record `json:"from"`
+	To    table.Record `json:"to"`
+	// Filtered and Dead are keyed by the step that decided.
+	Filtered map[string]*Offsets `json:"filtered,omitempty"`
+	Dead     map[string]*Offsets `json:"dead,omitempty"`
+	Gaps     *Offsets            `json:"gaps,omitempty"`
+}
+
+// Offsets is a set of offsets of one partition, in JSON as a portable roaring64 bitmap in base64.
+type Offsets struct{ roaring64.Bitmap }
+
+// MarshalJSON implements json.Marshaler.
+func (o *Offsets) MarshalJSON() ([]byte, error) {
+	o.RunOptimize()
+	b, err := o.ToBytes()
+	if err != nil {
+		return nil, err
+	}
+	return json.Marshal(b)
+}
+
+// UnmarshalJSON implements json.Unmarshaler.
+func (o *Offsets) UnmarshalJSON(text []byte) error {
+	var b []byte
+	if err := json.Unmarshal(text, &b); err != nil {
+		return err
+	}
+	return o.UnmarshalBinary(b)
+}
+
+// needsObject: a round that touches the primary table only, with nothing filtered and no gaps, says all there is to
+// say in the swap itself.
+func (r *Round) needsObject() bool {
+	for _, t := range r.Tables[1:] {
+		if len(t.Files) > 0 {
+			return true
+		}
+	}
+	for _, m := range r.Moves {
+		if len(m.Filtered) > 0 || len(m.Dead) > 0 || m.Gaps != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// check makes sure that a round says something of every offset before anyone relies on it.
+func (r *Round) check() error {
+	rows := int64(0)
+	for _, m := range r.Moves {
+		d := m.To.Rows - m.From.Rows + m.To.Filtered - m.From.Filtered + m.To.Dead - m.From.Dead + m.To.Gaps - m.From.Gaps
+		if d != m.To.Next-m.From.Next {
+			return fmt.Errorf("round %s, %s: %d offsets are accounted for in the range %d to %d: this is a defect of lakeloader, nothing was committed", r.ID, m.Key, d, m.From.Next, m.To.Next)
+		}
+		rows += m.To.Rows - m.From.Rows
+	}
+	files := int64(0)
+	for _, f := range r.Tables[0].Files {
+		files += f.Rows
+	}
+	if files != rows {
+		return fmt.Errorf("round %s: the files hold %d rows, the offsets say %d: this is a defect of lakeloader, nothing was committed", r.ID, files, rows)
+	}
+	return nil
+}
+
+// keys are the partitions that the round moves.
+func (r *Round) keys() []table.Key {
+	ks := make([]table.Key, len(r.Moves))
+	for i, m := range r.Moves {
+		ks[i] = m.Key
+	}
+	return ks
+}
+
+// moves reports whether the round moves any of the partitions.
+func (r *Round) movesAny(owned map[table.Key]bool) bool {
+	return slices.ContainsFunc(r.keys(), func(k table.Key) bool { return owned[k] })
+}

@@ -1,0 +1,107 @@
+package pipeline
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strconv"
+	"strings"
+
+	"github.com/lakeloader/lakeloader/objects"
+)
+
+// RoundObjects keeps round objects below <root>/_lakeloader/<pipeline>/<uuid of the primary table>/: outside of any
+// table's location, where other engines' orphan clean-up would take them for leftovers.
+//
+//	rounds/<id>.json    what a round did (Round)
+//	committed/<number>  the id of the round that was given the number
+type RoundObjects struct {
+	Store    objects.Store
+	Root     string // no trailing slash
+	Pipeline string
+}
+
+func (o *RoundObjects) dir(uuid, kind string) string {
+	return o.Root + "/_lakeloader/" + o.Pipeline + "/" + uuid + "/" + kind + "/"
+}
+
+func committedName(number int64) string { return fmt.Sprintf("%012d", number) }
+
+// PutRound implements Rounds.
+func (o *RoundObjects) PutRound(ctx context.Context, uuid string, r *Round) error {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return err
+	}
+	return o.put(ctx, o.dir(uuid, "rounds")+r.ID+".json", data)
+}
+
+// PutCommitted implements Rounds.
+func (o *RoundObjects) PutCommitted(ctx context.Context, uuid string, number int64, id string) error {
+	return o.put(ctx, o.dir(uuid, "committed")+committedName(number), []byte(id))
+}
+
+// put writes an object that no one may have written differently.
+func (o *RoundObjects) put(ctx context.Context, uri string, data []byte) error {
+	err := o.Store.Put(ctx, uri, data)
+	if !errors.Is(err, objects.ErrExists) {
+		return err
+	}
+	old, rerr := o.get(ctx, uri)
+	if rerr != nil {
+		return fmt.Errorf("%w, and it cannot be read: %w", err, rerr)
+	}
+	if !bytes.Equal(old, data) {
+		return fmt.Errorf("%w: %s holds something else", ErrStop, uri)
+	}
+	return nil
+}
+
+func (o *RoundObjects) get(ctx context.Context, uri string) ([]byte, error) {
+	r, err := o.Store.Open(ctx, uri)
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, r.Size())
+	_, err = io.ReadFull(io.NewSectionReader(r, 0, r.Size()), data)
+	return data, errors.Join(err, r.Close())
+}
+
+// Round implements Rounds.
+func (o *RoundObjects) Round(ctx context.Context, uuid, id string) (*Round, error) {
+	uri := o.dir(uuid, "rounds") + id + ".json"
+	data, err := o.get(ctx, uri)
+	if err != nil {
+		return nil, err
+	}
+	r := &Round{}
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, fmt.Errorf("%s: %w", uri, err)
+	}
+	return r, nil
+}
+
+// Committed lists the ids of the rounds with objects that have left pending, by number.
+func (o *RoundObjects) Committed(ctx context.Context, uuid string) (map[int64]string, error) {
+	dir := o.dir(uuid, "committed")
+	list, err := o.Store.List(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	ids := map[int64]string{}
+	for _, i := range list {
+		n, err := strconv.ParseInt(strings.TrimPrefix(i.URI, dir), 10, 64)
+		if err != nil {
+			return nil, fmt.Errorf("%s: the name is no round number", i.URI)
+		}
+		id, err := o.get(ctx, i.URI)
+		if err != nil {
+			return nil, err
+		}
+		ids[n] = string(id)
+	}
+	return ids, nil
+}

@@ -1,0 +1,146 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/objects"
+	"github.com/lakeloader/lakeloader/obs"
+	"github.com/lakeloader/lakeloader/schemas"
+	"github.com/lakeloader/lakeloader/source"
+	"github.com/lakeloader/lakeloader/table"
+)
+
+// Version of the program; it is written into files and round objects.
+var Version = "dev"
+
+// Deps is what a pipeline works with.
+type Deps struct {
+	Catalog     table.Catalog
+	Objects     objects.Store
+	Root        string // of the warehouse, no trailing slash
+	Topics      Topics
+	NewConsumer func(h source.Handler) (Consumer, error)
+	// NewDecoder makes a decoder that asks accept before its row type changes.
+	NewDecoder func(accept func(row *batch.Type) error) (*schemas.Decoder, error)
+	Recorder   *obs.Recorder
+	// Primary and DeadLetters are the pipeline's tables (Idents).
+	Primary, DeadLetters table.Ident
+	Log                  *slog.Logger
+	Now                  func() time.Time
+	// Memory is what open files may take before the largest is finished early, bytes.
+	Memory int64
+	// Audit proves that the table holds what its ledger says (lakeloader verify).
+	Audit func(ctx context.Context) error
+}
+
+// orphanAge is the age at which a file that no table knows may be deleted.
+const orphanAge = 72 * time.Hour
+
+// Run keeps a pipeline going until stop is closed: a loader that fails is thrown away, and after a pause a new one
+// starts from what the table says. It returns nil after a clean stop, an error that wraps ErrStop when a person is
+// needed, and the last error when stopping itself failed.
+func Run(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d Deps) error {
+	const first, most = time.Second, time.Minute
+	pause := first
+	for {
+		began := d.Now()
+		err := runOnce(ctx, stop, cfg, d)
+		select {
+		case <-stop:
+			return err
+		default:
+		}
+		switch {
+		case ctx.Err() != nil:
+			return ctx.Err()
+		case errors.Is(err, ErrStop):
+			d.Recorder.Failing(err, time.Time{})
+			d.Log.Error("the pipeline is stopped", "error", err)
+			return err
+		}
+		if d.Now().Sub(began) > 5*most {
+			pause = first
+		}
+		d.Recorder.Failing(err, d.Now().Add(pause))
+		d.Log.Error("the pipeline failed and starts again from what the table says", "error", err, "next_try", pause)
+		t := time.NewTimer(pause)
+		select {
+		case <-ctx.Done():
+		case <-stop:
+		case <-t.C:
+		}
+		t.Stop()
+		pause = min(2*pause, most)
+	}
+}
+
+// runOnce runs one loader, with a watchdog beside it.
+func runOnce(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d Deps) (err error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	l, err := open(ctx, stop, cfg, d)
+	if errors.Is(err, errStopped) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	defer func() {
+		l.reseek = true // what Close hands over is not committed any more
+		err = errors.Join(err, l.consumer.Close())
+	}()
+	watch := make(chan struct{})
+	go func() {
+		defer close(watch)
+		l.watchdog(ctx, cancel)
+	}()
+	err = l.Run(ctx, stop)
+	cause := context.Cause(ctx)
+	cancel(nil)
+	<-watch
+	if errors.Is(cause, errStalled) {
+		return cause
+	}
+	return err
+}
+
+var errStalled = errors.New("stalled")
+
+// watchdog gives the partitions up when records wait and no round ends: any call resets Kafka's own max.poll.interval.
+func (l *Loader) watchdog(ctx context.Context, cancel context.CancelCauseFunc) {
+	limit := time.Duration(l.cfg.Commit.StallTimeout) + time.Duration(l.cfg.Commit.Interval)
+	tick := time.NewTicker(max(limit/20, 10*time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			if since := l.waiting.Load(); since != 0 && l.now().Sub(time.Unix(0, since)) > limit {
+				cancel(fmt.Errorf("%w: records have waited for a commit since %v", errStalled, time.Unix(0, since).Format(time.RFC3339)))
+				return
+			}
+		}
+	}
+}
+
+// open makes a loader: the row type as far as it is known, the tables, and a place in the consumer group.
+func open(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d Deps) (*Loader, error) {
+	s, err := newStages(ctx, stop, cfg, d)
+	if err != nil {
+		return nil, err
+	}
+	l := &Loader{cfg: cfg, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s,
+		committer: &Committer{Pipeline: cfg.Name, Primary: s.primaryTable, Tables: d.Catalog, Now: d.Now, Wait: table.Backoff(2 * time.Second),
+			Rounds: &RoundObjects{Store: d.Objects, Root: d.Root, Pipeline: cfg.Name}, OrphanAge: orphanAge, Audit: d.Audit}}
+	if l.consumer, err = d.NewConsumer(l); err != nil {
+		return nil, err
+	}
+	return l, nil
+}

@@ -1,0 +1,122 @@
+package pipeline
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"math"
+
+	"github.com/lakeloader/lakeloader/cleanse"
+	"github.com/lakeloader/lakeloader/scan"
+	"github.com/lakeloader/lakeloader/table"
+)
+
+// seed rebuilds the memory of deduplicate steps for partitions from the table: what is remembered is exactly what the
+// table holds, so it is right after every assignment, fence and unknown outcome.
+func (s *stages) seed(ctx context.Context, owned map[table.Key]bool, l *table.Ledger) error {
+	for _, d := range s.program.Dedups() {
+		for k := range owned {
+			d.Forget(k.Topic, k.Partition)
+		}
+		if err := s.seedOne(ctx, d, owned, l); err != nil {
+			return fmt.Errorf("rebuilding the memory of step %s from table %s: %w", d.Step(), s.primaryTable, err)
+		}
+		d.Mark()
+	}
+	return nil
+}
+
+func (s *stages) seedOne(ctx context.Context, d *cleanse.Dedup, owned map[table.Key]bool, l *table.Ledger) error {
+	slowest := int64(math.MaxInt64) // of the partitions' newest timestamps: the window reaches back from there
+	for k := range owned {
+		if r, ok := l.Records[k]; ok && r.Rows > 0 && r.MaxTimestamp >= 0 {
+			slowest = min(slowest, r.MaxTimestamp)
+		}
+	}
+	if slowest == math.MaxInt64 {
+		return nil // there are no rows
+	}
+	files, deletes, err := s.d.Catalog.Files(ctx, s.primaryTable, 0)
+	if err != nil {
+		return err
+	}
+	if len(deletes) > 0 {
+		return errors.New("rows were deleted from it by position; compact the table first")
+	}
+	oldest := slowest - d.Window().Milliseconds()
+	at := s.primary.info.Row.Index(ColumnTimestamp)
+	for _, f := range files {
+		if b := f.UpperBounds[s.primary.info.Row.Fields[at].ID]; len(b) == 8 && int64(binary.LittleEndian.Uint64(b))/1000 < oldest {
+			continue
+		}
+		if err := s.seedFile(ctx, d, owned, f.Path); err != nil {
+			return fmt.Errorf("%s: %w", f.Path, err)
+		}
+	}
+	return nil
+}
+
+func (s *stages) seedFile(ctx context.Context, d *cleanse.Dedup, owned map[table.Key]bool, path string) (err error) {
+	f, err := scan.Open(ctx, s.d.Objects, path)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, f.Close()) }()
+	row := s.primary.info.Row
+	for g := range f.Groups() {
+		topics, err := f.Strings(g, ColumnTopic)
+		if err != nil {
+			return err
+		}
+		parts, err := f.Ints(g, ColumnPartition)
+		if err != nil {
+			return err
+		}
+		offsets, err := f.Ints(g, ColumnOffset)
+		if err != nil {
+			return err
+		}
+		times, err := f.Values(g, ColumnTimestamp, row.Fields[row.Index(ColumnTimestamp)].Type)
+		if err != nil {
+			return err
+		}
+		keys := make([][]any, len(d.Columns()))
+		for i, name := range d.Columns() {
+			if keys[i], err = f.Values(g, name, row.Fields[row.Index(name)].Type); err != nil {
+				return err
+			}
+		}
+		key := make([]any, len(keys))
+		for i := range topics {
+			if !owned[table.Key{Topic: topics[i], Partition: int32(parts[i])}] {
+				continue
+			}
+			for j := range keys {
+				key[j] = keys[j][i]
+			}
+			ms := int64(-1)
+			if us, ok := times[i].(int64); ok {
+				ms = us / 1000
+			}
+			if err := d.Seed(key, topics[i], int32(parts[i]), offsets[i], ms); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// forget drops what is remembered of a partition that was given up.
+func (s *stages) forget(topic string, partition int32) {
+	for _, d := range s.program.Dedups() {
+		d.Forget(topic, partition)
+	}
+}
+
+// committed tells the steps that the rows of the round are in the table.
+func (s *stages) committed() {
+	for _, d := range s.program.Dedups() {
+		d.Mark()
+	}
+}

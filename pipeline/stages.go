@@ -1,0 +1,319 @@
+package pipeline
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/cleanse"
+	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/partitioner"
+	"github.com/lakeloader/lakeloader/schemas"
+	"github.com/lakeloader/lakeloader/source"
+	"github.com/lakeloader/lakeloader/table"
+	"github.com/lakeloader/lakeloader/writers"
+)
+
+// stages brings records from bytes to open files. The row type may widen while it runs: then the table gets the columns
+// first, open files are finished, and later ones have them.
+type stages struct {
+	cfg     *configs.Pipeline
+	d       Deps
+	decoder *schemas.Decoder
+	b       *batch.Batch
+
+	program *cleanse.Program
+	audit   *audit
+	primary sink
+	dead    sink
+	letters *deadLetters
+
+	primaryTable, deadTable table.Ident
+}
+
+// sink is the open files of one table in the open round.
+type sink struct {
+	info     table.Info
+	splitter *partitioner.Splitter
+	w        *writers.Writer
+	// done are files of the round that a change of the row type finished early.
+	done []table.File
+}
+
+// Idents names the tables of a pipeline.
+func Idents(cfg *configs.Config, p *configs.Pipeline) (primary, deadLetters table.Ident) {
+	ident := func(name string) table.Ident {
+		if ns, n, ok := strings.Cut(name, "."); ok {
+			return table.Ident{Namespace: ns, Name: n}
+		}
+		return table.Ident{Namespace: cfg.Catalog.Namespace, Name: name}
+	}
+	primary = ident(p.Table.Name)
+	if p.DeadLetters.Table == "" {
+		return primary, table.Ident{Namespace: primary.Namespace, Name: primary.Name + "_dead_letters"}
+	}
+	return primary, ident(p.DeadLetters.Table)
+}
+
+// newStages makes the stages and the tables.
+func newStages(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d Deps) (*stages, error) {
+	s := &stages{cfg: cfg, d: d, letters: newDeadLetters(cfg.Name), primaryTable: d.Primary, deadTable: d.DeadLetters}
+	var err error
+	if s.decoder, err = d.NewDecoder(s.accepts); err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStop, err)
+	}
+	if err := s.bootstrap(ctx, stop); err != nil {
+		return nil, err
+	}
+	dead := table.Def{Ident: s.deadTable, Row: deadLetterRow(), PartitionBy: deadLetterPartitioning()}
+	if err := s.ensure(ctx, &s.dead, dead, nil); err != nil {
+		return nil, err
+	}
+	return s, s.rebuild(ctx)
+}
+
+// rebuild makes everything that follows from the decoder's row type.
+func (s *stages) rebuild(ctx context.Context) error {
+	row := s.decoder.Row()
+	program, err := cleanse.Compile(row, s.cfg.Cleanse)
+	if err != nil {
+		return fmt.Errorf("%w: pipeline %s: the steps do not fit the columns: %w", ErrStop, s.cfg.Name, err)
+	}
+	full, err := auditType(program.Row(), s.cfg.Include)
+	if err != nil {
+		return fmt.Errorf("%w: pipeline %s: %w", ErrStop, s.cfg.Name, err)
+	}
+	parts, err := partitioner.Parse(s.cfg.Table.PartitionBy, full)
+	if err != nil {
+		return fmt.Errorf("%w: pipeline %s: table.partition_by: %w", ErrStop, s.cfg.Name, err)
+	}
+	def := table.Def{Ident: s.primaryTable, Row: full, PartitionBy: parts, SortBy: sortFields(s.cfg.Table.SortBy), Properties: s.cfg.Table.Properties}
+	if err := s.ensure(ctx, &s.primary, def, def.SortBy); err != nil {
+		return err
+	}
+	s.program, s.audit = program, newAudit(program.Row(), full, s.cfg.Include)
+	s.b = batch.New(&batch.Records{}, row)
+	return nil
+}
+
+func sortFields(list []string) (out []table.SortField) {
+	for _, s := range list {
+		name, dir, _ := strings.Cut(s, " ")
+		out = append(out, table.SortField{Source: name, Desc: strings.EqualFold(strings.TrimSpace(dir), "desc")})
+	}
+	return out
+}
+
+// ensure makes the table have the columns, and the sink write them.
+func (s *stages) ensure(ctx context.Context, k *sink, def table.Def, sort []table.SortField) error {
+	info, err := s.d.Catalog.Ensure(ctx, def)
+	if err != nil {
+		return fmt.Errorf("preparing table %s: %w", def.Ident, err)
+	}
+	splitter, err := partitioner.New(info.PartitionBy, def.Row)
+	if err != nil {
+		return fmt.Errorf("%w: table %s: %w", ErrStop, def.Ident, err)
+	}
+	if k.w != nil {
+		files, err := k.w.Finish(ctx)
+		if err != nil {
+			return err
+		}
+		k.done = append(k.done, files...)
+	}
+	w, err := writers.New(writers.Options{Info: info, Store: s.d.Objects, Files: s.cfg.Files, SortBy: sort, Now: s.d.Now})
+	if err != nil {
+		return fmt.Errorf("%w: table %s: %w", ErrStop, def.Ident, err)
+	}
+	k.info, k.splitter, k.w = info, splitter, w
+	return nil
+}
+
+// run brings records into the open files and returns what was decided about each. The batch is good until the next call.
+func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.Batch, error) {
+	s.b.Reset(r)
+	b := s.b
+	root := b.Root
+	if err := s.decoder.Decode(r, b); err != nil {
+		return nil, err
+	}
+	for _, x := range ts.runs {
+		if x.t.stopped != nil {
+			for i, rec := range b.Record {
+				if int(rec) >= x.from && int(rec) < x.to {
+					b.Fate[i] = batch.Filtered // not accounted for, not written
+				}
+			}
+		}
+	}
+	if err := s.program.Apply(b); err != nil {
+		return nil, fmt.Errorf("%w: pipeline %s: %w", ErrStop, s.cfg.Name, err)
+	}
+	s.audit.apply(b, ts.runs)
+	if err := s.primary.append(ctx, b); err != nil {
+		return nil, fmt.Errorf("table %s: %w", s.primaryTable, err)
+	}
+	if len(b.Rejects) > 0 {
+		if err := s.dead.append(ctx, s.letters.rows(b, ts, s.d.Now())); err != nil {
+			return nil, fmt.Errorf("table %s: %w", s.deadTable, err)
+		}
+	}
+	b.Root = root // the decoder appends to its own columns again
+	return b, nil
+}
+
+func (k *sink) append(ctx context.Context, b *batch.Batch) error {
+	parts, err := k.splitter.Split(b)
+	if err != nil {
+		return err
+	}
+	for _, p := range parts {
+		if err := k.w.Append(ctx, b, writers.Part(p)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// finish ends the files of the round; they are durable when it returns.
+func (s *stages) finish(ctx context.Context) (primary, dead []table.File, err error) {
+	if primary, err = s.primary.finish(ctx); err != nil {
+		return nil, nil, err
+	}
+	dead, err = s.dead.finish(ctx)
+	return primary, dead, err
+}
+
+func (k *sink) finish(ctx context.Context) ([]table.File, error) {
+	files, err := k.w.Finish(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("finishing files of table %s: %w", k.info.Ident, err)
+	}
+	files = append(k.done, files...)
+	k.done = nil
+	return files, nil
+}
+
+// abort drops the open round's files. Durable ones stay behind as orphans: a commit of them may be on its way.
+func (s *stages) abort() {
+	for _, k := range []*sink{&s.primary, &s.dead} {
+		k.w.Abort()
+		k.done = nil
+	}
+}
+
+// memory is what open files take, bytes.
+func (s *stages) memory() int64 {
+	p, _ := s.primary.w.Bytes()
+	d, _ := s.dead.w.Bytes()
+	return p + d
+}
+
+// size is the bytes of the round's files so far.
+func (s *stages) size() int64 {
+	open, written := s.primary.w.Bytes()
+	for _, f := range s.primary.done {
+		written += f.Size
+	}
+	return open + written
+}
+
+// memoryFull reports whether open files take more memory than they may.
+func (s *stages) memoryFull() bool {
+	return s.d.Memory > 0 && s.memory() > s.d.Memory
+}
+
+func (s *stages) finishLargest(ctx context.Context) error {
+	p, _ := s.primary.w.Bytes()
+	d, _ := s.dead.w.Bytes()
+	w := s.primary.w
+	if d > p {
+		w = s.dead.w
+	}
+	_, err := w.FinishLargest(ctx)
+	return err
+}
+
+// prepare has every schema of the records at hand, widening the row type where one needs it. again: what the steps
+// remember of the open round is gone, so the round must be dropped and read again.
+func (s *stages) prepare(ctx context.Context, r *batch.Records) (again bool, err error) {
+	changed, err := s.decoder.Prepare(ctx, r)
+	if changed {
+		s.d.Log.Info("the schema changed", "columns", s.decoder.Row().String())
+		again = len(s.program.Dedups()) > 0
+		err = errors.Join(s.rebuild(ctx), err)
+	}
+	return again, err
+}
+
+// bootstrap waits until it is known what the columns are: the table cannot be made without them.
+func (s *stages) bootstrap(ctx context.Context, stop <-chan struct{}) error {
+	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 10*time.Second) {
+		topics := s.cfg.Source.Topics
+		if s.cfg.Source.Pattern != "" {
+			ps, err := s.d.Topics.Partitions(ctx, s.cfg.Source)
+			if err != nil {
+				return fmt.Errorf("asking Kafka which topics match %q: %w", s.cfg.Source.Pattern, err)
+			}
+			topics = topicsOf(ps)
+		}
+		err := s.decoder.Bootstrap(ctx, topics)
+		if err != nil && !errors.Is(err, schemas.ErrRegistry) {
+			s.d.Log.Warn("some schemas cannot be used; their records become dead letters", "error", err)
+		}
+		if len(s.decoder.Row().Fields) > 0 {
+			return nil
+		}
+		if err == nil {
+			err = fmt.Errorf("no schema is registered yet for the topics %v; the table is made when there is one", topics)
+		}
+		s.d.Recorder.Waiting(err.Error())
+		s.d.Log.Warn("waiting for a schema", "error", err, "next_try", wait)
+		t := time.NewTimer(wait)
+		select {
+		case <-ctx.Done():
+			err = ctx.Err()
+		case <-stop:
+			err = errStopped
+		case <-t.C:
+			err = nil
+		}
+		if t.Stop(); err != nil {
+			return err
+		}
+	}
+}
+
+// errStopped: told to stop before there was anything to do.
+var errStopped = errors.New("stopped while waiting")
+
+func topicsOf(ps []source.Partition) []string {
+	names := map[string]bool{}
+	for _, p := range ps {
+		names[p.Topic] = true
+	}
+	return slices.Sorted(maps.Keys(names))
+}
+
+// accepts refuses a row type that the configuration or the table cannot take, so that one bad version of a schema makes
+// dead letters and does not stop the others.
+func (s *stages) accepts(row *batch.Type) error {
+	program, err := cleanse.Compile(row, s.cfg.Cleanse)
+	if err != nil {
+		return err
+	}
+	full, err := auditType(program.Row(), s.cfg.Include)
+	if err != nil {
+		return err
+	}
+	if s.primary.info.Row == nil {
+		return nil
+	}
+	_, err = schemas.Merge(s.primary.info.Row, full)
+	return err
+}
