@@ -1,0 +1,277 @@
+// Package query answers SQL over lake tables with DuckDB in the process: over exactly the data files of a snapshot, by
+// field id, less the rows that delete files remove. Files in S3 are fetched whole first, up to a limit.
+package query
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/duckdb/duckdb-go/v2"
+
+	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/objects"
+	"github.com/lakeloader/lakeloader/table"
+)
+
+// Catalog is what a query asks of a catalog.
+type Catalog interface {
+	Info(ctx context.Context, id table.Ident) (table.Info, error)
+	Files(ctx context.Context, id table.Ident, snapshot int64) (files []table.File, deletes []string, err error)
+}
+
+// Options says over what to query.
+type Options struct {
+	Catalog Catalog
+	Objects objects.Store
+	// Namespace of tables that are named without one.
+	Namespace string
+	// Snapshot to read; 0: the current one. It holds for the only table of a query.
+	Snapshot int64
+	// MaxFetch bounds what is fetched from an object store, bytes.
+	MaxFetch int64
+	// Memory is DuckDB's limit, bytes; beyond it it spills to the temporary folder.
+	Memory int64
+}
+
+// Result is the outcome of a query. Values are what DuckDB's driver gives (int64, string, time.Time, duckdb.Decimal,
+// []byte, map[string]any, ...); UUIDs are 16 bytes with the column's type UUID.
+type Result struct {
+	Columns []string
+	Types   []string // DuckDB's names
+	Rows    [][]any
+}
+
+// Run answers one statement.
+func Run(ctx context.Context, statement string, o Options) (res *Result, err error) {
+	dir, err := os.MkdirTemp("", "lakeloader-query-")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	db, err := sql.Open("duckdb", "")
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, db.Close()) }()
+	conn, err := db.Conn(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, conn.Close()) }()
+	for _, s := range []string{"SET TimeZone = 'UTC'", "SET autoinstall_known_extensions = false", "SET temp_directory = " + quote(dir), fmt.Sprintf("SET memory_limit = '%dB'", o.Memory)} {
+		if _, err := conn.ExecContext(ctx, s); err != nil {
+			return nil, fmt.Errorf("%s: %w", s, err)
+		}
+	}
+	names, err := duckdb.GetTableNames(conn, statement, true)
+	if err != nil {
+		return nil, fmt.Errorf("the statement cannot be read: %w", err)
+	}
+	v := &views{o: o, dir: dir, conn: conn}
+	if err := v.make(ctx, names); err != nil {
+		return nil, err
+	}
+	return rows(ctx, conn, statement)
+}
+
+func rows(ctx context.Context, conn *sql.Conn, statement string) (res *Result, err error) {
+	r, err := conn.QueryContext(ctx, statement)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, r.Close()) }()
+	types, err := r.ColumnTypes()
+	if err != nil {
+		return nil, err
+	}
+	res = &Result{Rows: [][]any{}}
+	for _, t := range types {
+		res.Columns = append(res.Columns, t.Name())
+		res.Types = append(res.Types, t.DatabaseTypeName())
+	}
+	for r.Next() {
+		vals, ptrs := make([]any, len(types)), make([]any, len(types))
+		for i := range vals {
+			ptrs[i] = &vals[i]
+		}
+		if err := r.Scan(ptrs...); err != nil {
+			return nil, err
+		}
+		res.Rows = append(res.Rows, vals)
+	}
+	return res, r.Err()
+}
+
+// views makes a view for each lake table that a statement names.
+type views struct {
+	o       Options
+	dir     string
+	conn    *sql.Conn
+	fetched int64
+	n       int
+}
+
+func (v *views) make(ctx context.Context, names []string) error {
+	lake := 0
+	for _, name := range names {
+		parts := strings.Split(strings.ReplaceAll(name, `"`, ""), ".")
+		id := table.Ident{Namespace: v.o.Namespace, Name: parts[len(parts)-1]}
+		if len(parts) > 1 {
+			id.Namespace = parts[len(parts)-2]
+		}
+		info, err := v.o.Catalog.Info(ctx, id)
+		if errors.Is(err, table.ErrNoTable) {
+			continue // a DuckDB table or function; if not, DuckDB says so
+		}
+		if err != nil {
+			return err
+		}
+		if lake++; lake > 1 && v.o.Snapshot != 0 {
+			return errors.New("a snapshot can be chosen for a query over one table only")
+		}
+		text, err := v.view(ctx, info)
+		if err != nil {
+			return err
+		}
+		target := ident(parts[len(parts)-1])
+		if len(parts) > 1 {
+			if _, err := v.conn.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS "+ident(parts[len(parts)-2])); err != nil {
+				return err
+			}
+			target = ident(parts[len(parts)-2]) + "." + target
+		}
+		if _, err := v.conn.ExecContext(ctx, "CREATE VIEW "+target+" AS "+text); err != nil {
+			return fmt.Errorf("table %s: %w", id, err)
+		}
+	}
+	return nil
+}
+
+// view is the SELECT that reads a table.
+func (v *views) view(ctx context.Context, info table.Info) (string, error) {
+	files, deletes, err := v.o.Catalog.Files(ctx, info.Ident, v.o.Snapshot)
+	if err != nil {
+		return "", fmt.Errorf("listing the files of table %s: %w", info.Ident, err)
+	}
+	if len(files) == 0 {
+		var cols []string
+		for _, f := range info.Row.Fields {
+			cols = append(cols, fmt.Sprintf("NULL::%s AS %s", typeName(f.Type), ident(f.Name)))
+		}
+		return "SELECT " + strings.Join(cols, ", ") + " WHERE false", nil
+	}
+	var paths []string
+	local := map[string]string{}
+	for _, f := range files {
+		p, err := v.path(ctx, f.Path, f.Size)
+		if err != nil {
+			return "", err
+		}
+		paths = append(paths, quote(p))
+		local[f.Path] = p
+	}
+	var cols, schema []string
+	for _, f := range info.Row.Fields {
+		cols = append(cols, "d."+ident(f.Name))
+		schema = append(schema, fmt.Sprintf("%d: {name: %s, type: %s, default_value: NULL}", f.ID, quote(f.Name), quote(typeName(f.Type))))
+	}
+	text := fmt.Sprintf("SELECT %s FROM read_parquet([%s], schema = MAP {%s}, hive_partitioning = false, filename = true, file_row_number = true) d",
+		strings.Join(cols, ", "), strings.Join(paths, ", "), strings.Join(schema, ", "))
+	if len(deletes) == 0 {
+		return text, nil
+	}
+	anti, err := v.deletes(ctx, deletes, local)
+	return text + anti, err
+}
+
+// deletes is the join that leaves out rows at deleted positions.
+func (v *views) deletes(ctx context.Context, deletes []string, local map[string]string) (string, error) {
+	var paths, pairs []string
+	for _, d := range deletes {
+		p, err := v.path(ctx, d, 0)
+		if err != nil {
+			return "", err
+		}
+		paths = append(paths, quote(p))
+	}
+	for uri, p := range local {
+		pairs = append(pairs, fmt.Sprintf("(%s, %s)", quote(uri), quote(p)))
+	}
+	return fmt.Sprintf(" ANTI JOIN (SELECT m.path, x.pos FROM read_parquet([%s]) x JOIN (VALUES %s) m(uri, path) ON x.file_path = m.uri) g ON d.filename = g.path AND d.file_row_number = g.pos",
+		strings.Join(paths, ", "), strings.Join(pairs, ", ")), nil
+}
+
+// path gives the local path of an object, fetching it when it is remote.
+func (v *views) path(ctx context.Context, uri string, size int64) (string, error) {
+	if p, ok := strings.CutPrefix(uri, "file://"); ok {
+		return p, nil
+	}
+	if v.fetched += size; v.fetched > v.o.MaxFetch {
+		return "", fmt.Errorf("the query needs more than %d MiB from the object store: raise --max-fetch, or use Athena, Trino or Spark", v.o.MaxFetch>>20)
+	}
+	r, err := v.o.Objects.Open(ctx, uri)
+	if err != nil {
+		return "", err
+	}
+	v.n++
+	name := filepath.Join(v.dir, fmt.Sprintf("%d.parquet", v.n))
+	f, err := os.Create(name)
+	if err != nil {
+		return "", errors.Join(err, r.Close())
+	}
+	_, err = io.Copy(f, io.NewSectionReader(r, 0, r.Size()))
+	if err := errors.Join(err, f.Close(), r.Close()); err != nil {
+		return "", fmt.Errorf("fetching %s: %w", uri, err)
+	}
+	return name, nil
+}
+
+func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+func ident(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
+
+// typeName is DuckDB's name of a type.
+func typeName(t *batch.Type) string {
+	switch t.Kind {
+	case batch.Boolean:
+		return "BOOLEAN"
+	case batch.Int:
+		return "INTEGER"
+	case batch.Long:
+		return "BIGINT"
+	case batch.Float:
+		return "FLOAT"
+	case batch.Double:
+		return "DOUBLE"
+	case batch.Decimal:
+		return fmt.Sprintf("DECIMAL(%d,%d)", t.Precision, t.Scale)
+	case batch.Date:
+		return "DATE"
+	case batch.Time:
+		return "TIME"
+	case batch.Timestamp:
+		return "TIMESTAMP"
+	case batch.TimestampTZ:
+		return "TIMESTAMPTZ"
+	case batch.UUID:
+		return "UUID"
+	case batch.Fixed, batch.Binary:
+		return "BLOB"
+	case batch.List:
+		return typeName(t.Fields[0].Type) + "[]"
+	case batch.Map:
+		return "MAP(" + typeName(t.Fields[0].Type) + ", " + typeName(t.Fields[1].Type) + ")"
+	case batch.Struct:
+		var fs []string
+		for _, f := range t.Fields {
+			fs = append(fs, ident(f.Name)+" "+typeName(f.Type))
+		}
+		return "STRUCT(" + strings.Join(fs, ", ") + ")"
+	}
+	return "VARCHAR"
+}

@@ -1,0 +1,358 @@
+// Package verify proves the accounting identity of a lake table: for every topic partition, each offset of the
+// committed range is exactly one of a row, a filtered record, a dead letter, or a gap that Kafka itself shows. It
+// builds the sets of offsets from data files and round objects, never from counters, and needs no broker.
+package verify
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
+
+	"github.com/lakeloader/lakeloader/objects"
+	"github.com/lakeloader/lakeloader/pipeline"
+	"github.com/lakeloader/lakeloader/table"
+)
+
+// Catalog is what verify asks of a catalog.
+type Catalog interface {
+	Open(ctx context.Context, id table.Ident) (table.Store, error)
+	Files(ctx context.Context, id table.Ident, snapshot int64) (files []table.File, deletes []string, err error)
+}
+
+// Input says what to verify.
+type Input struct {
+	Pipeline    string
+	Primary     table.Ident
+	DeadLetters table.Ident
+	Catalog     Catalog
+	Objects     objects.Store
+	Root        string // of the warehouse
+}
+
+// Range is offsets [First, Next).
+type Range struct {
+	First int64 `json:"first"`
+	Next  int64 `json:"next"`
+}
+
+func (r Range) String() string {
+	if r.Next == r.First+1 {
+		return fmt.Sprint(r.First)
+	}
+	return fmt.Sprintf("%d-%d", r.First, r.Next-1)
+}
+
+// Partition is the account of one topic partition in one epoch.
+type Partition struct {
+	Topic     string `json:"topic"`
+	Partition int32  `json:"partition"`
+	Epoch     int32  `json:"epoch"`
+	First     int64  `json:"first"`
+	Next      int64  `json:"next"` // committed are the offsets [First, Next)
+	Rows      int64  `json:"rows"`
+	Filtered  int64  `json:"filtered"`
+	Dead      int64  `json:"dead_letters"`
+	Gaps      int64  `json:"gaps"`
+}
+
+// The kinds of problems.
+const (
+	Lost        = "lost"        // committed, but nowhere
+	Duplicated  = "duplicated"  // more than one row
+	Uncommitted = "uncommitted" // a row beyond what is committed, or of an unknown partition
+	Twice       = "twice"       // decided in two ways: row and filtered, say
+	Counter     = "counter"     // the ledger's counters differ from the sets
+	Unreadable  = "unreadable"  // a file or round object is missing or broken
+)
+
+// Problem is one thing that is wrong.
+type Problem struct {
+	Kind      string  `json:"kind"`
+	Table     string  `json:"table"`
+	Topic     string  `json:"topic,omitempty"`
+	Partition int32   `json:"partition"`
+	Epoch     int32   `json:"epoch"`
+	Ranges    []Range `json:"ranges,omitempty"`
+	Message   string  `json:"message"`
+}
+
+func (p Problem) String() string {
+	if p.Topic == "" {
+		return fmt.Sprintf("%s: %s: %s", p.Kind, p.Table, p.Message)
+	}
+	var rs []string
+	for i, r := range p.Ranges {
+		if i == 20 {
+			rs = append(rs, fmt.Sprintf("and %d more ranges", len(p.Ranges)-i))
+			break
+		}
+		rs = append(rs, r.String())
+	}
+	return fmt.Sprintf("%s: %s: %s-%d epoch %d offsets %s: %s", p.Kind, p.Table, p.Topic, p.Partition, p.Epoch, strings.Join(rs, ", "), p.Message)
+}
+
+// Report is the outcome.
+type Report struct {
+	Pipeline   string      `json:"pipeline"`
+	Table      string      `json:"table"`
+	Snapshot   int64       `json:"snapshot"`
+	Rounds     int64       `json:"rounds"`
+	Pending    int         `json:"pending_rounds"`
+	Files      int         `json:"files"`
+	Partitions []Partition `json:"partitions"`
+	Problems   []Problem   `json:"problems"`
+}
+
+// OK reports whether every offset is accounted for exactly once.
+func (r *Report) OK() bool { return len(r.Problems) == 0 }
+
+// Err is nil when the report is OK, else an error that names the first problems.
+func (r *Report) Err() error {
+	if r.OK() {
+		return nil
+	}
+	var errs []error
+	for i, p := range r.Problems {
+		if i == 5 {
+			errs = append(errs, fmt.Errorf("and %d more problems", len(r.Problems)-i))
+			break
+		}
+		errs = append(errs, errors.New(p.String()))
+	}
+	return errors.Join(errs...)
+}
+
+// account is what was found of one partition and epoch.
+type account struct {
+	rec      table.Record
+	known    bool
+	rows     *offsets // of the primary table
+	deadRows *offsets // of the dead-letter table
+	filtered *roaring64.Bitmap
+	dead     *roaring64.Bitmap
+	gaps     *roaring64.Bitmap
+	unborn   *roaring64.Bitmap // dead letters of pending rounds, which need not be in their table yet
+}
+
+type accountKey struct {
+	table.Key
+	epoch int32
+}
+
+type verifier struct {
+	in       Input
+	report   *Report
+	accounts map[accountKey]*account
+}
+
+// Run verifies one pipeline's tables as they are now; loaders may go on meanwhile. An error means that it could not
+// look; what it found wrong is in the report.
+func Run(ctx context.Context, in Input) (*Report, error) {
+	v := &verifier{in: in, accounts: map[accountKey]*account{}, report: &Report{Pipeline: in.Pipeline, Table: in.Primary.String(), Partitions: []Partition{}, Problems: []Problem{}}}
+	// The dead letters are read before the primary: whatever rounds they have, the primary then has as well.
+	dead, applied, err := v.base(ctx, in.DeadLetters)
+	if err != nil {
+		return nil, err
+	}
+	prim, _, err := v.base(ctx, in.Primary)
+	if err != nil {
+		return nil, err
+	}
+	if prim == nil {
+		return nil, fmt.Errorf("table %s: %w", in.Primary, table.ErrNoTable)
+	}
+	ledger, err := table.ParseLedger(in.Pipeline, prim.Props)
+	if err != nil {
+		return nil, err
+	}
+	if ledger == nil {
+		return nil, fmt.Errorf("table %s has no offsets of pipeline %q: nothing was committed to it yet, or they were removed", in.Primary, in.Pipeline)
+	}
+	v.report.Snapshot, v.report.Rounds, v.report.Pending = prim.Snapshot, ledger.Number, len(ledger.Pending)
+	for k, r := range ledger.Records {
+		v.known(k, r)
+	}
+	for _, p := range ledger.Past {
+		v.known(p.Key, p.Record)
+	}
+	if applied.UUID != prim.UUID {
+		applied.Number = 0
+	}
+	if err := v.rounds(ctx, prim.UUID, ledger, applied.Number); err != nil {
+		return nil, err
+	}
+	if err := v.files(ctx, in.Primary, prim.Snapshot, func(a *account) *offsets { return a.rows }); err != nil {
+		return nil, err
+	}
+	if dead != nil {
+		if err := v.files(ctx, in.DeadLetters, dead.Snapshot, func(a *account) *offsets { return a.deadRows }); err != nil {
+			return nil, err
+		}
+	}
+	v.judge()
+	return v.report, nil
+}
+
+func (v *verifier) base(ctx context.Context, id table.Ident) (*table.Base, table.Applied, error) {
+	var a table.Applied
+	s, err := v.in.Catalog.Open(ctx, id)
+	if errors.Is(err, table.ErrNoTable) {
+		return nil, a, nil
+	}
+	if err != nil {
+		return nil, a, fmt.Errorf("opening table %s: %w", id, err)
+	}
+	b, err := s.Load(ctx)
+	if errors.Is(err, table.ErrNoTable) {
+		return nil, a, nil
+	}
+	if err != nil {
+		return nil, a, fmt.Errorf("reading table %s: %w", id, err)
+	}
+	a, err = table.ParseApplied(v.in.Pipeline, b.Props)
+	return b, a, err
+}
+
+func newAccount() *account {
+	return &account{rows: newOffsets(), deadRows: newOffsets(), filtered: roaring64.New(), dead: roaring64.New(), gaps: roaring64.New(), unborn: roaring64.New()}
+}
+
+func (v *verifier) known(k table.Key, r table.Record) {
+	a := newAccount()
+	a.rec, a.known = r, true
+	v.accounts[accountKey{k, r.Epoch}] = a
+}
+
+func (v *verifier) account(k table.Key, epoch int32) *account {
+	a := v.accounts[accountKey{k, epoch}]
+	if a == nil {
+		a = newAccount()
+		v.accounts[accountKey{k, epoch}] = a
+	}
+	return a
+}
+
+// rounds takes in what round objects say of filtered, dead-lettered and gap offsets. applied is the number up to which
+// the dead-letter table has the rounds' files.
+func (v *verifier) rounds(ctx context.Context, uuid string, l *table.Ledger, applied int64) error {
+	objs := &pipeline.RoundObjects{Store: v.in.Objects, Root: v.in.Root, Pipeline: v.in.Pipeline}
+	ids, err := objs.Committed(ctx, uuid)
+	if err != nil {
+		return fmt.Errorf("listing committed rounds: %w", err)
+	}
+	for _, p := range l.Pending {
+		ids[p.Number] = p.ID
+	}
+	for _, n := range slices.Sorted(maps.Keys(ids)) {
+		if n > l.Number {
+			continue // committed after the primary was read
+		}
+		r, err := objs.Round(ctx, uuid, ids[n])
+		if err != nil {
+			v.problem(Problem{Kind: Unreadable, Table: v.in.Primary.String(), Message: fmt.Sprintf("the object of committed round %d (%s): %v", n, ids[n], err)})
+			continue
+		}
+		for _, m := range r.Moves {
+			a := v.account(m.Key, m.From.Epoch)
+			for _, o := range m.Filtered {
+				v.decide(a.filtered, &o.Bitmap, m, "filtered by two rounds")
+			}
+			for _, o := range m.Dead {
+				v.decide(a.dead, &o.Bitmap, m, "a dead letter in two rounds")
+				if n > applied {
+					a.unborn.Or(&o.Bitmap)
+				}
+			}
+			if m.Gaps != nil {
+				v.decide(a.gaps, &m.Gaps.Bitmap, m, "a gap in two rounds")
+			}
+		}
+	}
+	return nil
+}
+
+func (v *verifier) decide(into, more *roaring64.Bitmap, m pipeline.Move, what string) {
+	if both := roaring64.And(into, more); !both.IsEmpty() {
+		v.offsets(Twice, v.in.Primary, accountKey{m.Key, m.From.Epoch}, both, what)
+	}
+	into.Or(more)
+}
+
+func (v *verifier) problem(p Problem) { v.report.Problems = append(v.report.Problems, p) }
+
+func (v *verifier) offsets(kind string, t table.Ident, k accountKey, set *roaring64.Bitmap, message string) {
+	if !set.IsEmpty() {
+		v.problem(Problem{Kind: kind, Table: t.String(), Topic: k.Topic, Partition: k.Partition, Epoch: k.epoch, Ranges: ranges(set), Message: message})
+	}
+}
+
+// judge compares the sets.
+func (v *verifier) judge() {
+	keys := slices.SortedFunc(maps.Keys(v.accounts), func(a, b accountKey) int {
+		if c := strings.Compare(a.Topic, b.Topic); c != 0 {
+			return c
+		}
+		if a.Partition != b.Partition {
+			return int(a.Partition) - int(b.Partition)
+		}
+		return int(a.epoch) - int(b.epoch)
+	})
+	for _, k := range keys {
+		v.judgeOne(k, v.accounts[k])
+	}
+}
+
+func (v *verifier) judgeOne(k accountKey, a *account) {
+	prim, deadTable := v.in.Primary, v.in.DeadLetters
+	if !a.known {
+		v.offsets(Uncommitted, prim, k, a.rows.set, "the table has rows of a partition or epoch that it has no offsets of")
+		v.offsets(Uncommitted, deadTable, k, a.deadRows.set, "the table has rows of a partition or epoch that its pipeline has no offsets of")
+		return
+	}
+	v.report.Partitions = append(v.report.Partitions, Partition{Topic: k.Topic, Partition: k.Partition, Epoch: k.epoch, First: a.rec.First, Next: a.rec.Next,
+		Rows: int64(a.rows.set.GetCardinality()), Filtered: int64(a.filtered.GetCardinality()), Dead: int64(a.dead.GetCardinality()), Gaps: int64(a.gaps.GetCardinality())})
+	v.offsets(Duplicated, prim, k, a.rows.dup, "more than one row"+a.rows.where())
+	v.offsets(Duplicated, deadTable, k, a.deadRows.dup, "more than one row"+a.deadRows.where())
+
+	committed := roaring64.New()
+	committed.AddRange(uint64(a.rec.First), uint64(a.rec.Next))
+	v.offsets(Uncommitted, prim, k, roaring64.AndNot(a.rows.set, committed), fmt.Sprintf("rows outside of the committed range %d to %d", a.rec.First, a.rec.Next))
+	v.offsets(Uncommitted, deadTable, k, roaring64.AndNot(a.deadRows.set, a.dead), "rows of offsets that no round made dead letters")
+	named := []struct {
+		name string
+		set  *roaring64.Bitmap
+	}{{"a row", a.rows.set}, {"filtered", a.filtered}, {"a dead letter", a.dead}, {"a gap", a.gaps}}
+	all := roaring64.New()
+	for i, x := range named {
+		for _, y := range named[:i] {
+			v.offsets(Twice, prim, k, roaring64.And(x.set, y.set), x.name+" and also "+y.name)
+		}
+		all.Or(x.set)
+	}
+	v.offsets(Lost, prim, k, roaring64.AndNot(committed, all), "committed, but neither a row, filtered, a dead letter nor a gap")
+	missing := roaring64.AndNot(a.dead, a.deadRows.set)
+	missing.AndNot(a.unborn)
+	v.offsets(Lost, deadTable, k, missing, "dead letters by their rounds, but not in the table")
+	if v.report.OK() {
+		v.counters(k, a)
+	}
+}
+
+// counters compares the ledger's cumulative counters with the sets; it says nothing new where a set is wrong already.
+func (v *verifier) counters(k accountKey, a *account) {
+	for _, c := range []struct {
+		name string
+		want int64
+		set  *roaring64.Bitmap
+	}{{"rows", a.rec.Rows, a.rows.set}, {"filtered", a.rec.Filtered, a.filtered}, {"dead letters", a.rec.Dead, a.dead}, {"gaps", a.rec.Gaps, a.gaps}} {
+		if n := int64(c.set.GetCardinality()); n != c.want {
+			v.problem(Problem{Kind: Counter, Table: v.in.Primary.String(), Topic: k.Topic, Partition: k.Partition, Epoch: k.epoch,
+				Ranges: []Range{{a.rec.First, a.rec.Next}}, Message: fmt.Sprintf("the offsets count %d %s, the files and rounds have %d", c.want, c.name, n)})
+		}
+	}
+}
