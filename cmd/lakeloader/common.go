@@ -1,0 +1,87 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/objects"
+	"github.com/lakeloader/lakeloader/table"
+	"github.com/lakeloader/lakeloader/table/iceberg"
+)
+
+// configFlag adds -c.
+func configFlag(c *cobra.Command) *string {
+	path := c.Flags().StringP("config", "c", "lakeloader.yaml", "configuration file")
+	return path
+}
+
+// outputFlag adds -o with the formats given, the first being the default.
+func outputFlag(c *cobra.Command, formats ...string) *string {
+	return c.Flags().StringP("output", "o", formats[0], fmt.Sprintf("output format: %v", formats))
+}
+
+func checkOutput(format string, formats ...string) error {
+	for _, f := range formats {
+		if f == format {
+			return nil
+		}
+	}
+	return fail(exitUsage, fmt.Errorf("unknown output format %q: use one of %v", format, formats))
+}
+
+// load reads the configuration; its problems are printed, all of them.
+func load(path string) (*configs.Config, *configs.Positions, error) {
+	cfg, pos, err := configs.Load(path)
+	if err != nil {
+		return nil, nil, fail(exitUsage, err)
+	}
+	return cfg, pos, nil
+}
+
+// lake is where tables are.
+type lake struct {
+	catalog table.Catalog
+	objects objects.Store
+	root    string
+}
+
+func openLake(ctx context.Context, cfg *configs.Config) (*lake, error) {
+	root, err := objects.Root(cfg.Warehouse)
+	if err != nil {
+		return nil, fail(exitUsage, err)
+	}
+	store, err := objects.Open(cfg.Warehouse)
+	if err != nil {
+		return nil, fail(exitUnreachable, fmt.Errorf("opening the warehouse: %w", err))
+	}
+	cat, err := iceberg.Open(ctx, cfg.Catalog, cfg.Warehouse)
+	if err != nil {
+		return nil, fail(exitUnreachable, fmt.Errorf("opening the catalog: %w", err))
+	}
+	return &lake{catalog: cat, objects: store, root: root}, nil
+}
+
+// withLake runs f with the lake of a configuration.
+func withLake(ctx context.Context, path string, f func(*configs.Config, *lake) error) error {
+	cfg, _, err := load(path)
+	if err != nil {
+		return err
+	}
+	l, err := openLake(ctx, cfg)
+	if err != nil {
+		return err
+	}
+	return errors.Join(f(cfg, l), fail(exitFailed, l.catalog.Close()))
+}
+
+func writeJSON(w io.Writer, v any) error {
+	e := json.NewEncoder(w)
+	e.SetIndent("", "  ")
+	return fail(exitFailed, e.Encode(v))
+}

@@ -1,0 +1,222 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/obs"
+	"github.com/lakeloader/lakeloader/pipeline"
+	"github.com/lakeloader/lakeloader/schemas"
+	"github.com/lakeloader/lakeloader/source"
+	"github.com/lakeloader/lakeloader/verify"
+)
+
+// daemon is the running pipelines of a configuration and what they share.
+type daemon struct {
+	cfg    *configs.Config
+	log    *slog.Logger
+	lake   *lake
+	admin  *source.Admin
+	state  *obs.State
+	server *obs.Server
+
+	done chan struct{} // closed when every pipeline has ended
+	mu   sync.Mutex
+	errs []error
+	stop context.CancelFunc // of what runs beside the pipelines
+	bg   sync.WaitGroup
+}
+
+// startLimit is how long servers may be unreachable at start.
+const startLimit = 30 * time.Second
+
+func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, log *slog.Logger) (d *daemon, err error) {
+	d = &daemon{cfg: cfg, log: log, state: obs.NewState(version, time.Now), done: make(chan struct{})}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.close())
+		}
+	}()
+	limitMemory(cfg)
+	if err := d.connect(ctx, stop); err != nil {
+		return d, err
+	}
+	if cfg.HTTP.Address != "off" {
+		if d.server, err = obs.Listen(cfg.HTTP.Address, obs.NewHandler(d.state), log); err != nil {
+			return d, fail(exitUnreachable, fmt.Errorf("http.address: %w", err))
+		}
+	}
+	bg, cancel := context.WithCancel(ctx)
+	d.stop = cancel
+	var running sync.WaitGroup
+	for i := range cfg.Pipelines {
+		p := &cfg.Pipelines[i]
+		deps, err := d.deps(p)
+		if err != nil {
+			return d, err
+		}
+		d.bg.Go(func() { d.watchEnds(bg, deps.Recorder) })
+		running.Go(func() {
+			err := pipeline.Run(ctx, stop, p, deps)
+			deps.Recorder.Stopped()
+			if err != nil && !errors.Is(err, context.Canceled) {
+				d.mu.Lock()
+				d.errs = append(d.errs, fmt.Errorf("pipeline %s: %w", p.Name, err))
+				d.mu.Unlock()
+			}
+		})
+	}
+	go func() {
+		running.Wait()
+		close(d.done)
+	}()
+	return d, nil
+}
+
+func (d *daemon) errors() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return errors.Join(d.errs...)
+}
+
+func (d *daemon) close() error {
+	if d.stop != nil {
+		d.stop()
+		d.bg.Wait()
+	}
+	var errs []error
+	if d.server != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+		errs = append(errs, d.server.Stop(ctx))
+		cancel()
+	}
+	if d.admin != nil {
+		d.admin.Close()
+	}
+	if d.lake != nil {
+		errs = append(errs, d.lake.catalog.Close())
+	}
+	return fail(exitFailed, errors.Join(errs...))
+}
+
+// connect reaches everything once, so that a wrong address or password is said at once and with an exit code, not in
+// a log that scrolls by.
+func (d *daemon) connect(ctx context.Context, stop <-chan struct{}) (err error) {
+	ctx, cancel := context.WithTimeout(ctx, startLimit)
+	defer cancel()
+	go func() {
+		select {
+		case <-stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	if d.lake, err = openLake(ctx, d.cfg); err != nil {
+		return err
+	}
+	if err := writable(ctx, d.lake); err != nil {
+		return fail(exitUnreachable, fmt.Errorf("the warehouse cannot be written: %w", err))
+	}
+	if d.admin, err = source.NewAdmin(d.cfg.Kafka, d.log); err != nil {
+		return fail(exitUsage, err)
+	}
+	if _, err := d.admin.ClusterID(ctx); err != nil {
+		return fail(exitUnreachable, fmt.Errorf("kafka: %w", err))
+	}
+	for _, p := range d.cfg.Pipelines {
+		if len(p.Source.Topics) == 0 {
+			continue
+		}
+		if _, err := d.admin.Partitions(ctx, p.Source); err != nil {
+			return fail(exitUnreachable, fmt.Errorf("pipeline %s: %w", p.Name, err))
+		}
+	}
+	return nil
+}
+
+// writable puts an object and removes it.
+func writable(ctx context.Context, l *lake) error {
+	uri := l.root + "/_lakeloader/write-check-" + uuid.NewString()
+	if err := l.objects.Put(ctx, uri, []byte("lakeloader checks at start that it may write here\n")); err != nil {
+		return err
+	}
+	return l.objects.Delete(ctx, uri)
+}
+
+// deps wires up one pipeline.
+func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
+	log := d.log.With("pipeline", p.Name)
+	primary, dead := pipeline.Idents(d.cfg, p)
+	rec := d.state.Pipeline(p.Name, primary.String(), time.Duration(p.Commit.Interval))
+	reg, err := registry(d.cfg)
+	if err != nil {
+		return pipeline.Deps{}, err
+	}
+	fetch, files := shares(d.cfg)
+	return pipeline.Deps{
+		Catalog: d.lake.catalog, Objects: d.lake.objects, Root: d.lake.root, Topics: d.admin, Recorder: rec, Log: log, Now: time.Now,
+		Primary: primary, DeadLetters: dead, Memory: files,
+		NewConsumer: func(h source.Handler) (pipeline.Consumer, error) {
+			return source.New(source.Options{Kafka: d.cfg.Kafka, Source: p.Source, Pipeline: p.Name, Memory: fetch, Log: log}, h)
+		},
+		NewDecoder: func(accept func(*batch.Type) error) (*schemas.Decoder, error) {
+			return schemas.NewDecoder(p.Decode, reg, schemas.Options{Clock: time.Now, UnknownIDAfter: time.Duration(d.cfg.Registry.UnknownIDAfter),
+				Freeze: p.Table.Evolve != nil && !*p.Table.Evolve, Accept: accept})
+		},
+		Audit: func(ctx context.Context) error {
+			r, err := verify.Run(ctx, verifyInput(d.cfg, p, d.lake))
+			if err != nil {
+				return err
+			}
+			return r.Err()
+		},
+	}, nil
+}
+
+// watchEnds asks every ten seconds where the partitions end, for the lag.
+func (d *daemon) watchEnds(ctx context.Context, rec *obs.Recorder) {
+	tick := time.NewTicker(10 * time.Second)
+	defer tick.Stop()
+	for {
+		var ps []source.Partition
+		for _, p := range rec.Status().Partitions {
+			ps = append(ps, source.Partition{Topic: p.Topic, Partition: p.Partition})
+		}
+		if len(ps) > 0 {
+			marks, err := d.admin.Watermarks(ctx, ps)
+			if err != nil && ctx.Err() == nil {
+				d.log.Warn("the ends of partitions are not known, so the lag is not either", "error", err)
+			}
+			for p, m := range marks {
+				rec.HighWatermark(p.Topic, p.Partition, m.High)
+			}
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+		}
+	}
+}
+
+// shares divides the memory limit among the pipelines: fetch queues (kept by librdkafka, outside of Go's heap) and
+// open files, bytes each. The rest is for batches, uploads and the program itself.
+func shares(cfg *configs.Config) (fetch, files int64) {
+	per := int64(cfg.Memory.Limit) / int64(len(cfg.Pipelines))
+	return min(max(per/8, 4<<20), 64<<20), per / 3
+}
+
+// limitMemory tells the garbage collector what is left of the limit after librdkafka's share and 10 %.
+func limitMemory(cfg *configs.Config) {
+	fetch, _ := shares(cfg)
+	debug.SetMemoryLimit(int64(cfg.Memory.Limit)*9/10 - fetch*int64(len(cfg.Pipelines)))
+}

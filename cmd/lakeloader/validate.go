@@ -1,0 +1,121 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/pipeline"
+	"github.com/lakeloader/lakeloader/schemas"
+)
+
+func newValidate() *cobra.Command {
+	c := &cobra.Command{
+		Use:   "validate",
+		Short: "Check a configuration and print every problem",
+		Long: `validate checks the whole configuration and prints every problem with file, line, column and a hint. Steps, partitions and
+sorting are checked against the columns: those of schema files and declared columns always, those of the registry's schemas
+unless --offline.
+
+Exit code 0: no problems. 2: problems. 3: the registry cannot be asked.`,
+		Example: `  lakeloader validate -c lakeloader.yaml
+  lakeloader validate -c lakeloader.yaml --offline -o json`,
+		Args: cobra.NoArgs,
+	}
+	path := configFlag(c)
+	out := outputFlag(c, "text", "json")
+	offline := c.Flags().Bool("offline", false, "do not ask the registry")
+	c.RunE = func(c *cobra.Command, _ []string) error {
+		if err := checkOutput(*out, "text", "json"); err != nil {
+			return err
+		}
+		ctx, cancel := context.WithTimeout(c.Context(), 30*time.Second)
+		defer cancel()
+		problems, unchecked, err := validate(ctx, *path, *offline)
+		if err != nil {
+			return err
+		}
+		w := c.OutOrStdout()
+		if *out == "json" {
+			if problems == nil {
+				problems = configs.Problems{}
+			}
+			if err := writeJSON(w, map[string]any{"problems": problems, "unchecked": unchecked}); err != nil {
+				return err
+			}
+		} else {
+			for _, p := range problems {
+				fmt.Fprintln(w, p)
+			}
+			for _, u := range unchecked {
+				fmt.Fprintln(w, u)
+			}
+			if len(problems) == 0 {
+				fmt.Fprintf(w, "%s: no problems\n", *path)
+			}
+		}
+		if len(problems) > 0 {
+			return fail(exitUsage, fmt.Errorf("%s has %d problems", *path, len(problems)))
+		}
+		return nil
+	}
+	return c
+}
+
+// validate returns every problem, and what could not be checked.
+func validate(ctx context.Context, path string, offline bool) (problems configs.Problems, unchecked []string, err error) {
+	cfg, pos, err := configs.Load(path)
+	if errors.As(err, &problems) {
+		return problems, []string{"the steps were not checked against the columns, since the configuration cannot be read"}, nil
+	}
+	if err != nil {
+		return nil, nil, fail(exitUsage, err)
+	}
+	for i := range cfg.Pipelines {
+		p := &cfg.Pipelines[i]
+		d, err := decoder(ctx, cfg, p, offline)
+		if errors.Is(err, schemas.ErrRegistry) {
+			return nil, nil, fail(exitUnreachable, fmt.Errorf("pipeline %s: %w (use --offline to check without it)", p.Name, err))
+		}
+		if err != nil {
+			problems = append(problems, pos.Problem(fmt.Sprintf("pipelines[%d].decode", i), err.Error(), ""))
+			continue
+		}
+		if len(d.Row().Fields) == 0 {
+			unchecked = append(unchecked, fmt.Sprintf("pipeline %s: its steps were not checked against the columns: the schema is not known here", p.Name))
+			continue
+		}
+		_, ps := pipeline.Check(cfg, pos, i, d.Row())
+		problems = append(problems, ps...)
+	}
+	return problems.Sort(), unchecked, nil
+}
+
+// decoder knows a pipeline's columns as far as they can be known without records.
+func decoder(ctx context.Context, cfg *configs.Config, p *configs.Pipeline, offline bool) (*schemas.Decoder, error) {
+	reg, err := registry(cfg)
+	if err != nil {
+		return nil, err
+	}
+	d, err := schemas.NewDecoder(p.Decode, reg, schemas.Options{Clock: time.Now})
+	if err != nil || offline || len(p.Source.Topics) == 0 {
+		return d, err
+	}
+	return d, d.Bootstrap(ctx, p.Source.Topics)
+}
+
+// registry is nil when the configuration has none.
+func registry(cfg *configs.Config) (schemas.Registry, error) {
+	if cfg.Registry.URL == "" {
+		return nil, nil
+	}
+	client, err := schemas.NewRegistryClient(cfg.Registry)
+	if err != nil {
+		return nil, fail(exitUsage, fmt.Errorf("registry: %w", err))
+	}
+	return client, nil
+}
