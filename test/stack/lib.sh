@@ -120,7 +120,8 @@ _gotool() {
   if [[ ! -x $bin/$1 || $(cat "$bin/.$1.mod" 2>/dev/null) != "$2" ]]; then
     need go "install Go 1.26 or newer"
     log "go install $2 (takes minutes, once)"
-    (cd "$CACHE" && GOBIN=$bin GOFLAGS=-buildvcs=false retry nice -n 5 go install "$2" >&2) || die "could not build $2"
+    (cd "$CACHE" && GOBIN=$bin GOFLAGS=-buildvcs=false retry nice -n 5 go install "$2" >"$bin/.$1.log" 2>&1) \
+      || { tail -20 "$bin/.$1.log" >&2; die "could not build $2"; }
     printf %s "$2" >"$bin/.$1.mod"
   fi
   echo "$bin/$1"
