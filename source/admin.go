@@ -66,7 +66,8 @@ func (a *Admin) ask(ctx context.Context, what string, f func(context.Context) er
 		}
 	}
 	switch { // the client says only that time ran out
-	case strings.Contains(reason, "SASL authentication error"), strings.Contains(reason, "Authentication failed"):
+	case strings.Contains(reason, "SASL authentication error"), strings.Contains(reason, "Authentication failed"),
+		strings.Contains(reason, "mechanism handshake failed"):
 		return classify(a.brokers, nil, kafka.NewError(kafka.ErrAuthentication, reason, false))
 	case strings.Contains(reason, "SSL handshake failed"):
 		return classify(a.brokers, nil, kafka.NewError(kafka.ErrSsl, reason, false))
@@ -112,12 +113,13 @@ func (a *Admin) describe(ctx context.Context, topics []string, f func(kafka.Topi
 	})
 }
 
-// Partitions lists the partitions of topics, or of the topics whose whole name matches the pattern (a POSIX extended
-// expression; names that start with two underscores are left out), sorted.
-func (a *Admin) Partitions(ctx context.Context, topics []string, pattern string) ([]Partition, error) {
-	if pattern != "" {
+// Partitions lists the partitions of the topics of s, sorted: those named, or those whose whole name matches the
+// pattern (a POSIX extended expression; names that start with two underscores are left out).
+func (a *Admin) Partitions(ctx context.Context, s configs.Source) ([]Partition, error) {
+	topics := s.Topics
+	if s.Pattern != "" {
 		var err error
-		if topics, err = a.matching(ctx, pattern); err != nil {
+		if topics, err = a.matching(ctx, s.Pattern); err != nil {
 			return nil, err
 		}
 	}
@@ -153,12 +155,12 @@ func (a *Admin) matching(ctx context.Context, pattern string) ([]string, error) 
 	return topics, err
 }
 
-// Watermark is what can be read of a partition: [Low, High). High is the last stable offset, where records of open
+// Watermarks are what can be read of a partition: [Low, High). High is the last stable offset, where records of open
 // transactions begin.
-type Watermark struct{ Low, High int64 }
+type Watermarks struct{ Low, High int64 }
 
 // Watermarks asks for the first and the end offset of partitions.
-func (a *Admin) Watermarks(ctx context.Context, ps []Partition) (map[Partition]Watermark, error) {
+func (a *Admin) Watermarks(ctx context.Context, ps []Partition) (map[Partition]Watermarks, error) {
 	low, err := a.offsets(ctx, ps, kafka.EarliestOffsetSpec)
 	if err != nil {
 		return nil, err
@@ -167,9 +169,9 @@ func (a *Admin) Watermarks(ctx context.Context, ps []Partition) (map[Partition]W
 	if err != nil {
 		return nil, err
 	}
-	out := make(map[Partition]Watermark, len(ps))
+	out := make(map[Partition]Watermarks, len(ps))
 	for _, p := range ps {
-		out[p] = Watermark{low[p], high[p]}
+		out[p] = Watermarks{low[p], high[p]}
 	}
 	return out, nil
 }
@@ -205,7 +207,7 @@ func (a *Admin) offsets(ctx context.Context, ps []Partition, spec kafka.OffsetSp
 	for _, p := range ps {
 		want[kafka.TopicPartition{Topic: &p.Topic, Partition: p.Partition}] = spec
 	}
-	err := a.ask(ctx, "offsets", func(ctx context.Context) error {
+	err := a.ask(ctx, "offsets of "+list(ps), func(ctx context.Context) error {
 		res, err := a.ac.ListOffsets(ctx, want, kafka.SetAdminIsolationLevel(kafka.IsolationLevelReadCommitted))
 		if err != nil {
 			return err

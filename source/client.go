@@ -67,7 +67,7 @@ func connection(k configs.Kafka) (kafka.ConfigMap, error) {
 	if len(k.Brokers) == 0 {
 		return nil, fmt.Errorf("kafka.brokers: no broker is given; write host:port")
 	}
-	m := kafka.ConfigMap{"bootstrap.servers": strings.Join(k.Brokers, ","), "log.connection.close": false}
+	m := kafka.ConfigMap{"bootstrap.servers": strings.Join(k.Brokers, ","), "log.connection.close": false, "enable.metrics.push": false}
 	set := func(key, value string) {
 		if value != "" {
 			m[key] = value

@@ -43,6 +43,8 @@ type part struct {
 	epoch int64
 	// paused by the caller. failed: an error was reported, nothing more is delivered until Seek.
 	paused, failed bool
+	// held: paused in the client while no records are asked for, in poll mode.
+	held bool
 	// alive: something arrived since the partition was assigned or sought.
 	alive bool
 	// touched and from belong to one Poll: the position before it.
@@ -145,21 +147,25 @@ func New(o Options, h Handler) (*Consumer, error) {
 
 // start chooses how records are taken, and joins the group.
 func (c *Consumer) start() error {
-	c.fetcher, c.mode = &poller{c: c}, "poll"
-	var err error
-	if c.rk, err = clientOf(c.kc); err == nil && c.opts.Source.Consume != "poll" {
+	c.chooseFetcher(clientOf(c.kc))
+	if err := c.kc.SubscribeTopics(c.topics, c.rebalance); err != nil {
+		return fmt.Errorf("kafka %s: subscribe to %s: %w", strings.Join(c.opts.Kafka.Brokers, ","), strings.Join(c.topics, ", "), err)
+	}
+	return nil
+}
+
+// chooseFetcher takes records by batch if the client's handle was found, and unless polling is asked for.
+func (c *Consumer) chooseFetcher(rk *client, err error) {
+	c.fetcher, c.mode, c.rk = &poller{c: c}, "poll", rk
+	if err == nil && c.opts.Source.Consume != "poll" {
 		var q *queue
-		if q, err = newQueue(c.rk); err == nil {
+		if q, err = newQueue(rk); err == nil {
 			c.fetcher, c.mode = q, "batch"
 		}
 	}
 	if err != nil {
 		c.log.Warn("records are consumed one by one, which costs three times the CPU", "reason", err)
 	}
-	if err := c.kc.SubscribeTopics(c.topics, c.rebalance); err != nil {
-		return fmt.Errorf("kafka %s: subscribe to %s: %w", strings.Join(c.opts.Kafka.Brokers, ","), strings.Join(c.topics, ", "), err)
-	}
-	return nil
 }
 
 // subscription returns topic names, or a pattern as the client takes it.
@@ -205,15 +211,12 @@ func (c *Consumer) Mode() string { return c.mode }
 // Errors come alone, r is unchanged then: *OffsetOutOfRange, *Error, *AssignError, or ctx's. After an error about a
 // partition the others go on; Poll may be called again after any of them.
 func (c *Consumer) Poll(ctx context.Context, r *batch.Records, max time.Duration) error {
-	if c.closed {
-		return errors.New("the consumer is closed")
+	if err := c.enter(ctx); err != nil {
+		return err
 	}
-	c.ctx = ctx
-	defer func() { c.ctx = context.Background() }()
-	if c.rejoin {
-		if err := c.leaveAndJoin(); err != nil {
-			return err
-		}
+	defer c.leave()
+	if err := c.release(); err != nil {
+		return err
 	}
 	deadline := time.Now().Add(max)
 	for {
@@ -268,52 +271,6 @@ func (c *Consumer) fetch(r *batch.Records, wait time.Duration) (bool, error) {
 		return false, err
 	}
 	return c.settle(r, rows, runs), nil
-}
-
-// serveEvents calls the rebalance callback and handles errors until none waits.
-func (c *Consumer) serveEvents() {
-	if c.mode == "poll" {
-		return // the fetcher meets them itself
-	}
-	for i := 0; i < 1000; i++ {
-		changes := c.changes
-		ev := c.kc.Poll(0)
-		if ev == nil && changes == c.changes {
-			return
-		}
-		switch e := ev.(type) {
-		case *kafka.Message:
-			c.astray(partitionOf(e.TopicPartition))
-		case kafka.PartitionEOF:
-			c.astray(partitionOf(kafka.TopicPartition(e)))
-		default:
-			c.event(ev)
-		}
-	}
-}
-
-// astray handles a record of a partition that arrived beside our queue: the partition is read again from its position.
-func (c *Consumer) astray(p Partition) {
-	st := c.parts[p]
-	if st == nil {
-		return
-	}
-	c.log.Warn("records arrived beside the batch queue; reading again", "topic", p.Topic, "partition", p.Partition, "offset", st.next)
-	if err := c.Seek(map[Partition]int64{p: st.next}); err != nil {
-		c.errs = append(c.errs, err)
-	}
-}
-
-// event handles an event that is about no partition, or does not say which.
-func (c *Consumer) event(ev kafka.Event) {
-	switch e := ev.(type) {
-	case kafka.Error:
-		c.failure(e)
-	case kafka.OffsetsCommitted:
-		if e.Error != nil {
-			c.log.Debug("group offsets were not committed", "error", e.Error)
-		}
-	}
 }
 
 func partitionOf(tp kafka.TopicPartition) Partition {

@@ -44,7 +44,7 @@ func (c *Consumer) fail(p *part, err error) {
 // watermarkTimeout bounds the question for what a partition still has.
 const watermarkTimeout = 5 * time.Second
 
-// outOfRange finds out whether the position of p is really not there: the event may be of before a Seek.
+// outOfRange finds out whether the position of p is really not there: the event may be of before a Seek, or about an offset without a record.
 func (c *Consumer) outOfRange(p *part) {
 	low, high, err := c.kc.QueryWatermarkOffsets(p.Topic, p.Partition.Partition, int(watermarkTimeout/time.Millisecond))
 	switch {
@@ -61,7 +61,7 @@ func (c *Consumer) outOfRange(p *part) {
 		return
 	}
 	// The fetcher has stopped at the error; it asks again, and says so again if it is true.
-	if err := c.Seek(map[Partition]int64{p.Partition: p.next}); err != nil {
+	if err := c.goOn(false, p); err != nil {
 		c.errs = append(c.errs, err)
 	}
 }
@@ -112,11 +112,16 @@ func (c *Consumer) note(err error) {
 	now := time.Now()
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	c.last, c.lastAt = err, now
 	key := "other"
-	if k, ok := err.(kafka.Error); ok {
+	k, ok := err.(kafka.Error)
+	if ok {
 		key = k.Code().String()
 	}
+	// That all brokers are down follows the errors that say why.
+	if c.last == nil || !ok || k.Code() != kafka.ErrAllBrokersDown {
+		c.last = err
+	}
+	c.lastAt = now
 	b := c.quiet[key]
 	if b == nil {
 		b = &backoff{wait: firstQuiet}

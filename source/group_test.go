@@ -97,6 +97,44 @@ func waitFor(t *testing.T, done func() bool) {
 	}
 }
 
+// serveOnly waits for a rebalance without taking records, as a caller without memory for them does.
+func serveOnly(t *testing.T, cl *cluster, mode string) {
+	const n = 20_000
+	topic, group := cl.topic(t, "serve", 2), name("g")
+	send(t, cl.producer(t, nil), many(topic, 2, 0, n)...)
+	l := newLedger()
+	c := cl.consumer(t, mode, group, l, topic)
+	pollUntil(t, c, l, func() bool {
+		return len(c.Assignment()) == 2 && (l.next[Partition{topic, 0}] > 0 || l.next[Partition{topic, 1}] > 0)
+	})
+	before, epoch := l.positions(), c.Epoch(Partition{topic, 0})+c.Epoch(Partition{topic, 1})
+	for range 3 {
+		if err := c.Serve(t.Context(), 120*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		pollUntil(t, c, l, func() bool { return true })
+	}
+	if after := c.Position(c.Assignment()); after[Partition{topic, 0}] != before[Partition{topic, 0}] || after[Partition{topic, 1}] != before[Partition{topic, 1}] {
+		t.Errorf("positions moved from %v to %v", before, after)
+	}
+	if e := c.Epoch(Partition{topic, 0}) + c.Epoch(Partition{topic, 1}); e != epoch {
+		t.Errorf("epochs changed from %d to %d", epoch, e)
+	}
+	pollUntil(t, c, l, func() bool { return l.next[Partition{topic, 0}]+l.next[Partition{topic, 1}] > n/2 })
+	other := cl.join(t, mode, group, topic, l)
+	for end := time.Now().Add(patience); len(c.Assignment()) != 1; {
+		if time.Now().After(end) {
+			t.Fatal("no rebalance came")
+		}
+		if err := c.Serve(t.Context(), 100*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+	}
+	pollUntil(t, c, l, l.reached(topic, 2, n))
+	other.leave(t)
+	l.check(t, topic, 2, n)
+}
+
 // backAndForth moves partitions away from a member and back to it several times: their forwarding must come back too.
 func backAndForth(t *testing.T, cl *cluster, mode string) {
 	topic, group := cl.topic(t, "back", 2), name("g")

@@ -90,7 +90,7 @@ func (c *Consumer) revoked(tps []kafka.TopicPartition) error {
 		p := partitionOf(tp)
 		if st := c.parts[p]; st != nil {
 			ps, held = append(ps, p), append(held, kafka.TopicPartition{Topic: &p.Topic, Partition: p.Partition})
-			if st.paused || st.failed {
+			if st.paused || st.failed || st.held {
 				paused = append(paused, held[len(held)-1])
 			}
 		}
@@ -135,20 +135,28 @@ func (c *Consumer) leaveAndJoin() error {
 	return nil
 }
 
-// names writes partitions for people, a few of them.
-func names(tps []kafka.TopicPartition) string {
+// list writes partitions for people, a few of them.
+func list(ps []Partition) string {
 	var b strings.Builder
-	for i, tp := range tps {
+	for i, p := range ps {
 		if i == 20 {
-			fmt.Fprintf(&b, " and %d more", len(tps)-i)
+			fmt.Fprintf(&b, " and %d more", len(ps)-i)
 			break
 		}
 		if i > 0 {
 			b.WriteByte(' ')
 		}
-		b.WriteString(partitionOf(tp).String())
+		b.WriteString(p.String())
 	}
 	return b.String()
+}
+
+func names(tps []kafka.TopicPartition) string {
+	ps := make([]Partition, len(tps))
+	for i, tp := range tps {
+		ps[i] = partitionOf(tp)
+	}
+	return list(ps)
 }
 
 // Seek starts a new epoch of each partition at the given offset. When it returns, nothing fetched before is
@@ -174,9 +182,18 @@ func (c *Consumer) Seek(to map[Partition]int64) error {
 	}
 	for p, offset := range to {
 		c.epoch++
-		c.fetcher.purge(p)
 		st := c.parts[p]
-		st.next, st.epoch, st.failed, st.alive = offset, c.epoch, false, false
+		st.next, st.epoch, st.failed = offset, c.epoch, false
+	}
+	return c.reread(tps, resume)
+}
+
+// reread makes the client fetch partitions again from where tps says, and resumes some of them.
+func (c *Consumer) reread(tps, resume []kafka.TopicPartition) error {
+	for _, tp := range tps {
+		p := partitionOf(tp)
+		c.fetcher.purge(p)
+		c.parts[p].alive = false
 	}
 	done, err := c.kc.SeekPartitions(tps)
 	if err != nil {
@@ -191,6 +208,21 @@ func (c *Consumer) Seek(to map[Partition]int64) error {
 		}
 	}
 	return nil
+}
+
+// goOn makes the client fetch partitions again from their positions, which is no new epoch.
+func (c *Consumer) goOn(resume bool, ps ...*part) error {
+	tps := make([]kafka.TopicPartition, len(ps))
+	for i, p := range ps {
+		tps[i] = kafka.TopicPartition{Topic: &p.Topic, Partition: p.Partition.Partition, Offset: kafka.Offset(p.next)}
+	}
+	if len(ps) == 0 {
+		return nil
+	}
+	if resume {
+		return c.reread(tps, tps)
+	}
+	return c.reread(tps, nil)
 }
 
 // restart takes partitions that cannot be sought, because their fetcher has not started yet or has stopped at an
@@ -241,30 +273,16 @@ func (c *Consumer) Resume(ps []Partition) error {
 	if _, err := c.held("resume", ps); err != nil {
 		return err
 	}
-	to := map[Partition]int64{}
-	var tps []kafka.TopicPartition
+	var again []*part
 	for _, p := range ps {
 		st := c.parts[p]
-		if !st.paused {
-			continue
+		if st.paused && !st.failed {
+			again = append(again, st)
 		}
 		st.paused = false
-		if !st.failed {
-			// The client would go on behind what it handed to the fetcher, some of which Pause has dropped.
-			to[p] = st.next
-			tps = append(tps, kafka.TopicPartition{Topic: &p.Topic, Partition: p.Partition})
-		}
 	}
-	if len(tps) == 0 {
-		return nil
-	}
-	if err := c.Seek(to); err != nil {
-		return err
-	}
-	if err := c.kc.Resume(tps); err != nil {
-		return fmt.Errorf("resume %s: %w", names(tps), err)
-	}
-	return nil
+	// By itself the client would go on behind what it handed to the fetcher, some of which Pause has dropped.
+	return c.goOn(true, again...)
 }
 
 func (c *Consumer) held(what string, ps []Partition) ([]kafka.TopicPartition, error) {

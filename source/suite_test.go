@@ -27,6 +27,7 @@ var suite = []struct {
 	{"seek", seek},
 	{"seek drops kept records", seekKept},
 	{"pause", pause},
+	{"serve without fetching", serveOnly},
 	{"members come and go", members},
 	{"revoked and assigned again", backAndForth},
 	{"partition added", partitionAdded},
@@ -169,7 +170,7 @@ func transactions(t *testing.T, cl *cluster, mode string) {
 		t.Errorf("after the gap: %q", got)
 	}
 	admin := cl.newAdmin(t)
-	if w, err := admin.Watermarks(ctx, []Partition{at}); err != nil || w[at] != (Watermark{0, 23}) {
+	if w, err := admin.Watermarks(ctx, []Partition{at}); err != nil || w[at] != (Watermarks{0, 23}) {
 		t.Errorf("watermarks %v %v, want the last stable offset 23", w, err)
 	}
 	must(p.AbortTransaction(ctx))
@@ -356,7 +357,7 @@ func newTopic(t *testing.T, cl *cluster, mode string) {
 	if at := l.next[Partition{other, 0}]; at != 0 {
 		t.Errorf("a topic that does not match was read to %d", at)
 	}
-	ps, err := cl.newAdmin(t).Partitions(cl.ctx(t), nil, prefix+"[.][a-z]+")
+	ps, err := cl.newAdmin(t).Partitions(cl.ctx(t), configs.Source{Pattern: prefix + "[.][a-z]+"})
 	if err != nil || len(ps) != 3 {
 		t.Errorf("partitions of the pattern: %v %v", ps, err)
 	}
