@@ -29,6 +29,8 @@ type Consumer interface {
 	Seek(map[source.Partition]int64) error
 	// CommitOffsets tells the group where the table is, for lag tools; nothing rests on it.
 	CommitOffsets(map[source.Partition]int64)
+	// LastError is the trouble that the client is trying to overcome, and when it was seen last; nil: none.
+	LastError() (error, time.Time)
 	Close() error
 }
 
@@ -61,8 +63,8 @@ type Loader struct {
 	stop <-chan struct{}
 	// waiting is since when records have waited for a commit, Unix nanoseconds; 0: none do. The watchdog reads it.
 	waiting atomic.Int64
-	// began is when the first record of the open round arrived; zero: none has. active: when a position last moved.
-	began, active time.Time
+	// began is when the first record of the open round arrived, moved when its first position moved; zero: none has.
+	began, moved time.Time
 	// reseek: the open round was dropped, and what was fetched with it; the kept partitions must be sought.
 	reseek bool
 	// holding: prepare waits with fetched records that are not yet accounted for.
@@ -106,6 +108,7 @@ func (l *Loader) step(ctx context.Context) error {
 	if l.reseek {
 		return l.reload(ctx)
 	}
+	l.reportPhase()
 	if l.recs.Len() > 0 || len(l.recs.Spans) > 0 {
 		if err := l.take(ctx); err != nil || l.reseek {
 			return errors.Join(err, l.reloadIf(ctx, err == nil && l.reseek))
@@ -136,7 +139,9 @@ func (l *Loader) take(ctx context.Context) error {
 		return err
 	}
 	now := l.now()
-	l.active = now
+	if l.moved.IsZero() {
+		l.moved = now
+	}
 	if l.recs.Len() == 0 {
 		return nil
 	}
@@ -162,9 +167,6 @@ func (l *Loader) prepare(ctx context.Context) error {
 		again, err := l.stages.prepare(ctx, &l.recs)
 		l.reseek = l.reseek || again
 		if !errors.Is(err, schemas.ErrRegistry) && !errors.Is(err, schemas.ErrUnknownID) {
-			if err == nil {
-				l.rec.Running()
-			}
 			return err
 		}
 		l.log.Warn("waiting for the schema registry; its partitions are not fetched meanwhile", "error", err, "next_try", wait)
@@ -175,9 +177,12 @@ func (l *Loader) prepare(ctx context.Context) error {
 		if l.failed != nil {
 			return l.failed
 		}
-		if l.reseek || ctx.Err() != nil || l.stopping() {
-			l.reseek = true // the records held were never accounted for: they are read again
+		if l.reseek || ctx.Err() != nil {
 			return ctx.Err()
+		}
+		if l.stopping() {
+			l.recs.Reset() // never accounted for: the next loader reads them
+			return nil
 		}
 		if l.due() {
 			if err := l.commit(ctx); err != nil || l.reseek {
@@ -212,15 +217,21 @@ func (l *Loader) due() bool {
 	}
 	c := l.cfg.Commit
 	if records == 0 { // control records and aborted transactions only
-		return l.now().Sub(l.active) >= time.Duration(c.IdleInterval)
+		return l.now().Sub(l.moved) >= time.Duration(c.IdleInterval)
 	}
 	return l.now().Sub(l.began) >= time.Duration(c.Interval) ||
 		c.Records > 0 && records >= c.Records ||
 		c.Size > 0 && l.stages.size() >= int64(c.Size)
 }
 
+// commitLimit bounds a commit with its retries, well below Kafka's max.poll.interval. Beyond it the loader gives up, and
+// a new one starts from what the table says.
+const commitLimit = 2 * time.Minute
+
 // commit ends the open round: files durable, then the protocol.
 func (l *Loader) commit(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, commitLimit)
+	defer cancel()
 	start := l.now()
 	r, err := l.round(ctx)
 	if err != nil || r == nil {
@@ -298,7 +309,7 @@ func (l *Loader) sameTopics(ctx context.Context, r *Round) error {
 // begin opens the next round at what the table says.
 func (l *Loader) begin(ledger *table.Ledger) {
 	l.tracks.begin(ledger)
-	l.began = time.Time{}
+	l.began, l.moved = time.Time{}, time.Time{}
 	l.waiting.Store(0)
 }
 

@@ -25,6 +25,20 @@ func (l *Loader) reportRead(r *batch.Records, rejects []batch.Reject) {
 	l.rec.Memory(l.stages.memory())
 }
 
+// reportPhase says whether Kafka answers. A stopped topic keeps the pipeline failing.
+func (l *Loader) reportPhase() {
+	for _, t := range l.tracks.m {
+		if t.stopped != nil {
+			return
+		}
+	}
+	if err, at := l.consumer.LastError(); err != nil && l.recs.Len() == 0 && l.now().Sub(at) < time.Minute {
+		l.rec.Waiting("Kafka: " + err.Error())
+		return
+	}
+	l.rec.Running()
+}
+
 // payload is the bytes of keys, values and headers.
 func payload(r *batch.Records) (n int64) {
 	for _, views := range [][]batch.View{r.Key, r.Value, r.Headers} {
