@@ -50,6 +50,8 @@ def table(args):
 
     settings = {"type": "rest" if args.catalog == "rest" else "sql", "uri": args.uri}
     if args.catalog == "sqlite":
+        if not os.path.isfile(args.uri):  # SQLite would make an empty one
+            sys.exit(f"there is no catalog file {args.uri}")
         settings["uri"] = "sqlite:///" + os.path.abspath(args.uri)
     elif args.catalog == "postgres":
         settings["uri"] = "postgresql+psycopg2://" + args.uri.split("://", 1)[1]
