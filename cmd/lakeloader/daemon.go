@@ -54,6 +54,7 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 		if d.server, err = obs.Listen(cfg.HTTP.Address, obs.NewHandler(d.state), log); err != nil {
 			return d, fail(exitUnreachable, fmt.Errorf("http.address: %w", err))
 		}
+		log.Info("listening", "address", d.server.Addr()) // the port may have been chosen by the system
 	}
 	bg, cancel := context.WithCancel(ctx)
 	d.stop = cancel

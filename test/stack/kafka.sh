@@ -95,6 +95,8 @@ share.coordinator.state.topic.min.isr=1
 broker.session.timeout.ms=4000
 broker.heartbeat.interval.ms=1000
 group.initial.rebalance.delay.ms=0
+# tests kill members of groups; the least that a member may ask for is 6 s by default
+group.min.session.timeout.ms=1000
 auto.create.topics.enable=false
 ${KAFKA_PROPS:-}
 P

@@ -7,6 +7,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -23,22 +24,37 @@ const patience = 90 * time.Second
 // Binary builds lakeloader as it stands, once for all packages that are tested together, and returns its path.
 func Binary(t testing.TB) string {
 	t.Helper()
-	dir := env(t, "STACK_DIR")
-	lock, err := os.OpenFile(filepath.Join(dir, "build.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+	path, err := build(env(t, "STACK_DIR"), Root(t))
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer lock.Close()
-	if err := syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); err != nil {
-		t.Fatal(err)
-	}
-	path := filepath.Join(dir, "lakeloader") // go build leaves it alone when it is up to date
-	cmd := exec.CommandContext(t.Context(), "go", "build", "-buildvcs=false", "-o", path, "./cmd/lakeloader")
-	cmd.Dir = Root(t)
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("building lakeloader: %v\n%s", err, out)
-	}
 	return path
+}
+
+var (
+	buildOnce sync.Once // a test process builds it at most once: even to find it up to date takes go a second
+	buildErr  error
+)
+
+func build(dir, root string) (path string, err error) {
+	path = filepath.Join(dir, "lakeloader") // go build leaves it alone when it is up to date
+	buildOnce.Do(func() {
+		lock, err := os.OpenFile(filepath.Join(dir, "build.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+		if err != nil {
+			buildErr = err
+			return
+		}
+		defer lock.Close()
+		if buildErr = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); buildErr != nil {
+			return
+		}
+		cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, "./cmd/lakeloader")
+		cmd.Dir = root
+		if out, err := cmd.CombinedOutput(); err != nil {
+			buildErr = fmt.Errorf("building lakeloader: %w\n%s", err, out)
+		}
+	})
+	return path, buildErr
 }
 
 // Lakeloader runs a command of lakeloader to its end and returns what it printed and its exit code.
@@ -109,6 +125,28 @@ func (d *Daemon) Wait() int {
 	case <-time.After(patience):
 		d.t.Fatalf("the daemon still runs after %v; its log:\n%s", patience, d.Log())
 		return -1
+	}
+}
+
+// Pause stops the process where it is (SIGSTOP), as a machine does that hangs, until Resume.
+func (d *Daemon) Pause() {
+	d.t.Helper()
+	d.signal(syscall.SIGSTOP)
+}
+
+// Resume lets a paused process go on.
+func (d *Daemon) Resume() {
+	d.t.Helper()
+	d.signal(syscall.SIGCONT)
+}
+
+// Running reports whether the process is there still.
+func (d *Daemon) Running() bool {
+	select {
+	case <-d.done:
+		return false
+	default:
+		return true
 	}
 }
 
