@@ -1,0 +1,157 @@
+package writers
+
+import (
+	"flag"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/klauspost/compress/zstd"
+	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/configs"
+	"github.com/parquet-go/parquet-go/compress"
+)
+
+var sizes = flag.Bool("sizes", false, "BenchmarkClicks prints bytes per record, by column")
+
+// cpuTime is the user and system time of the process.
+func cpuTime() time.Duration {
+	var u syscall.Rusage
+	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
+		return 0
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+// heapPeak samples the heap in use until stop is called, which returns the most in MiB beyond what is live now.
+func heapPeak() (stop func() float64) {
+	var peak atomic.Uint64
+	var base runtime.MemStats
+	runtime.GC()
+	runtime.ReadMemStats(&base)
+	done, over := make(chan struct{}), make(chan struct{})
+	go func() {
+		defer close(over)
+		tick := time.NewTicker(5 * time.Millisecond)
+		defer tick.Stop()
+		var m runtime.MemStats
+		for {
+			runtime.ReadMemStats(&m)
+			peak.Store(max(peak.Load(), m.HeapInuse))
+			select {
+			case <-done:
+				return
+			case <-tick.C:
+			}
+		}
+	}()
+	return func() float64 { close(done); <-over; return float64(peak.Load()-base.HeapAlloc) / (1 << 20) }
+}
+
+// goZstd is the Go encoder with literal coding on, for comparison with libzstd.
+type goZstd struct {
+	zstdCodec
+	level zstd.EncoderLevel
+	once  sync.Once
+	enc   *zstd.Encoder
+}
+
+func (c *goZstd) Encode(dst, src []byte) ([]byte, error) {
+	var err error
+	c.once.Do(func() {
+		c.enc, err = zstd.NewWriter(nil, zstd.WithEncoderConcurrency(1), zstd.WithEncoderLevel(c.level),
+			zstd.WithAllLitEntropyCompression(true), zstd.WithEncoderCRC(false))
+	})
+	if err != nil {
+		return nil, err
+	}
+	return c.enc.EncodeAll(src, dst[:0]), nil
+}
+
+// BenchmarkClicks writes rounds of a million clicks into two open files (two days), batches of 4096 records.
+func BenchmarkClicks(b *testing.B) {
+	const rows, per, records = 4096, 32, 1_000_000
+	for _, c := range []struct {
+		name     string
+		optional bool
+		pages    string
+		files    configs.Files
+		codec    compress.Codec
+	}{
+		{name: "required"}, {name: "optional", optional: true}, {name: "v1", pages: "v1"}, {name: "v2", pages: "v2"},
+		{name: "snappy", files: configs.Files{Compression: "snappy"}},
+		{name: "none", files: configs.Files{Compression: "none"}},
+		{name: "level3", files: configs.Files{Level: 3}},
+		{name: "go-fastest", codec: &goZstd{level: zstd.SpeedFastest}}, {name: "go-default", codec: &goZstd{level: zstd.SpeedDefault}},
+	} {
+		b.Run(c.name, func(b *testing.B) {
+			row := clicksRow(c.optional)
+			r := rand.New(rand.NewPCG(1, 2))
+			var in []*batch.Batch
+			for i := range per {
+				in = append(in, clicks(row, r, i*rows, rows, per*rows))
+			}
+			store := newMemory()
+			store.discard = true
+			opts := Options{Info: info(row), Store: store, Files: c.files}
+			opts.Info.Properties = map[string]string{"write.parquet.page-version": c.pages}
+			w := newWriter(b, opts)
+			if c.codec != nil {
+				w.codec = c.codec
+			}
+			stop := heapPeak()
+			var before, after runtime.MemStats
+			runtime.ReadMemStats(&before)
+			start, size, written := cpuTime(), int64(0), 0
+			b.ResetTimer()
+			for range b.N {
+				for n := 0; n < records; n += rows {
+					part := all(rows)
+					part.Key = fmt.Sprint(n / rows % 2)
+					part.Path = "ts_day=2026-01-0" + part.Key
+					bt := in[n/rows%per]
+					for i := range rows {
+						bt.Root.Children[12].Int64[i] += 500 * per * rows / 2000
+						bt.Root.Children[3].Int64[i] += 1e6
+						bt.Root.Children[13].Int64[i] += 5 * per * rows
+					}
+					if err := w.Append(b.Context(), bt, part); err != nil {
+						b.Fatal(err)
+					}
+					written += rows
+				}
+				files := finish(b, w)
+				for _, f := range files {
+					size += f.Size
+				}
+				if *sizes && size > 0 {
+					var line strings.Builder
+					for _, l := range w.leaves {
+						total := int64(0)
+						for _, f := range files {
+							total += f.ColumnSizes[l.id]
+						}
+						fmt.Fprintf(&line, "%s %.2f %s  ", l.name(), float64(total)/records, w.encodings[l.index].Encoding())
+					}
+					fmt.Fprintln(os.Stderr, line.String())
+				}
+			}
+			b.StopTimer()
+			cpu := cpuTime() - start
+			runtime.ReadMemStats(&after)
+			b.ReportMetric(stop(), "MiB-heap-peak")
+			b.ReportMetric(float64(cpu.Nanoseconds())/float64(written), "cpu-ns/record")
+			b.ReportMetric(float64(size)/float64(written), "B/record")
+			b.ReportMetric(float64(after.Mallocs-before.Mallocs)/float64(written), "allocs/record")
+			b.ReportMetric(float64(after.TotalAlloc-before.TotalAlloc)/float64(written), "alloc-B/record")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+}

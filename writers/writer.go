@@ -1,0 +1,297 @@
+// Package writers turns batches into Parquet data files of an Iceberg table, durable but not yet part of it: a commit
+// makes them visible.
+//
+// A Writer belongs to one loader and one table and works in rounds. Append sends rows to the open file of their
+// partition; a file that reaches its target size is finished and the next one begun. Finish ends the round: when it
+// returns, every file is durable and described, and the next round may begin. Abort ends it without files.
+//
+// Memory is bounded by the caller: Bytes says what is held, FinishLargest frees some. Per open file the Writer holds
+// the encoded pages of one row group and a page buffer per column, which is smaller the more files are open.
+package writers
+
+import (
+	"cmp"
+	"context"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/objects"
+	"github.com/lakeloader/lakeloader/table"
+	"github.com/parquet-go/parquet-go"
+	"github.com/parquet-go/parquet-go/compress"
+	"github.com/parquet-go/parquet-go/encoding"
+)
+
+// Part is the rows of a batch that belong to one partition.
+type Part struct {
+	Tuple [][]byte // per partition field, Iceberg single-value serialization; nil: null
+	Path  string   // folder below data/; empty: none
+	Key   string   // the same for the same Tuple, and only then
+	Rows  []int32  // indexes into the batch
+}
+
+// Options are what a Writer needs. Info and Store are required.
+type Options struct {
+	// Info is the table: location, spec and sort order ids, and the row type with field ids at every depth.
+	Info  table.Info
+	Store objects.Store
+	// Files are the settings; what is zero has the default documented there.
+	Files configs.Files
+	// SortBy sorts rows within each row group. The table's sort order is declared only for files of one row group.
+	SortBy []table.SortField
+	// Prefix begins file names and must be unique for ever; empty: random.
+	Prefix string
+	// Now is the clock; nil: time.Now.
+	Now func() time.Time
+}
+
+const (
+	defaultTarget   = 128 << 20
+	defaultRowGroup = 32 << 20
+	defaultMaxOpen  = 256
+	// pageBudget is shared by the page buffers of all columns of all open files.
+	pageBudget = 32 << 20
+	minPage    = 16 << 10
+	maxPage    = 256 << 10
+	// closers is how many files are finished at once: an object store answers each in tens of milliseconds.
+	closers = 8
+)
+
+// Writer writes the data files of a table. It is for one goroutine.
+type Writer struct {
+	opts   Options
+	leaves []*leaf
+	codec  compress.Codec
+	pages  pageVersion
+	bloom  []parquet.BloomFilterColumn
+	blooms []bool // by leaf
+
+	encodings []encoding.Encoding // by leaf
+	tried     bool
+	pool      parquet.BufferPool
+	page      int   // greatest size of a page buffer
+	largest   int64 // greatest size of a dictionary
+
+	row     *batch.Type // that bound is for
+	bound   []bound
+	scratch scratch
+
+	files map[string]*file
+	tick  uint64
+	named int
+	done  []table.File
+	bytes int64 // of the files in done
+	err   error
+}
+
+// New checks the options. It does no I/O.
+func New(opts Options) (*Writer, error) {
+	w := &Writer{opts: opts, files: map[string]*file{}, page: maxPage, largest: maxDictionary}
+	fail := func(err error) (*Writer, error) { return nil, fmt.Errorf("table %s: %w", opts.Info.Ident, err) }
+	if opts.Store == nil || opts.Info.Location == "" {
+		return fail(errors.New("a writer needs an object store and the table's location"))
+	}
+	var err error
+	if w.leaves, err = leavesOf(opts.Info.Row); err != nil {
+		return fail(err)
+	}
+	if w.pages, err = pageVersionOf(opts.Info.Properties); err != nil {
+		return fail(err)
+	}
+	if w.codec, err = codecOf(opts.Files); err != nil {
+		return fail(err)
+	}
+	if err = checkSort(opts.SortBy, opts.Info.Row); err != nil {
+		return fail(err)
+	}
+	if err = w.bloomFilters(opts.Files.Bloom); err != nil {
+		return fail(err)
+	}
+	f := &w.opts.Files
+	f.TargetSize, f.RowGroupSize = cmp.Or(f.TargetSize, defaultTarget), cmp.Or(f.RowGroupSize, defaultRowGroup)
+	f.MaxOpen = cmp.Or(f.MaxOpen, defaultMaxOpen)
+	if f.TargetSize < 0 || f.RowGroupSize < 0 || f.MaxOpen < 0 {
+		return fail(errors.New("target_size, row_group_size and max_open must be positive"))
+	}
+	if w.opts.Prefix == "" {
+		w.opts.Prefix = strings.ToLower(rand.Text())
+	}
+	if w.opts.Now == nil {
+		w.opts.Now = time.Now
+	}
+	w.pool = parquet.NewChunkBufferPool(16 << 10)
+	for i, l := range w.leaves {
+		w.encodings = append(w.encodings, initial(l, w.pages, w.blooms[i]))
+	}
+	return w, nil
+}
+
+func (w *Writer) bloomFilters(names []string) error {
+	w.blooms = make([]bool, len(w.leaves))
+	for _, name := range names {
+		at := slices.IndexFunc(w.leaves, func(l *leaf) bool { return l.name() == name })
+		if at < 0 {
+			return fmt.Errorf("bloom_filters: there is no column %s that holds values", name)
+		}
+		if w.leaves[at].typ.Kind == batch.Boolean {
+			return fmt.Errorf("bloom_filters: %s is a boolean, for which a filter is of no use", name)
+		}
+		w.blooms[at] = true
+		w.bloom = append(w.bloom, parquet.SplitBlockFilter(10, w.leaves[at].path...))
+	}
+	return nil
+}
+
+// Append writes rows of a batch to the file of their partition. The batch is not kept. After an error the round
+// cannot be finished: call Abort.
+func (w *Writer) Append(ctx context.Context, b *batch.Batch, p Part) error {
+	if w.err != nil {
+		return w.err
+	}
+	if w.err = w.append(ctx, b, p); w.err != nil {
+		w.err = fmt.Errorf("table %s: %w", w.opts.Info.Ident, w.err)
+	}
+	w.scratch.release()
+	return w.err
+}
+
+func (w *Writer) append(ctx context.Context, b *batch.Batch, p Part) error {
+	if w.row != b.Root.Type {
+		bound, err := bind(w.leaves, b.Root.Type, w.opts.Info.Row)
+		if err != nil {
+			return err
+		}
+		w.row, w.bound = b.Root.Type, bound
+	}
+	for rows := p.Rows; len(rows) > 0; {
+		f := w.files[p.Key]
+		if f == nil {
+			var err error
+			if f, err = w.open(ctx, b, p, rows); err != nil {
+				return err
+			}
+		}
+		w.tick++
+		f.touched, f.out.ctx = w.tick, ctx
+		n := min(len(rows), 4*chunk)
+		if err := w.write(f, b, rows[:n]); err != nil {
+			return err
+		}
+		rows = rows[n:]
+		if f.size() >= int64(w.opts.Files.TargetSize) {
+			if err := w.finish(ctx, f); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (w *Writer) write(f *file, b *batch.Batch, rows []int32) error {
+	if len(w.opts.SortBy) > 0 {
+		return w.collect(f, b, rows)
+	}
+	if err := f.append(w, b, rows); err != nil {
+		return err
+	}
+	if f.parquet.Size()-f.base >= int64(w.opts.Files.RowGroupSize) {
+		return f.flush()
+	}
+	return nil
+}
+
+// collect keeps copies of rows for sorting. A run ends when it takes twice the size of a row group, as rows shrink to
+// less than half of that when they are encoded, or when the row type changes.
+func (w *Writer) collect(f *file, b *batch.Batch, rows []int32) error {
+	if f.sort != nil && f.sort.batch.Root.Type != b.Root.Type {
+		if err := w.sorted(f); err != nil {
+			return err
+		}
+		f.sort = nil
+	}
+	if f.sort == nil {
+		r, err := newRun(b.Root.Type, w.opts.SortBy)
+		if err != nil {
+			return err
+		}
+		f.sort = r
+	}
+	copyRows(f.sort.batch, b, rows)
+	if f.sort.bytes() >= 2*int64(w.opts.Files.RowGroupSize) {
+		return w.sorted(f)
+	}
+	return nil
+}
+
+// sorted writes a run as a row group of its own.
+func (w *Writer) sorted(f *file) error {
+	if f.sort == nil || f.sort.batch.Rows == 0 {
+		return nil
+	}
+	if w.row != f.sort.batch.Root.Type {
+		bound, err := bind(w.leaves, f.sort.batch.Root.Type, w.opts.Info.Row)
+		if err != nil {
+			return err
+		}
+		w.row, w.bound = f.sort.batch.Root.Type, bound
+	}
+	if err := f.append(w, f.sort.batch, f.sort.order()); err != nil {
+		return err
+	}
+	f.sort.reset()
+	f.runs++
+	return f.flush()
+}
+
+// open begins a file, after making room for it.
+func (w *Writer) open(ctx context.Context, b *batch.Batch, p Part, rows []int32) (*file, error) {
+	if len(w.files) >= w.opts.Files.MaxOpen {
+		oldest := pick(w.files, func(f *file) int64 { return -int64(f.touched) })
+		if err := w.finish(ctx, oldest); err != nil {
+			return nil, err
+		}
+	}
+	if !w.tried && len(rows) >= enoughRows {
+		if err := w.try(b, rows[:min(len(rows), sampleRows)]); err != nil {
+			return nil, err
+		}
+	}
+	w.named++
+	folder := w.opts.Info.Location + "/data/"
+	if p.Path != "" {
+		folder += p.Path + "/"
+	}
+	f := &file{part: Part{Tuple: p.Tuple, Path: p.Path, Key: p.Key}, feeds: make([]feed, len(w.leaves)), created: w.opts.Now().UnixMilli()}
+	for i, l := range w.leaves {
+		f.feeds[i].leaf = l
+	}
+	f.out = sink{ctx: ctx, store: w.opts.Store, uri: fmt.Sprintf("%s%s-%06d.parquet", folder, w.opts.Prefix, w.named)}
+	page := min(w.page, max(minPage, pageBudget/(len(w.leaves)*(len(w.files)+1))))
+	f.pages = int64(page) * int64(len(w.leaves))
+	config, err := parquet.NewWriterConfig(schemaOf(w.opts.Info.Row, w.encodings, f.feeds), parquet.Compression(w.codec), parquet.PageBufferSize(page),
+		parquet.ColumnPageBuffers(w.pool), parquet.DataPageVersion(map[bool]int{false: 1, true: 2}[w.pages == pages2]),
+		parquet.DataPageStatistics(false), parquet.CreatedBy("lakeloader", version(), ""), parquet.BloomFilters(w.bloom...),
+		&parquet.WriterConfig{DictionaryMaxBytes: w.largest}, w.sorting())
+	if err != nil {
+		return nil, fmt.Errorf("settings of %s: %w", f.out.uri, err)
+	}
+	f.parquet = parquet.NewGenericWriter[any](&f.out, config)
+	f.columns = f.parquet.ColumnWriters()
+	w.files[p.Key] = f
+	return f, nil
+}
+
+// version is the program's, in the form in which readers expect it in created_by: without brackets.
+func version() string {
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && !strings.ContainsAny(info.Main.Version, "() ") {
+		return info.Main.Version
+	}
+	return "0.0.0"
+}
