@@ -70,8 +70,30 @@ func AWSConfig(ctx context.Context, cfg configs.S3) (aws.Config, error) {
 	if err != nil {
 		return c, fmt.Errorf("warehouse.s3: AWS settings: %w", err)
 	}
+	c.HTTPClient = quietClient{c.HTTPClient}
 	c.Region = cmp.Or(c.Region, "us-east-1")
 	return c, nil
+}
+
+// quietClient lets request bodies be closed twice. The SDK (1.45) closes a body as soon as the answer begins; when net/http
+// does so a moment later it gets an error, takes the request for failed and cuts the connection within the answer.
+type quietClient struct{ next aws.HTTPClient }
+
+func (c quietClient) Do(r *http.Request) (*http.Response, error) {
+	if r.Body != nil && r.Body != http.NoBody {
+		r = r.WithContext(r.Context())
+		r.Body = quietBody{r.Body}
+	}
+	return c.next.Do(r)
+}
+
+type quietBody struct{ io.ReadCloser }
+
+func (b quietBody) Close() error {
+	if err := b.ReadCloser.Close(); !errors.Is(err, io.ErrClosedPipe) {
+		return err
+	}
+	return nil
 }
 
 func newRetryer(maxBackoff time.Duration) *retry.Standard {

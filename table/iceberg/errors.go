@@ -27,8 +27,9 @@ import (
 // delivery follows the one request that decides a commit below iceberg-go, which hides it: was it sent, and was there an
 // answer? It travels in the context; the PostgreSQL tracer and the HTTP clients fill it in.
 type delivery struct {
-	sent   atomic.Bool
-	status atomic.Int32 // of the HTTP answer; 0: none
+	writing atomic.Bool // PostgreSQL: the transaction has changed something, so its COMMIT is the one
+	sent    atomic.Bool
+	status  atomic.Int32 // of the HTTP answer; 0: none
 }
 
 type deliveryKey struct{}
@@ -52,9 +53,13 @@ func (l *lake) commitError(err error, d *delivery) error {
 	if errors.Is(err, table.ErrUnknown) {
 		return err
 	}
-	switch l.kind {
-	case rest:
+	if l.kind == rest {
 		return restCommitError(err, d)
+	}
+	if conflict(err) {
+		return fmt.Errorf("%w: %w", table.ErrConflict, err)
+	}
+	switch l.kind {
 	case glue:
 		if d.sent.Load() {
 			return glueCommitError(err, d)
@@ -68,9 +73,6 @@ func (l *lake) commitError(err error, d *delivery) error {
 		if code := sqliteCode(err); code == sqlite3.SQLITE_IOERR {
 			return fmt.Errorf("%w: %w", table.ErrUnknown, err)
 		}
-	}
-	if conflict(err) {
-		return fmt.Errorf("%w: %w", table.ErrConflict, err)
 	}
 	return passing(err)
 }
@@ -92,7 +94,7 @@ func restCommitError(err error, d *delivery) error {
 	case status == http.StatusTooManyRequests, status == 419: // throttled; token expired
 		return fmt.Errorf("%w: %w", table.ErrRetry, err)
 	case status >= 400 && status < 500:
-		return err
+		return passing(err)
 	}
 	return fmt.Errorf("%w: %w", table.ErrUnknown, err)
 }
@@ -100,8 +102,6 @@ func restCommitError(err error, d *delivery) error {
 func glueCommitError(err error, d *delivery) error {
 	var gone *types.EntityNotFoundException
 	switch status := int(d.status.Load()); {
-	case errors.Is(err, icetable.ErrCommitFailed):
-		return fmt.Errorf("%w: %w", table.ErrConflict, err)
 	case errors.As(err, &gone):
 		return fmt.Errorf("%w: %w", table.ErrNoTable, err)
 	case status >= 400 && status < 500:

@@ -3,14 +3,10 @@ package iceberg
 import (
 	"cmp"
 	"context"
-	"crypto/tls"
 	"database/sql"
 	"errors"
 	"fmt"
 	"maps"
-	"net"
-	"net/http"
-	"net/http/httptrace"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -19,13 +15,9 @@ import (
 	"time"
 
 	icebergo "github.com/apache/iceberg-go"
-	iceglue "github.com/apache/iceberg-go/catalog/glue"
-	icerest "github.com/apache/iceberg-go/catalog/rest"
 	icesql "github.com/apache/iceberg-go/catalog/sql"
 	icebergio "github.com/apache/iceberg-go/io"
 	"github.com/aws/aws-sdk-go-v2/aws"
-	"github.com/aws/aws-sdk-go-v2/credentials"
-	"github.com/aws/smithy-go/middleware"
 	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/stdlib"
 
@@ -33,6 +25,9 @@ import (
 	"github.com/lakeloader/lakeloader/objects"
 	"github.com/lakeloader/lakeloader/table"
 )
+
+// busyTimeout is how long a commit waits for another program's to leave a sqlite catalog.
+const busyTimeout = 30 * time.Second
 
 // openAttempts bounds the races of several programs that set up the same SQL catalog for the first time.
 const openAttempts = 10
@@ -94,19 +89,25 @@ func (l *lake) openSQLite(ctx context.Context, cfg configs.Catalog, root string,
 	if err != nil {
 		return err
 	}
+	return l.openSQLiteFile(ctx, cfg.Name, path, busyTimeout, props)
+}
+
+// openSQLiteFile opens or makes the catalog's file. Whoever finds it locked waits for up to busy.
+func (l *lake) openSQLiteFile(ctx context.Context, name, path string, busy time.Duration, props icebergo.Properties) error {
 	l.kind, l.where = sqlite, "catalog sqlite "+path
 	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 		return fmt.Errorf("%s: its folder cannot be made: %w", l.where, err)
 	}
 	// WAL lets readers and a writer work at once; synchronous=FULL keeps commits over a power cut; a transaction that will
 	// write takes the lock at its start, where waiting for it is still possible.
-	dsn := url.URL{Scheme: "file", Path: path, RawQuery: "_pragma=busy_timeout(30000)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate"}
+	dsn := url.URL{Scheme: "file", Path: path, RawQuery: fmt.Sprintf(
+		"_pragma=busy_timeout(%d)&_pragma=journal_mode(WAL)&_pragma=synchronous(FULL)&_txlock=immediate", busy.Milliseconds())}
 	db, err := sql.Open("sqlite", dsn.String())
 	if err != nil {
 		return fmt.Errorf("%s: %w", l.where, err)
 	}
 	l.close = db.Close
-	return l.openSQL(ctx, cfg.Name, db, icesql.SQLite, props)
+	return l.openSQL(ctx, name, db, icesql.SQLite, props)
 }
 
 // sqlitePath understands a path, file:// and SQLAlchemy's sqlite:/// (three slashes: relative, four: absolute).
@@ -165,132 +166,19 @@ func (l *lake) openSQL(ctx context.Context, name string, db *sql.DB, dialect ice
 	return fmt.Errorf("%s: %w", l.where, err)
 }
 
-// commitTracer notes when COMMIT goes out.
+// commitTracer notes when the COMMIT of a change goes out; reading takes transactions too.
 type commitTracer struct{}
 
 func (commitTracer) TraceQueryStart(ctx context.Context, _ *pgx.Conn, q pgx.TraceQueryStartData) context.Context {
-	if d := deliveryOf(ctx); d != nil && strings.EqualFold(q.SQL, "commit") {
-		d.sent.Store(true)
+	if d := deliveryOf(ctx); d != nil {
+		switch {
+		case strings.HasPrefix(q.SQL, "UPDATE"):
+			d.writing.Store(true)
+		case strings.EqualFold(q.SQL, "commit") && d.writing.Load():
+			d.sent.Store(true)
+		}
 	}
 	return ctx
 }
 
 func (commitTracer) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
-
-func (l *lake) openREST(ctx context.Context, cfg configs.Catalog, root string, props icebergo.Properties) error {
-	u, err := url.Parse(cfg.URI)
-	if err != nil || u.Host == "" {
-		return fmt.Errorf("catalog.uri %q is no URL of a REST catalog, e.g. http://catalog:8181", cfg.URI)
-	}
-	l.kind, l.where = rest, "catalog rest "+u.Redacted()
-	delete(props, "warehouse")
-	opts := []icerest.Option{
-		icerest.WithWarehouseLocation(cmp.Or(cfg.Warehouse, root)),
-		icerest.WithAdditionalProps(props),
-		icerest.WithTransportFactory(func(tc *tls.Config) (http.RoundTripper, func()) {
-			t := newTransport(tc)
-			return follower{t}, t.CloseIdleConnections
-		}),
-	}
-	if cfg.Credential != "" {
-		opts = append(opts, icerest.WithCredential(cfg.Credential))
-	}
-	if cfg.Token != "" {
-		opts = append(opts, icerest.WithOAuthToken(cfg.Token))
-	}
-	c, err := icerest.NewCatalog(ctx, cfg.Name, cfg.URI, opts...)
-	if err != nil {
-		return fmt.Errorf("%s: %w", l.where, passing(err))
-	}
-	l.backend, l.close = c, c.Close
-	return nil
-}
-
-func newTransport(tc *tls.Config) *http.Transport {
-	return &http.Transport{
-		Proxy: http.ProxyFromEnvironment, TLSClientConfig: tc, ForceAttemptHTTP2: true,
-		DialContext:         (&net.Dialer{Timeout: 10 * time.Second}).DialContext,
-		TLSHandshakeTimeout: 10 * time.Second, ResponseHeaderTimeout: 60 * time.Second, IdleConnTimeout: 90 * time.Second,
-	}
-}
-
-// follower fills in the delivery of a commit's request.
-type follower struct{ next http.RoundTripper }
-
-func (f follower) RoundTrip(r *http.Request) (*http.Response, error) {
-	d := deliveryOf(r.Context())
-	if d == nil || r.Method != http.MethodPost {
-		return f.next.RoundTrip(r)
-	}
-	trace := &httptrace.ClientTrace{WroteHeaders: func() { d.sent.Store(true) }}
-	rsp, err := f.next.RoundTrip(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
-	if err == nil {
-		d.status.Store(int32(rsp.StatusCode))
-	}
-	return rsp, err
-}
-
-func (l *lake) openGlue(ctx context.Context, cfg configs.Catalog, wh configs.Warehouse, props icebergo.Properties) error {
-	ac := l.aws.Copy()
-	ac.Region = cmp.Or(cfg.Properties[iceglue.Region], ac.Region)
-	if key := cfg.Properties[iceglue.AccessKeyID]; key != "" {
-		ac.Credentials = credentials.NewStaticCredentialsProvider(key, cfg.Properties[iceglue.SecretAccessKey], cfg.Properties[iceglue.SessionToken])
-	} else if wh.S3.Endpoint != "" {
-		// The keys of another S3 service mean nothing to Glue.
-		chain, err := objects.AWSConfig(ctx, configs.S3{Region: ac.Region})
-		if err != nil {
-			return err
-		}
-		ac.Credentials = chain.Credentials
-	}
-	l.kind, l.where = glue, "catalog glue "+ac.Region
-	if e := cmp.Or(cfg.URI, cfg.Properties[iceglue.Endpoint]); e != "" {
-		l.where = "catalog glue " + e
-		ac.ConfigSources = append([]any{glueEndpoint(e)}, ac.ConfigSources...)
-	}
-	ac.HTTPClient = glueClient{ac.HTTPClient}
-	ac.APIOptions = append(ac.APIOptions, once)
-	c, err := iceglue.NewCatalog(iceglue.WithAwsConfig(ac), iceglue.WithAwsProperties(iceglue.AwsProperties(props)))
-	if err != nil {
-		return fmt.Errorf("%s: %w", l.where, err)
-	}
-	l.backend, l.close = c, c.Close
-	if _, err := c.CheckNamespaceExists(ctx, []string{cmp.Or(cfg.Namespace, "lake")}); err != nil {
-		return fmt.Errorf("%s: %w", l.where, passing(err))
-	}
-	return nil
-}
-
-// glueEndpoint is the URL of Glue alone: a general base endpoint would catch the S3 client too.
-type glueEndpoint string
-
-// GetServiceBaseEndpoint is how the SDK asks for it.
-func (e glueEndpoint) GetServiceBaseEndpoint(_ context.Context, sdkID string) (string, bool, error) {
-	return string(e), sdkID == "Glue", nil
-}
-
-// once takes the SDK's retries from the request that decides a commit: a repeated one finds the version that its own
-// lost predecessor made, and would look like a lost race.
-func once(st *middleware.Stack) error {
-	if st.ID() == "UpdateTable" {
-		_, err := st.Finalize.Remove("Retry")
-		return err
-	}
-	return nil
-}
-
-// glueClient fills in the delivery of UpdateTable.
-type glueClient struct{ next aws.HTTPClient }
-
-func (c glueClient) Do(r *http.Request) (*http.Response, error) {
-	d := deliveryOf(r.Context())
-	if d == nil || !strings.HasSuffix(r.Header.Get("X-Amz-Target"), ".UpdateTable") {
-		return c.next.Do(r)
-	}
-	trace := &httptrace.ClientTrace{WroteHeaders: func() { d.sent.Store(true) }}
-	rsp, err := c.next.Do(r.WithContext(httptrace.WithClientTrace(r.Context(), trace)))
-	if err == nil {
-		d.status.Store(int32(rsp.StatusCode))
-	}
-	return rsp, err
-}
