@@ -51,6 +51,9 @@ func Passing(err error) bool {
 // Backoff waits 20 ms, then twice as long each time, up to max.
 func Backoff(max time.Duration) Wait {
 	return func(ctx context.Context, attempt int) error {
+		if ctx.Err() != nil {
+			return ctx.Err() // select may choose a timer that has run out as well
+		}
 		d := min(max, 20*time.Millisecond<<min(attempt-1, 20))
 		t := time.NewTimer(d)
 		defer t.Stop()

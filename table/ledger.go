@@ -2,8 +2,12 @@ package table
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"hash/crc32"
 	"maps"
+	"math"
+	"net/url"
 	"slices"
 	"sort"
 	"strconv"
@@ -67,30 +71,66 @@ type Ledger struct {
 const maxValue = 3400
 
 type ledgerHead struct {
-	Version  int      `json:"version"`
-	Number   int64    `json:"number"`
-	CommitID string   `json:"commit_id"`
-	Move     int64    `json:"snapshot"`
-	Topics   []string `json:"topics"` // "cluster/topic id/topic", indexed by the records' first number
-	Offsets  int      `json:"offsets"`
-	Past     int      `json:"past"`
-	Pending  int      `json:"pending"`
+	Version  int    `json:"version"`
+	Number   int64  `json:"number"`
+	CommitID string `json:"commit_id"`
+	Move     int64  `json:"snapshot"`
+	// How many properties each part takes.
+	Topics  int `json:"topics"`
+	Offsets int `json:"offsets"`
+	Past    int `json:"past"`
+	Pending int `json:"pending"`
 }
 
 func ledgerKey(pipeline, part string) string { return Prefix + pipeline + "." + part }
+
+// isLedgerKey: the property belongs to the pipeline's ledger, and not to something else whose name begins alike.
+func isLedgerKey(pipeline, key string) bool {
+	part, ok := strings.CutPrefix(key, Prefix+pipeline+".")
+	if !ok {
+		return false
+	}
+	switch name, number, _ := strings.Cut(part, "."); name {
+	case "ledger":
+		return number == ""
+	case "topics", "offsets", "past", "pending":
+		_, err := strconv.ParseUint(number, 10, 31)
+		return err == nil
+	}
+	return false
+}
+
+// topicText names a topic for the list of topics; ids are base64 and may contain slashes.
+func topicText(k Key, r Record) string {
+	return url.PathEscape(r.Cluster) + "/" + url.PathEscape(r.TopicID) + "/" + url.PathEscape(k.Topic)
+}
+
+func parseTopic(s string) (cluster, id, topic string, err error) {
+	parts := strings.Split(s, "/")
+	if len(parts) != 3 {
+		return "", "", "", fmt.Errorf("topic %q: want cluster/id/name", s)
+	}
+	for i := range parts {
+		if parts[i], err = url.PathUnescape(parts[i]); err != nil {
+			return "", "", "", fmt.Errorf("topic %q: %w", s, err)
+		}
+	}
+	return parts[0], parts[1], parts[2], nil
+}
 
 // Properties encodes the ledger. prev are the table's properties now: those of this pipeline that are no longer
 // needed are returned in unset.
 func (l *Ledger) Properties(pipeline string, prev map[string]string) (set map[string]string, unset []string) {
 	head := ledgerHead{Version: 1, Number: l.Number, CommitID: l.CommitID, Move: l.Move}
+	var topics []string // indexed by the records' first number
 	index := map[string]int{}
 	topic := func(k Key, r Record) int {
-		name := r.Cluster + "/" + r.TopicID + "/" + k.Topic
+		name := topicText(k, r)
 		i, ok := index[name]
 		if !ok {
-			i = len(head.Topics)
+			i = len(topics)
 			index[name] = i
-			head.Topics = append(head.Topics, name)
+			topics = append(topics, name)
 		}
 		return i
 	}
@@ -108,16 +148,14 @@ func (l *Ledger) Properties(pipeline string, prev map[string]string) (set map[st
 		pending = append(pending, strconv.FormatInt(p.Number, 10)+":"+p.ID)
 	}
 	set = map[string]string{}
-	head.Offsets = pack(set, ledgerKey(pipeline, "offsets."), offsets)
-	head.Past = pack(set, ledgerKey(pipeline, "past."), past)
-	head.Pending = pack(set, ledgerKey(pipeline, "pending."), pending)
-	topics := head.Topics
-	head.Topics = nil
-	pack(set, ledgerKey(pipeline, "topics."), topics)
+	pack := func(part string, items []string) int {
+		return pack(set, ledgerKey(pipeline, part)+".", items, head.seal)
+	}
+	head.Offsets, head.Past, head.Pending, head.Topics = pack("offsets", offsets), pack("past", past), pack("pending", pending), pack("topics", topics)
 	b, _ := json.Marshal(head) // cannot fail: only strings and numbers
 	set[ledgerKey(pipeline, "ledger")] = string(b)
 	for k := range prev {
-		if _, ok := set[k]; !ok && strings.HasPrefix(k, Prefix+pipeline+".") {
+		if _, ok := set[k]; !ok && isLedgerKey(pipeline, k) {
 			unset = append(unset, k)
 		}
 	}
@@ -132,13 +170,22 @@ func compareKeys(a, b Key) int {
 	return int(a.Partition) - int(b.Partition)
 }
 
+// sealSize is what a seal adds to a value.
+const sealSize = 9
+
+// seal ends the value of a part with a checksum that covers the move too: a value that a metastore cut short, or that is
+// left of another move, must not pass for offsets.
+func (h *ledgerHead) seal(text string) string {
+	return fmt.Sprintf("%s#%08x", text, crc32.ChecksumIEEE(fmt.Appendf(nil, "%d/%s/%d/%s", h.Number, h.CommitID, h.Move, text)))
+}
+
 // pack joins items into properties prefix0, prefix1 ... each below maxValue bytes, and returns their number.
-func pack(set map[string]string, prefix string, items []string) int {
-	n, from, size := 0, 0, 0
+func pack(set map[string]string, prefix string, items []string, seal func(string) string) int {
+	n, from, size := 0, 0, sealSize
 	flush := func(to int) {
 		if to > from {
-			set[prefix+strconv.Itoa(n)] = strings.Join(items[from:to], ",")
-			n, from, size = n+1, to, 0
+			set[prefix+strconv.Itoa(n)] = seal(strings.Join(items[from:to], ","))
+			n, from, size = n+1, to, sealSize
 		}
 	}
 	for i, s := range items {
@@ -151,79 +198,104 @@ func pack(set map[string]string, prefix string, items []string) int {
 	return n
 }
 
-func unpack(props map[string]string, prefix string) []string {
-	var out []string
-	for i := 0; ; i++ {
-		v, ok := props[prefix+strconv.Itoa(i)]
-		if !ok {
-			return out
-		}
-		out = append(out, strings.Split(v, ",")...)
+// parser reads the parts of a ledger from properties.
+type parser struct {
+	pipeline string
+	props    map[string]string
+	head     ledgerHead
+	topics   []string
+}
+
+// bad says which property cannot be read.
+func (p *parser) bad(part, text string, err error) error {
+	if len(text) > 100 {
+		text = text[:100] + "..."
 	}
+	return fmt.Errorf("the table's property %s cannot be read (%q): %w", ledgerKey(p.pipeline, part), text, err)
+}
+
+// each calls f with the items of n properties; there must be just as many.
+func (p *parser) each(part string, n int, f func(item string) error) error {
+	for i := range n {
+		name := part + "." + strconv.Itoa(i)
+		v, ok := p.props[ledgerKey(p.pipeline, name)]
+		if !ok {
+			return fmt.Errorf("the table's property %s is missing: it is number %d of %d; restore the table's properties from an earlier metadata file", ledgerKey(p.pipeline, name), i+1, n)
+		}
+		text := v[:max(0, len(v)-sealSize)]
+		if p.head.seal(text) != v {
+			return p.bad(name, v, errors.New("its checksum is wrong: it was cut, changed, or is of another time than the rest; restore the table's properties from an earlier metadata file"))
+		}
+		for item := range strings.SplitSeq(text, ",") {
+			if err := f(item); err != nil {
+				return p.bad(name, item, err)
+			}
+		}
+	}
+	if name := ledgerKey(p.pipeline, part+"."+strconv.Itoa(n)); p.props[name] != "" {
+		return fmt.Errorf("the table's property %s is one more than the %d that its ledger has: they are not of one time; restore the table's properties from an earlier metadata file", name, n)
+	}
+	return nil
 }
 
 // ParseLedger reads a pipeline's ledger; nil without an error means that the table has none.
 func ParseLedger(pipeline string, props map[string]string) (*Ledger, error) {
+	p := &parser{pipeline: pipeline, props: props}
 	text, ok := props[ledgerKey(pipeline, "ledger")]
 	if !ok {
-		for k := range props {
-			if strings.HasPrefix(k, Prefix+pipeline+".") {
+		for _, k := range slices.Sorted(maps.Keys(props)) {
+			if isLedgerKey(pipeline, k) {
 				return nil, fmt.Errorf("the table has the property %s but not %s: someone removed a part of the ledger; restore the table's properties from an earlier metadata file", k, ledgerKey(pipeline, "ledger"))
 			}
 		}
 		return nil, nil
 	}
-	bad := func(part, text string, err error) error {
-		return fmt.Errorf("the table's property %s cannot be read (%q): %w", ledgerKey(pipeline, part), text, err)
-	}
-	var head ledgerHead
-	if err := json.Unmarshal([]byte(text), &head); err != nil {
-		return nil, bad("ledger", text, err)
+	head := &p.head
+	if err := json.Unmarshal([]byte(text), head); err != nil {
+		return nil, p.bad("ledger", text, err)
 	}
 	if head.Version != 1 {
-		return nil, bad("ledger", text, fmt.Errorf("version %d was written by a newer lakeloader", head.Version))
+		return nil, p.bad("ledger", text, fmt.Errorf("version %d was written by a newer lakeloader", head.Version))
 	}
 	l := &Ledger{Records: map[Key]Record{}, Number: head.Number, CommitID: head.CommitID, Move: head.Move}
-	topics := unpack(props, ledgerKey(pipeline, "topics."))
-	for _, s := range unpack(props, ledgerKey(pipeline, "offsets.")) {
-		k, r, err := parseRecord(s, topics)
-		if err != nil {
-			return nil, bad("offsets", s, err)
-		}
-		if _, ok := l.Records[k]; ok {
-			return nil, bad("offsets", s, fmt.Errorf("%s is there twice", k))
+	if err := p.each("topics", head.Topics, func(s string) error { p.topics = append(p.topics, s); return nil }); err != nil {
+		return nil, err
+	}
+	if err := p.each("offsets", head.Offsets, func(s string) error {
+		k, r, err := p.record(s)
+		if _, twice := l.Records[k]; err == nil && twice {
+			err = fmt.Errorf("%s is there twice", k)
 		}
 		l.Records[k] = r
+		return err
+	}); err != nil {
+		return nil, err
 	}
-	for _, s := range unpack(props, ledgerKey(pipeline, "past.")) {
-		k, r, err := parseRecord(s, topics)
-		if err != nil {
-			return nil, bad("past", s, err)
-		}
+	if err := p.each("past", head.Past, func(s string) error {
+		k, r, err := p.record(s)
 		l.Past = append(l.Past, PastEpoch{k, r})
+		return err
+	}); err != nil {
+		return nil, err
 	}
-	for _, s := range unpack(props, ledgerKey(pipeline, "pending.")) {
+	if err := p.each("pending", head.Pending, func(s string) error {
 		n, id, _ := strings.Cut(s, ":")
 		num, err := strconv.ParseInt(n, 10, 64)
 		if err != nil || id == "" {
-			return nil, bad("pending", s, fmt.Errorf("want number:id"))
+			return errors.New("want number:id")
+		}
+		if last := len(l.Pending) - 1; num > l.Number || last >= 0 && num <= l.Pending[last].Number {
+			return fmt.Errorf("pending rounds must ascend up to the last number, %d", l.Number)
 		}
 		l.Pending = append(l.Pending, Pending{num, id})
-	}
-	for _, c := range []struct {
-		part string
-		want int
-	}{{"offsets.", head.Offsets}, {"past.", head.Past}, {"pending.", head.Pending}} {
-		if c.want > 0 {
-			if _, ok := props[ledgerKey(pipeline, c.part)+strconv.Itoa(c.want-1)]; !ok {
-				return nil, bad(c.part, "", fmt.Errorf("%d parts are expected and some are missing", c.want))
-			}
-		}
+		return nil
+	}); err != nil {
+		return nil, err
 	}
 	return l, nil
 }
 
-func parseRecord(s string, topics []string) (k Key, r Record, err error) {
+func (p *parser) record(s string) (k Key, r Record, err error) {
 	f := strings.Split(s, ":")
 	if len(f) != 10 {
 		return k, r, fmt.Errorf("want 10 numbers, got %d", len(f))
@@ -233,16 +305,21 @@ func parseRecord(s string, topics []string) (k Key, r Record, err error) {
 		if v[i], err = strconv.ParseInt(f[i], 10, 64); err != nil {
 			return k, r, err
 		}
+		if v[i] < 0 && i < 9 {
+			return k, r, fmt.Errorf("number %d is negative", i+1)
+		}
 	}
-	if v[0] < 0 || int(v[0]) >= len(topics) {
+	if v[0] >= int64(len(p.topics)) {
 		return k, r, fmt.Errorf("topic number %d is not in the list", v[0])
 	}
-	t := strings.SplitN(topics[v[0]], "/", 3)
-	if len(t) != 3 {
-		return k, r, fmt.Errorf("topic %q: want cluster/id/name", topics[v[0]])
+	if v[1] > math.MaxInt32 || v[2] > math.MaxInt32 || v[3] > v[4] {
+		return k, r, fmt.Errorf("partition %d, epoch %d, offsets %d to %d cannot be", v[1], v[2], v[3], v[4])
 	}
-	k = Key{t[2], int32(v[1])}
-	r = Record{Cluster: t[0], TopicID: t[1], Epoch: int32(v[2]), First: v[3], Next: v[4], Rows: v[5], Filtered: v[6], Dead: v[7], Gaps: v[8], MaxTimestamp: v[9]}
+	k.Partition = int32(v[1])
+	if r.Cluster, r.TopicID, k.Topic, err = parseTopic(p.topics[v[0]]); err != nil {
+		return k, r, err
+	}
+	r.Epoch, r.First, r.Next, r.Rows, r.Filtered, r.Dead, r.Gaps, r.MaxTimestamp = int32(v[2]), v[3], v[4], v[5], v[6], v[7], v[8], v[9]
 	return k, r, nil
 }
 
