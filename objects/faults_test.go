@@ -330,6 +330,13 @@ func TestLocalFailingDisk(t *testing.T) {
 	if err := NewLocal().Put(t.Context(), "file:///proc/nowhere/x", nil); err == nil || !strings.Contains(err.Error(), "/proc/nowhere/x") {
 		t.Errorf("unwritable folder: %v", err)
 	}
+	file := filepath.Join(t.TempDir(), "file")
+	if err := os.WriteFile(file, nil, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := NewLocal().Put(t.Context(), "file://"+file+"/folder/x", nil); !errors.Is(err, syscall.ENOTDIR) || errors.Is(err, ErrExists) || !strings.Contains(err.Error(), file+" is a file") {
+		t.Errorf("a file in place of a folder: %v", err)
+	}
 }
 
 func TestLocations(t *testing.T) {

@@ -80,8 +80,12 @@ func (l *local) ensureDir(dir string) error {
 	}
 	made := true
 	if err := os.Mkdir(dir, 0o755); err != nil {
-		if st, serr := os.Stat(dir); serr != nil || !st.IsDir() {
+		st, serr := os.Stat(dir)
+		if serr != nil {
 			return err
+		}
+		if !st.IsDir() { // not fs.ErrExist, which would say that the object is there
+			return fmt.Errorf("%s is a file, no folder: %w", dir, syscall.ENOTDIR)
 		}
 		made = false
 	}

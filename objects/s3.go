@@ -174,9 +174,14 @@ func (s *s3Store) putOnce(ctx context.Context, bucket, key, owner string, data [
 	}
 	err = s.classify("write", bucket, key, err)
 	if tries.Load() > 1 && (errors.Is(err, ErrExists) || errors.Is(err, ErrRetry)) {
-		if ours, herr := s.owns(ctx, bucket, key, owner); herr != nil {
+		ours, herr := s.owns(ctx, bucket, key, owner)
+		if herr != nil && ctx.Err() != nil {
+			return fmt.Errorf("%w, before that: %w", herr, err) // the time that ran out is not the reason
+		}
+		if herr != nil {
 			return herr
-		} else if ours {
+		}
+		if ours {
 			return nil
 		}
 	}

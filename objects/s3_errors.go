@@ -63,6 +63,8 @@ func (s *s3Store) classify(op, bucket, key string, err error) error {
 	switch {
 	case errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) && !isNetTimeout(err):
 		return fmt.Errorf("%s: %w", what, err)
+	case isDial(err):
+		return fmt.Errorf("%s: %w: the server cannot be reached: check warehouse.s3.endpoint and that it runs: %w", what, ErrRetry, err)
 	case isTemporary(err):
 		return fmt.Errorf("%s: %w: %w", what, ErrRetry, err)
 	case isStatus(err, http.StatusForbidden), isStatus(err, http.StatusUnauthorized):
@@ -88,6 +90,12 @@ func isTemporary(err error) bool {
 	}
 	var n net.Error
 	return errors.As(err, &n) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed)
+}
+
+// isDial says that there was no connection at all.
+func isDial(err error) bool {
+	var op *net.OpError
+	return errors.As(err, &op) && op.Op == "dial"
 }
 
 func isNetTimeout(err error) bool {

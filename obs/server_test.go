@@ -189,7 +189,7 @@ func TestRenderStatus(t *testing.T) {
 	if err := RenderStatus(&b, NewState("dev", newClock().now).Status()); err != nil {
 		t.Fatal(err)
 	}
-	if want := "lakeloader dev, up 0s, ready\n\nno pipelines\n"; b.String() != want {
+	if want := "lakeloader dev, up 0s, not ready\n\nno pipelines\n"; b.String() != want {
 		t.Errorf("got %q", b.String())
 	}
 }

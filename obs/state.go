@@ -41,8 +41,10 @@ func (s *State) Pipeline(name, table string, interval time.Duration) *Recorder {
 
 // Status is the state at this moment, a copy.
 func (s *State) Status() Status {
-	out := Status{Version: s.version, Started: s.started, Now: s.now(), Ready: true, Pipelines: []PipelineStatus{}}
-	for _, r := range s.list() {
+	out := Status{Version: s.version, Started: s.started, Now: s.now(), Pipelines: []PipelineStatus{}}
+	all := s.list()
+	out.Ready = len(all) > 0
+	for _, r := range all {
 		p := r.Status()
 		out.Ready = out.Ready && p.Ready
 		out.Pipelines = append(out.Pipelines, p)

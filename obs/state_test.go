@@ -146,6 +146,9 @@ func TestManyBatches(t *testing.T) {
 }
 
 func TestReady(t *testing.T) {
+	if NewState("v", nil).Status().Ready {
+		t.Error("a daemon without pipelines is ready")
+	}
 	const never = ""
 	for name, c := range map[string]struct {
 		do   func(r *Recorder, c *clock)

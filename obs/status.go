@@ -19,7 +19,7 @@ type Status struct {
 	Version string    `json:"version"`
 	Started time.Time `json:"started"`
 	Now     time.Time `json:"now"`
-	// Ready: every pipeline's commits are progressing.
+	// Ready: there are pipelines, and the commits of every one are progressing.
 	Ready     bool             `json:"ready"`
 	Pipelines []PipelineStatus `json:"pipelines"` // by name
 }

@@ -58,7 +58,11 @@ func (a *Admin) ask(ctx context.Context, what string, f func(context.Context) er
 	if err == nil {
 		return nil
 	}
+	where := "kafka " + strings.Join(a.brokers, ",")
 	reason := a.logs.fail()
+	if _, text, ok := strings.Cut(reason, "]: "); ok && strings.HasPrefix(reason, "[thrd:") {
+		reason = text // without the client's thread
+	}
 	var kerr kafka.Error
 	if errors.As(err, &kerr) {
 		if e := classify(a.brokers, nil, kerr); e != nil {
@@ -72,9 +76,9 @@ func (a *Admin) ask(ctx context.Context, what string, f func(context.Context) er
 	case strings.Contains(reason, "SSL handshake failed"):
 		return classify(a.brokers, nil, kafka.NewError(kafka.ErrSsl, reason, false))
 	case reason != "":
-		return fmt.Errorf("kafka %s: %s: %w (%s)", strings.Join(a.brokers, ","), what, err, reason)
+		return fmt.Errorf("%s does not answer (%s): %s: check kafka.brokers, kafka.security and that the brokers run: %w", where, what, reason, err)
 	}
-	return fmt.Errorf("kafka %s: %s: %w", strings.Join(a.brokers, ","), what, err)
+	return fmt.Errorf("%s: %s: %w", where, what, err)
 }
 
 // ClusterID returns the id of the cluster.

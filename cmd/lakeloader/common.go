@@ -44,6 +44,20 @@ func load(path string) (*configs.Config, *configs.Positions, error) {
 	return cfg, pos, nil
 }
 
+// loadChecked is load, and the check of steps, partitions and sorting against the columns that are known without asking
+// any server.
+func loadChecked(path string) (*configs.Config, error) {
+	cfg, pos, err := load(path)
+	if err != nil {
+		return nil, err
+	}
+	problems, _, err := check(context.Background(), cfg, pos, true)
+	if err != nil {
+		return nil, err
+	}
+	return cfg, fail(exitUsage, problems.Err())
+}
+
 // lake is where tables are.
 type lake struct {
 	catalog table.Catalog
@@ -78,6 +92,14 @@ func withLake(ctx context.Context, path string, f func(*configs.Config, *lake) e
 		return err
 	}
 	return errors.Join(f(cfg, l), fail(exitFailed, l.catalog.Close()))
+}
+
+// count writes a number of things, in the singular for one.
+func count[N int | int64](n N, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprintf("%d %s", n, what)
 }
 
 func writeJSON(w io.Writer, v any) error {

@@ -50,9 +50,15 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 	if err := d.connect(ctx, stop); err != nil {
 		return d, err
 	}
-	if cfg.HTTP.Address != "off" {
+	all := make([]pipeline.Deps, len(cfg.Pipelines))
+	for i := range cfg.Pipelines {
+		if all[i], err = d.deps(&cfg.Pipelines[i]); err != nil {
+			return d, err
+		}
+	}
+	if cfg.HTTP.Address != "off" { // after deps: the state must name the pipelines before anyone asks for it
 		if d.server, err = obs.Listen(cfg.HTTP.Address, obs.NewHandler(d.state), log); err != nil {
-			return d, fail(exitUnreachable, fmt.Errorf("http.address: %w", err))
+			return d, fail(exitUnreachable, err)
 		}
 		log.Info("listening", "address", d.server.Addr()) // the port may have been chosen by the system
 	}
@@ -60,11 +66,7 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 	d.stop = cancel
 	var running sync.WaitGroup
 	for i := range cfg.Pipelines {
-		p := &cfg.Pipelines[i]
-		deps, err := d.deps(p)
-		if err != nil {
-			return d, err
-		}
+		p, deps := &cfg.Pipelines[i], all[i]
 		d.bg.Go(func() { d.watchEnds(bg, deps.Recorder) })
 		running.Go(func() {
 			err := pipeline.Run(ctx, stop, p, deps)
@@ -131,7 +133,7 @@ func (d *daemon) connect(ctx context.Context, stop <-chan struct{}) (err error) 
 		return fail(exitUsage, err)
 	}
 	if _, err := d.admin.ClusterID(ctx); err != nil {
-		return fail(exitUnreachable, fmt.Errorf("kafka: %w", err))
+		return fail(exitUnreachable, err)
 	}
 	for _, p := range d.cfg.Pipelines {
 		if len(p.Source.Topics) == 0 {

@@ -70,14 +70,14 @@ func runDemo(w io.Writer, name string, f demoFlags) (err error) {
 			f.rate = 50000
 		}
 	}
-	if err := freshFolder(f.dir); err != nil {
-		return fail(exitUsage, err)
-	}
 	d, err := demo.Start(name, f.seed, time.Now().Truncate(time.Millisecond))
 	if err != nil {
 		return fail(exitUsage, err)
 	}
 	defer func() { err = errors.Join(err, d.Close()) }()
+	if err := freshFolder(f.dir); err != nil {
+		return fail(exitUsage, err)
+	}
 	path, err := d.WriteConfig(f.dir)
 	if err != nil {
 		return fail(exitFailed, err)
@@ -204,12 +204,12 @@ func (r *demoRun) progress(dm *daemon) {
 func (r *demoRun) summary(st obs.PipelineStatus, total int64, took time.Duration) {
 	table := r.cfg.Pipelines[0].Table.Name
 	fmt.Fprintf(r.w, `
-%d records were produced and loaded in %.1f s: %d rows, %d filtered, %d dead letters, %d rounds, %.1f MB in %d files
+%d records were produced and loaded in %.1f s: %d rows, %d filtered, %d dead letters, %s, %.1f MB in %s
 
 What to look at next:
   lakeloader verify -c %[9]s
   lakeloader query -c %[9]s "SELECT * FROM %[10]s LIMIT 5"
   lakeloader query -c %[9]s "SELECT _kafka_partition, count(*), min(_kafka_offset), max(_kafka_offset) FROM %[10]s GROUP BY 1 ORDER BY 1"
   find %[11]s -name '*.parquet'
-`, total, took.Seconds(), st.Rows, st.Filtered, st.DeadLetters, st.Rounds, float64(st.WrittenBytes)/1e6, st.Files, r.path, table, filepath.Join(r.f.dir, "lake"))
+`, total, took.Seconds(), st.Rows, st.Filtered, st.DeadLetters, count(st.Rounds, "round"), float64(st.WrittenBytes)/1e6, count(st.Files, "file"), r.path, table, filepath.Join(r.f.dir, "lake"))
 }

@@ -66,7 +66,10 @@ func run(args []string, stdout, stderr io.Writer) int {
 	if errors.As(err, &e) {
 		return e.code
 	}
-	return exitUsage // cobra's own errors: unknown command, wrong flags or arguments
+	// cobra's own errors: unknown command, wrong flags or arguments
+	c, _, _ := root.Find(args)
+	fmt.Fprintf(stderr, "See %s --help\n", c.CommandPath())
+	return exitUsage
 }
 
 func newRoot() *cobra.Command {

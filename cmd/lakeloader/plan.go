@@ -37,7 +37,7 @@ and why, and how expressions run. It changes nothing.`,
 		if err := checkOutput(*out, "text", "json"); err != nil {
 			return err
 		}
-		cfg, _, err := load(*path)
+		cfg, err := loadChecked(*path)
 		if err != nil {
 			return err
 		}

@@ -32,7 +32,7 @@ long; 5 every pipeline has stopped for a reason that needs a person.`,
 	}
 	path := configFlag(c)
 	c.RunE = func(*cobra.Command, []string) error {
-		cfg, _, err := load(*path)
+		cfg, err := loadChecked(*path)
 		if err != nil {
 			return err
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -39,6 +40,9 @@ lag in records and in seconds to the lake, the last commit, what is not publishe
 				return fail(exitUsage, fmt.Errorf("http.address is off in %s: the daemon cannot be asked", *path))
 			}
 			addr = cfg.HTTP.Address
+			if strings.HasSuffix(addr, ":0") {
+				return fail(exitUsage, fmt.Errorf("http.address is %s in %s, which stands for any free port: name the daemon's with --address (its log says on which it listens)", addr, *path))
+			}
 		}
 		for {
 			if err := showStatus(c, addr, *out, *watch); err != nil || !*watch {

@@ -41,10 +41,9 @@ Exit code 0: no problems. 2: problems. 3: the registry cannot be asked.`,
 		}
 		w := c.OutOrStdout()
 		if *out == "json" {
-			if problems == nil {
-				problems = configs.Problems{}
-			}
-			if err := writeJSON(w, map[string]any{"problems": problems, "unchecked": unchecked}); err != nil {
+			// empty lists, not null
+			answer := map[string]any{"problems": append(configs.Problems{}, problems...), "unchecked": append([]string{}, unchecked...)}
+			if err := writeJSON(w, answer); err != nil {
 				return err
 			}
 		} else {
@@ -59,7 +58,7 @@ Exit code 0: no problems. 2: problems. 3: the registry cannot be asked.`,
 			}
 		}
 		if len(problems) > 0 {
-			return fail(exitUsage, fmt.Errorf("%s has %d problems", *path, len(problems)))
+			return fail(exitUsage, fmt.Errorf("%s has %s", *path, count(len(problems), "problem")))
 		}
 		return nil
 	}
@@ -75,6 +74,11 @@ func validate(ctx context.Context, path string, offline bool) (problems configs.
 	if err != nil {
 		return nil, nil, fail(exitUsage, err)
 	}
+	return check(ctx, cfg, pos, offline)
+}
+
+// check is validate for a configuration that could be read.
+func check(ctx context.Context, cfg *configs.Config, pos *configs.Positions, offline bool) (problems configs.Problems, unchecked []string, err error) {
 	for i := range cfg.Pipelines {
 		p := &cfg.Pipelines[i]
 		d, err := decoder(ctx, cfg, p, offline)

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"text/tabwriter"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/pipeline"
+	"github.com/lakeloader/lakeloader/table"
 	"github.com/lakeloader/lakeloader/verify"
 )
 
@@ -40,6 +42,9 @@ Exit code 0: all are accounted for. 1: they are not, and the exact ranges are pr
 					continue
 				}
 				r, err := verify.Run(c.Context(), verifyInput(cfg, p, l))
+				if errors.Is(err, table.ErrNoTable) {
+					err = fmt.Errorf("%w: nothing was loaded yet, or catalog and table.name are not those that the daemon has", err)
+				}
 				if err != nil {
 					return fail(exitFailed, fmt.Errorf("pipeline %s: %w", p.Name, err))
 				}
@@ -76,13 +81,13 @@ func printReports(w io.Writer, format string, reports []*verify.Report) error {
 		}
 	}
 	if bad > 0 {
-		return fail(exitFailed, fmt.Errorf("verify found %d problems", bad))
+		return fail(exitFailed, fmt.Errorf("verify found %s", count(bad, "problem")))
 	}
 	return nil
 }
 
 func printReport(w io.Writer, r *verify.Report) error {
-	fmt.Fprintf(w, "pipeline %s, table %s, snapshot %d: %d rounds, %d files\n\n", r.Pipeline, r.Table, r.Snapshot, r.Rounds, r.Files)
+	fmt.Fprintf(w, "pipeline %s, table %s, snapshot %d: %s, %s\n\n", r.Pipeline, r.Table, r.Snapshot, count(r.Rounds, "round"), count(r.Files, "file"))
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprintln(tw, "topic\tpartition\tepoch\tfirst\tnext\trows\tfiltered\tdead letters\tgaps\t")
 	var rows, filtered, dead, gaps, all int64
