@@ -64,7 +64,7 @@ func TestConsumerConfig(t *testing.T) {
 	for k, want := range map[string]kafka.ConfigValue{"bootstrap.servers": "a:1,b:2", "group.id": "g", "enable.auto.commit": false,
 		"enable.auto.offset.store": false, "auto.offset.reset": "error", "isolation.level": "read_committed",
 		"partition.assignment.strategy": "cooperative-sticky", "fetch.queue.backoff.ms": 5, "session.timeout.ms": "1234",
-		"queued.max.messages.kbytes": 8192, "fetch.max.bytes": 8 << 20, "allow.auto.create.topics": false} {
+		"queued.max.messages.kbytes": 8192, "fetch.max.bytes": 4 << 20, "allow.auto.create.topics": false} {
 		if m[k] != want {
 			t.Errorf("%s = %v, want %v", k, m[k], want)
 		}

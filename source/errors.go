@@ -33,11 +33,9 @@ func (k Kind) String() string {
 // Error is a problem that waiting does not cure.
 type Error struct {
 	Kind Kind
-	// Partition that it is about; the zero value: the whole consumer. With Topic "" it is unknown which.
+	// Partition that it is about; the zero value: the whole consumer.
 	Partition Partition
-	// Whole says that it is not about a single partition.
-	Whole   bool
-	Brokers []string
+	Brokers   []string
 	// Hint says what to do.
 	Hint string
 	Err  error
@@ -45,7 +43,7 @@ type Error struct {
 
 func (e *Error) Error() string {
 	where := "kafka " + strings.Join(e.Brokers, ",")
-	if !e.Whole && e.Partition.Topic != "" {
+	if e.Partition.Topic != "" {
 		where += ", " + e.Partition.String()
 	}
 	return fmt.Sprintf("%s: %v: %s", where, e.Err, e.Hint)
@@ -85,7 +83,7 @@ func (e *AssignError) Unwrap() error { return e.Err }
 
 // classify makes an Error of a client error that waiting does not cure; nil for the others.
 func classify(brokers []string, p *Partition, err kafka.Error) *Error {
-	e := &Error{Brokers: brokers, Err: err, Whole: p == nil}
+	e := &Error{Brokers: brokers, Err: err}
 	if p != nil {
 		e.Partition = *p
 	}

@@ -2,11 +2,16 @@ package source
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
+
 	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/configs"
 )
 
 // member polls into a ledger that it shares with others, until told to leave.
@@ -164,4 +169,79 @@ func backAndForth(t *testing.T, cl *cluster, mode string) {
 		})
 	}
 	l.check(t, topic, 2, 600)
+}
+
+// stalled stops polling until the group gives its partitions to another member. It must deliver nothing of what it has
+// fetched, be told that they are lost, and work again.
+func stalled(t *testing.T, cl *cluster, mode string) {
+	const n = 20_000
+	topic, group := cl.topic(t, "stalled", 2), name("g")
+	send(t, cl.producer(t, nil), many(topic, 2, 0, n)...)
+	l := newLedger()
+	k := fast(cl.kafka)
+	k.Properties["max.poll.interval.ms"] = "6000"
+	c := open(t, Options{Kafka: k, Pipeline: "stalled", Source: configs.Source{Topics: []string{topic}, Group: group, Consume: mode}}, l)
+	pollUntil(t, c, l, func() bool { return l.next[Partition{topic, 0}]+l.next[Partition{topic, 1}] > 0 })
+	other := cl.join(t, mode, group, topic, l)
+	waitFor(t, l.reached(topic, 2, n))
+	pollUntil(t, c, l, func() bool { return l.lost > 0 && len(c.Assignment()) == 1 })
+	send(t, cl.producer(t, nil), many(topic, 2, n, 100)...)
+	pollUntil(t, c, l, l.reached(topic, 2, n+100))
+	other.leave(t)
+	l.check(t, topic, 2, n+100)
+}
+
+// madeAgain deletes a topic under a consumer and makes it again: the position is past its end.
+func madeAgain(t *testing.T, cl *cluster, mode string) {
+	topic := cl.topic(t, "again", 1)
+	send(t, cl.producer(t, nil), many(topic, 1, 0, 100)...)
+	l := newLedger()
+	c := cl.consumer(t, mode, name("g"), l, topic)
+	pollUntil(t, c, l, l.reached(topic, 1, 100))
+	if res, err := cl.admin.DeleteTopics(cl.ctx(t), []string{topic}); err != nil || res[0].Error.Code() != kafka.ErrNoError {
+		t.Fatal(res, err)
+	}
+	waitFor(t, func() bool {
+		res, err := cl.admin.CreateTopics(cl.ctx(t), []kafka.TopicSpecification{{Topic: topic, NumPartitions: 1, ReplicationFactor: 1}})
+		return err == nil && res[0].Error.Code() == kafka.ErrNoError
+	})
+	send(t, cl.producer(t, nil), many(topic, 1, 0, 10)...)
+	for {
+		err := pollError(t, c, l, patience)
+		var e *Error
+		if errors.As(err, &e) && e.Kind == Topic {
+			continue // while it was away
+		}
+		var oor *OffsetOutOfRange
+		if !errors.As(err, &oor) || oor.Offset != 100 || oor.High != 10 || !strings.Contains(err.Error(), "made again") {
+			t.Fatalf("%T: %v", err, err)
+		}
+		break
+	}
+	if err := c.Seek(map[Partition]int64{{topic, 0}: 0}); err != nil {
+		t.Fatal(err)
+	}
+	l.rewind(Partition{topic, 0}, 0)
+	pollUntil(t, c, l, l.reached(topic, 1, 10))
+	l.check(t, topic, 1, 10)
+}
+
+// closeEarly closes consumers at every stage of joining, also while the group is dealing out partitions.
+func closeEarly(t *testing.T, cl *cluster, mode string) {
+	topic, group := cl.topic(t, "early", 2), name("g")
+	send(t, cl.producer(t, nil), many(topic, 2, 0, 100)...)
+	for i := range 20 {
+		l := newLedger()
+		c := cl.consumer(t, mode, group, l, topic)
+		var r batch.Records
+		if err := c.Poll(t.Context(), &r, time.Duration(i)*15*time.Millisecond); err != nil {
+			t.Fatal(err)
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if l.assigns != l.revokes {
+			t.Fatalf("%d assignments, %d revocations", l.assigns, l.revokes)
+		}
+	}
 }

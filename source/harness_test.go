@@ -152,6 +152,7 @@ type ledger struct {
 	fail    error // returned by Assigned, once
 	assigns int
 	revokes int
+	lost    int
 	dup     []string
 }
 
@@ -174,10 +175,13 @@ func (l *ledger) Assigned(_ context.Context, ps []Partition) (map[Partition]int6
 	return out, nil
 }
 
-func (l *ledger) Revoked(_ context.Context, ps []Partition, _ bool) {
+func (l *ledger) Revoked(_ context.Context, ps []Partition, lost bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.revokes++
+	if lost {
+		l.lost++
+	}
 }
 
 // add takes a batch up, as a commit of it would, and says what is wrong with it.

@@ -34,6 +34,12 @@ func (c *Consumer) assigned(tps []kafka.TopicPartition) error {
 	}
 	var starts map[Partition]int64
 	var err error
+	if c.closed { // the group was still dealing out while this member left
+		if err := c.kc.IncrementalAssign(nil); err != nil {
+			c.log.Debug("answer to the group while closing", "error", err)
+		}
+		return nil
+	}
 	if len(ps) > 0 {
 		starts, err = c.handler.Assigned(c.ctx, ps)
 	}
@@ -64,7 +70,7 @@ func (c *Consumer) begin(start []kafka.TopicPartition) error {
 		}
 	}
 	if err := c.kc.IncrementalAssign(start); err != nil {
-		return &Error{Kind: Fatal, Whole: true, Brokers: c.opts.Kafka.Brokers, Err: fmt.Errorf("assign %s: %w", names(start), err),
+		return &Error{Kind: Fatal, Brokers: c.opts.Kafka.Brokers, Err: fmt.Errorf("assign %s: %w", names(start), err),
 			Hint: "the Kafka client gave up; start the process again"}
 	}
 	for _, tp := range start {
@@ -123,7 +129,7 @@ func (c *Consumer) leaveAndJoin() error {
 	}
 	for end := time.Now().Add(10 * time.Second); len(c.parts) > 0; {
 		if time.Now().After(end) {
-			return &Error{Kind: Fatal, Whole: true, Brokers: c.opts.Kafka.Brokers, Err: fmt.Errorf("%d partitions were not given up within 10 s", len(c.parts)),
+			return &Error{Kind: Fatal, Brokers: c.opts.Kafka.Brokers, Err: fmt.Errorf("%d partitions were not given up within 10 s", len(c.parts)),
 				Hint: "start the process again"}
 		}
 		c.kc.Poll(int(slice / time.Millisecond)) // what arrives now would be dropped

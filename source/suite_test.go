@@ -30,6 +30,9 @@ var suite = []struct {
 	{"serve without fetching", serveOnly},
 	{"members come and go", members},
 	{"revoked and assigned again", backAndForth},
+	{"close at any time", closeEarly},
+	{"stalled member", stalled},
+	{"topic made again", madeAgain},
 	{"partition added", partitionAdded},
 	{"pattern takes up new topics", newTopic},
 	{"out of range", outOfRange},
@@ -41,8 +44,12 @@ var suite = []struct {
 func runSuite(t *testing.T, cl *cluster) {
 	for _, mode := range []string{"batch", "poll"} {
 		t.Run(mode, func(t *testing.T) {
+			t.Parallel()
 			for _, c := range suite {
-				t.Run(c.name, func(t *testing.T) { c.run(t, cl, mode) })
+				t.Run(c.name, func(t *testing.T) {
+					t.Parallel()
+					c.run(t, cl, mode)
+				})
 			}
 		})
 	}
