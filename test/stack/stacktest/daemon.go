@@ -102,6 +102,9 @@ func StartDaemon(t testing.TB, config string, environ ...string) *Daemon {
 	return d
 }
 
+// PID is the process's id.
+func (d *Daemon) PID() int { return d.cmd.Process.Pid }
+
 // Kill ends the daemon at once with SIGKILL, and returns when it is gone.
 func (d *Daemon) Kill() {
 	d.t.Helper()

@@ -1,0 +1,139 @@
+//go:build stack
+
+package e2e
+
+import (
+	"encoding/binary"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
+
+	"github.com/lakeloader/lakeloader/test/stack/stacktest"
+)
+
+// versions makes records of the versions of one schema, in turns.
+type versions struct {
+	topic           string
+	old, new, other uint32 // schema ids
+	made            int
+	began           time.Time
+}
+
+const (
+	oldVersion = `{"type":"record","name":"Reading","fields":[{"name":"id","type":"int"},{"name":"place","type":"string"}]}`
+	// newVersion widens id, and gains a field.
+	newVersion = `{"type":"record","name":"Reading","fields":[{"name":"id","type":"long"},{"name":"place","type":"string"},
+{"name":"note","type":["null","string"],"default":null}]}`
+	// otherVersion has text where the others have a number.
+	otherVersion = `{"type":"record","name":"Reading","fields":[{"name":"id","type":"string"},{"name":"place","type":"string"}]}`
+)
+
+func (v *versions) next(schema uint32) message {
+	i := v.made
+	v.made++
+	m := message{Record: &kgo.Record{Topic: v.topic, Partition: int32(i % 2), Timestamp: v.began.Add(time.Duration(i) * time.Millisecond)}}
+	b := binary.BigEndian.AppendUint32([]byte{0}, schema)
+	place := fmt.Sprintf("place %d", i)
+	switch schema {
+	case v.old:
+		m.Value = avroText(binary.AppendVarint(b, int64(i)), place)
+		m.row = row{"id": i, "place": place, "note": nil}
+	case v.new:
+		id, note := int64(i)+1<<40, any(nil)
+		m.Value = avroText(binary.AppendVarint(b, id), place)
+		if i%3 == 0 {
+			m.Value = append(m.Value, 0)
+		} else {
+			note = fmt.Sprintf("note %d", i)
+			m.Value = avroText(append(m.Value, 2), note.(string))
+		}
+		m.row = row{"id": id, "place": place, "note": note}
+	default:
+		m.Value, m.dead = avroText(avroText(b, "text"), place), "evolve"
+	}
+	return m
+}
+
+// some makes n records of the versions, in turns.
+func (v *versions) some(n int, ids ...uint32) []message {
+	ms := make([]message, n)
+	for i := range ms {
+		ms[i] = v.next(ids[i%len(ids)])
+	}
+	return ms
+}
+
+// frozen is what becomes of messages where the table keeps its columns: only the old version fits.
+func frozen(old uint32, ms []message) []message {
+	out := make([]message, len(ms))
+	for i, m := range ms {
+		out[i] = message{Record: m.Record, dead: "evolve"}
+		if binary.BigEndian.Uint32(m.Value[1:]) == old {
+			out[i] = message{Record: m.Record, row: row{"id": m.row["id"], "place": m.row["place"]}}
+		}
+	}
+	return out
+}
+
+// TestSchemaEvolvesWhileRunning: a new version of a schema adds a column and widens another one; one that cannot be merged
+// makes dead letters; records of all versions come in turns and do not cut files into pieces.
+func TestSchemaEvolvesWhileRunning(t *testing.T) {
+	t.Parallel()
+	l, topic := restLake(t), stacktest.Topic(t, 2)
+	v := &versions{topic: topic, began: time.Now().Truncate(time.Millisecond)}
+	v.old = register(t, topic+"-value", "AVRO", oldVersion)
+	config := configure(t, l, fmt.Sprintf(`
+- name: open
+  source: {topics: [%[1]s]}
+  decode: {value: {format: avro}}
+  table: {name: open, partition_by: []}
+  commit: {interval: 1s}
+- name: frozen
+  source: {topics: [%[1]s]}
+  decode: {value: {format: avro}}
+  table: {name: frozen, evolve: false, partition_by: []}
+  commit: {interval: 1s}
+`, topic))
+	open, closed, kafka := newTruth(), newTruth(), producer(t)
+	d := stacktest.StartDaemon(t, config)
+	step := func(ms []message) {
+		sent(t, kafka, open, ms...)
+		closed.note(frozen(v.old, ms)...)
+		loaded(t, "open", open.reached(), d)
+		loaded(t, "frozen", closed.reached(), d)
+	}
+	step(v.some(100, v.old))
+	v.new = register(t, topic+"-value", "AVRO", newVersion)
+	v.other = register(t, topic+"-other", "AVRO", otherVersion)
+	step(v.some(300, v.old, v.new, v.other))
+	step(v.some(300, v.new, v.other, v.old))
+	p, err := ask(d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	stopped(t, d)
+
+	r := stacktest.PyIceberg(t, l.named("open"), stacktest.Read{Sums: []string{"id"}, Rows: true})
+	// one more for the files that were open when the columns changed
+	if most := p.Pipelines[1].Rounds + 1; p.Pipelines[1].Name != "open" || int64(len(r.Files)) > most {
+		t.Errorf("%d files after %d rounds of %s", len(r.Files), p.Pipelines[1].Rounds, p.Pipelines[1].Name)
+	}
+
+	d = stacktest.StartDaemon(t, config) // it knows the latest version only, and the table is as wide
+	step(v.some(90, v.old, v.new, v.other))
+	d.Kill()
+	d = stacktest.StartDaemon(t, config)
+	step(v.some(90, v.old))
+	stopped(t, d)
+	r = stacktest.PyIceberg(t, l.named("open"), stacktest.Read{Sums: []string{"id"}, Rows: true})
+	open.holds(t, r)
+	if diff := r.Differences(stacktest.DuckDB(t, l.named("open"), stacktest.Read{Sums: []string{"id"}, Rows: true})); diff != nil {
+		t.Errorf("DuckDB: %v", diff)
+	}
+	open.buried(t, "open", stacktest.PyIceberg(t, l.named("open_dead_letters"), stacktest.Read{Rows: true}))
+	closed.holds(t, stacktest.PyIceberg(t, l.named("frozen"), stacktest.Read{Rows: true}))
+	closed.buried(t, "frozen", stacktest.PyIceberg(t, l.named("frozen_dead_letters"), stacktest.Read{Rows: true}))
+	verified(t, config)
+}
