@@ -19,6 +19,9 @@ const stage = "cleanse"
 // made anew belong to the program and are overwritten by its next Apply. A decoder that wants to fill its own root
 // again keeps a pointer to it and puts it back before b.Reset.
 func (p *Program) Apply(b *batch.Batch) error {
+	if !b.Root.Type.Equal(p.in) {
+		return fmt.Errorf("the batch has rows of %s, but the steps were compiled for %s", b.Root.Type, p.in)
+	}
 	r := &p.run
 	r.b, r.root = b, header(b.Root)
 	r.batch++

@@ -15,11 +15,11 @@ import (
 	"github.com/lakeloader/lakeloader/configs"
 )
 
-// TestCases runs the text files in testdata. Each case has the row type, steps in YAML as in a configuration, and
+// TestCases runs the text files in testdata/cases. Each case has the row type, steps in YAML as in a configuration, and
 // rows in JSON, set apart by lines of dashes; and then the row type after the steps, what became of each row, and how
 // expressions run; or the problems.
 func TestCases(t *testing.T) {
-	datadriven.Walk(t, "testdata", func(t *testing.T, path string) {
+	datadriven.Walk(t, "testdata/cases", func(t *testing.T, path string) {
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			if d.Cmd != "cleanse" {
 				d.Fatalf(t, "unknown command %s", d.Cmd)

@@ -166,7 +166,12 @@ func fromDecimal(from, to *batch.Type) converter {
 func fromTime(from, to *batch.Type) converter {
 	if from.Kind == batch.Date {
 		if to.Kind == batch.Timestamp || to.Kind == batch.TimestampTZ {
-			return func(s scalar, _ []byte) (scalar, string) { return scalar{i: s.i * dayMicros}, "" }
+			return func(s scalar, _ []byte) (scalar, string) {
+				if s.i > math.MaxInt64/dayMicros || s.i < math.MinInt64/dayMicros {
+					return s, "is out of the range of " + to.String()
+				}
+				return scalar{i: s.i * dayMicros}, ""
+			}
 		}
 		return nil
 	}
@@ -268,7 +273,9 @@ func canFail(from, to *batch.Type) bool {
 			(to.Kind != batch.Decimal || to.Scale < from.Scale || to.Precision-to.Scale < from.Precision-from.Scale)
 	case batch.String:
 		return to.Kind != batch.Binary
-	case batch.Boolean, batch.Date, batch.Time, batch.Timestamp, batch.TimestampTZ:
+	case batch.Date:
+		return to.Kind != batch.String
+	case batch.Boolean, batch.Time, batch.Timestamp, batch.TimestampTZ:
 		return false
 	case batch.UUID:
 		return to.Kind != batch.String && to.Kind != batch.Binary

@@ -108,89 +108,109 @@ func newStrftime(format string) (timeParser, error) {
 	return func(s []byte, c *civil) bool { return strftime(ds, s, c, date) }, nil
 }
 
+// partial is what strftime has read that is no field of civil yet.
+type partial struct {
+	yearDay int // 0: none
+	half    int // 0 am, 1 pm, -1 none
+	hour12  bool
+}
+
 func strftime(ds []directive, s []byte, c *civil, date bool) bool {
 	*c = civil{year: 1970, month: 1, day: 1, hasDate: date, hasTime: true}
-	yearDay, pm, hour12 := 0, -1, false
+	p := partial{half: -1}
 	for i := range ds {
-		d, n := &ds[i], 0
-		switch d.conv {
-		case 0:
-			if !bytes.HasPrefix(s, d.text) {
-				return false
-			}
-			n = len(d.text)
-		case 'Y':
-			c.year, n = number(s, 4)
-		case 'y':
-			c.year, n = number(s, 2)
-			c.year += 1900
-			if c.year < 1969 {
-				c.year += 100
-			}
-		case 'm':
-			c.month, n = number(s, 2)
-		case 'e', 'd':
-			if d.conv == 'e' && len(s) > 0 && s[0] == ' ' {
-				s = s[1:]
-			}
-			c.day, n = number(s, 2)
-		case 'j':
-			yearDay, n = number(s, 3)
-			if yearDay == 0 {
-				return false
-			}
-		case 'H':
-			c.hour, n = number(s, 2)
-		case 'I':
-			c.hour, n = number(s, 2)
-			hour12 = true
-			if c.hour < 1 || c.hour > 12 {
-				return false
-			}
-		case 'M':
-			c.minute, n = number(s, 2)
-		case 'S':
-			c.secs, n = number(s, 2)
-		case 'f':
-			if c.micros, n = fraction(s); n > 9 {
-				return false
-			}
-		case 'z':
-			if len(s) > 0 {
-				n = offset(s, c)
-			}
-		case 'p':
-			pm, n = word(s, []string{"am", "pm"}, 2)
-		case 'b':
-			c.month, n = word(s, monthNames, 3)
-			c.month++
-		case 'B':
-			c.month, n = word(s, monthNames, 0)
-			c.month++
-		case 'a':
-			_, n = word(s, dayNames, 3)
-		case 'A':
-			_, n = word(s, dayNames, 0)
-		}
+		n := ds[i].read(s, c, &p)
 		if n == 0 {
 			return false
 		}
 		s = s[n:]
 	}
-	if hour12 && pm >= 0 {
-		c.hour = c.hour%12 + 12*pm
+	if p.hour12 && (c.hour < 1 || c.hour > 12) {
+		return false
+	}
+	if p.hour12 && p.half >= 0 {
+		c.hour = c.hour%12 + 12*p.half
 	}
 	if len(s) > 0 || !c.ok() {
 		return false
 	}
-	if yearDay > 0 {
-		y, m, d := dateOf(daysOf(c.year, 1, 1) + int64(yearDay) - 1)
+	if p.yearDay > 0 {
+		y, m, d := dateOf(daysOf(c.year, 1, 1) + int64(p.yearDay) - 1)
 		if y != int64(c.year) {
 			return false
 		}
 		c.month, c.day = m, d
 	}
 	return true
+}
+
+// read takes the directive's text from the beginning of s and says how long it was; 0: it is not there.
+func (d *directive) read(s []byte, c *civil, p *partial) (n int) {
+	switch d.conv {
+	case 0:
+		if bytes.HasPrefix(s, d.text) {
+			n = len(d.text)
+		}
+	case 'Y':
+		c.year, n = number(s, 4)
+	case 'y':
+		if c.year, n = number(s, 2); c.year < 69 {
+			c.year += 100
+		}
+		c.year += 1900
+	case 'm':
+		c.month, n = number(s, 2)
+	case 'd':
+		c.day, n = number(s, 2)
+	case 'e':
+		if len(s) > 0 && s[0] == ' ' {
+			if c.day, n = number(s[1:], 1); n > 0 {
+				n++
+			}
+			return n
+		}
+		c.day, n = number(s, 2)
+	case 'j':
+		if p.yearDay, n = number(s, 3); p.yearDay == 0 {
+			return 0
+		}
+	case 'H', 'I':
+		c.hour, n = number(s, 2)
+		p.hour12 = d.conv == 'I'
+	case 'M':
+		c.minute, n = number(s, 2)
+	case 'S':
+		c.secs, n = number(s, 2)
+	case 'f':
+		if c.micros, n = fraction(s); n > 9 {
+			return 0
+		}
+	case 'z':
+		if len(s) > 0 {
+			n = offset(s, c)
+		}
+	case 'p':
+		p.half, n = word(s, []string{"am", "pm"}, 2)
+	default:
+		n = d.readName(s, c)
+	}
+	return n
+}
+
+func (d *directive) readName(s []byte, c *civil) (n int) {
+	switch d.conv {
+	case 'b':
+		c.month, n = word(s, monthNames, 3)
+		c.month++
+	case 'B':
+		c.month, n = word(s, monthNames, 0)
+		c.month++
+	case 'a':
+		_, n = word(s, dayNames, 3)
+	case 'A':
+		_, n = word(s, dayNames, 0)
+	}
+	return n
 }
 
 // number reads up to width digits and says how many there were.

@@ -1,25 +1,10 @@
 package cleanse_test
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"fmt"
-	"math"
-	"math/big"
-	"net/netip"
 	"regexp"
-	"strconv"
 	"strings"
-	"testing"
-	"time"
-	"unicode/utf8"
 
-	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/common/types"
-	"cel.dev/cel-go/common/types/ref"
-	"cel.dev/cel-go/common/types/traits"
-	"cel.dev/cel-go/ext"
 	"golang.org/x/text/unicode/norm"
 
 	"github.com/lakeloader/lakeloader/batch"
@@ -45,7 +30,7 @@ type interpreter struct {
 	seen  []map[string]origin
 }
 
-func newInterpreter(t testing.TB, row *batch.Type, steps []configs.Step) *interpreter {
+func newInterpreter(t tester, row *batch.Type, steps []configs.Step) *interpreter {
 	t.Helper()
 	in := &interpreter{steps: steps, types: []*batch.Type{row}}
 	for i := range steps {
@@ -93,13 +78,13 @@ func (in *interpreter) row(row any, from origin) (v verdict) {
 }
 
 // compare interprets the rows and fails if the batch differs.
-func compare(t testing.TB, row *batch.Type, steps []configs.Step, rows []any, from []origin, b *batch.Batch) {
+func compare(t tester, row *batch.Type, steps []configs.Step, rows []any, from []origin, b *batch.Batch) {
 	t.Helper()
 	in := newInterpreter(t, row, steps)
 	in.compare(t, rows, from, b)
 }
 
-func (in *interpreter) compare(t testing.TB, rows []any, from []origin, b *batch.Batch) {
+func (in *interpreter) compare(t tester, rows []any, from []origin, b *batch.Batch) {
 	t.Helper()
 	after := in.types[len(in.types)-1]
 	for i, r := range rows {
@@ -329,322 +314,4 @@ func project(t, after *batch.Type, v any, path string) any {
 		return out
 	}
 	return v
-}
-
-func hashValue(s *configs.HashStep, t *batch.Type, v any) any {
-	if v == nil {
-		return nil
-	}
-	var text []byte
-	switch x := v.(type) {
-	case string:
-		text = []byte(x)
-	case []byte:
-		text = x
-		if t.Kind == batch.UUID {
-			text = []byte(uuidText(x))
-		}
-	case int64:
-		text = []byte(strconv.FormatInt(x, 10))
-	}
-	m := hmac.New(sha256.New, []byte(s.Key))
-	m.Write(text)
-	out := hex.EncodeToString(m.Sum(nil))
-	if s.Length > 0 {
-		out = out[:s.Length]
-	}
-	return out
-}
-
-func maskText(style, v string) string {
-	stars := func(s string) string { return strings.Repeat("*", utf8.RuneCountInString(s)) }
-	r := []rune(v)
-	var n int
-	switch {
-	case style == "email":
-		name, domain, ok := v[:max(0, strings.LastIndex(v, "@"))], v[strings.LastIndex(v, "@")+1:], strings.Contains(v, "@")
-		if !ok || name == "" || domain == "" {
-			return stars(v)
-		}
-		first := string([]rune(name)[:1])
-		if first == name {
-			first = ""
-		}
-		return first + "***@" + domain
-	case style == "ip":
-		a, err := netip.ParseAddr(v)
-		if err != nil {
-			return stars(v)
-		}
-		if a.Is4() {
-			b := a.As4()
-			b[3] = 0
-			return netip.AddrFrom4(b).String()
-		}
-		b := a.As16()
-		for i := 6; i < 16; i++ {
-			b[i] = 0
-		}
-		return netip.AddrFrom16(b).String()
-	case strings.HasPrefix(style, "keep_last_"):
-		fmt.Sscanf(style, "keep_last_%d", &n)
-		if len(r) <= n {
-			return stars(v)
-		}
-		return stars(string(r[:len(r)-n])) + string(r[len(r)-n:])
-	case strings.HasPrefix(style, "keep_first_"):
-		fmt.Sscanf(style, "keep_first_%d", &n)
-		if len(r) <= n {
-			return stars(v)
-		}
-		return string(r[:n]) + stars(string(r[n:]))
-	}
-	return stars(v)
-}
-
-func validate(s *configs.ValidateStep, t *batch.Type, row any) {
-	each(t, row, s.Columns, func(ct *batch.Type, v any) any {
-		if v == nil {
-			if s.Required {
-				panic(rejected{})
-			}
-			return v
-		}
-		if s.Min != nil && !(compareTexts(ct, v, *s.Min) >= 0) || s.Max != nil && !(compareTexts(ct, v, *s.Max) <= 0) {
-			panic(rejected{})
-		}
-		n := 0
-		switch x := v.(type) {
-		case string:
-			n = utf8.RuneCountInString(x)
-			if s.Pattern != "" && !regexp.MustCompile("^(?:"+s.Pattern+")$").MatchString(x) {
-				panic(rejected{})
-			}
-		case []byte:
-			n = len(x)
-		case []any:
-			n = len(x)
-		case entries:
-			n = len(x)
-		}
-		if s.MinLength != nil && n < *s.MinLength || s.MaxLength != nil && n > *s.MaxLength {
-			panic(rejected{})
-		}
-		if len(s.OneOf) > 0 {
-			found := false
-			for _, text := range s.OneOf {
-				found = found || toJSON(ct, convert(batch.Prim(batch.String), ct, text, "")) == toJSON(ct, v)
-			}
-			if !found {
-				panic(rejected{})
-			}
-		}
-		return v
-	})
-	if s.Expression != "" {
-		if truth, _ := evaluate(s.Expression, t, row); truth != true {
-			panic(rejected{})
-		}
-	}
-}
-
-// compareTexts compares a number or time with a bound; 2: not comparable.
-func compareTexts(t *batch.Type, v any, bound string) int {
-	switch x := v.(type) {
-	case float64:
-		f, _ := strconv.ParseFloat(bound, 64)
-		if math.IsNaN(x) {
-			panic(rejected{})
-		}
-		return big.NewFloat(x).Cmp(big.NewFloat(f))
-	case *big.Int:
-		b, _ := new(big.Rat).SetString(bound)
-		return decimalRat(x, t.Scale).Cmp(b)
-	}
-	b := convert(batch.Prim(batch.String), t, bound, "").(int64)
-	switch x := v.(int64); {
-	case x < b:
-		return -1
-	case x > b:
-		return 1
-	}
-	return 0
-}
-
-func (in *interpreter) deduplicate(n int, row any, from origin) {
-	s := in.steps[n].Deduplicate
-	key := ""
-	for _, c := range s.Key {
-		v := row.(fields)[c]
-		if v == nil {
-			return
-		}
-		key += fmt.Sprintf("%d:%s;", len(fmt.Sprint(v)), fmt.Sprint(v))
-	}
-	window := time.Duration(s.Window).Milliseconds()
-	if window == 0 {
-		window = 600_000
-	}
-	old, ok := in.seen[n][key]
-	if ok && old.partition == from.partition && old.offset == from.offset {
-		return
-	}
-	if ok && max(old.ts-from.ts, from.ts-old.ts) <= window {
-		panic(filtered{})
-	}
-	in.seen[n][key] = from
-}
-
-func derive(s *configs.DeriveStep, t, after *batch.Type, row any) any {
-	to := after.Fields[after.Index(s.Column)].Type
-	v, failed := evaluateWith(s.Expression, t, row, func() {
-		if s.OnError != "null" {
-			panic(rejected{})
-		}
-	})
-	out := fields{}
-	for k, x := range row.(fields) {
-		out[k] = x
-	}
-	out[s.Column] = nil
-	if !failed && v != nil {
-		out[s.Column] = fromExpression(v, to, s.OnError)
-	}
-	return out
-}
-
-// fromExpression brings a CEL value to a column type.
-func fromExpression(v any, to *batch.Type, onError string) any {
-	switch x := v.(type) {
-	case bool:
-		return convert(batch.Prim(batch.Boolean), to, x, onError)
-	case int64:
-		return convert(batch.Prim(batch.Long), to, x, onError)
-	case float64:
-		return convert(batch.Prim(batch.Double), to, x, onError)
-	case string:
-		return convert(batch.Prim(batch.String), to, x, onError)
-	case []byte:
-		return convert(batch.Prim(batch.Binary), to, x, onError)
-	case ratVal:
-		out, ok := castNumber(to, x.Rat, false)
-		if !ok && onError != "null" {
-			panic(rejected{})
-		}
-		return out
-	case time.Duration:
-		return x.Microseconds()
-	case time.Time:
-		return convert(batch.Prim(batch.TimestampTZ), to, x.UnixMicro(), onError)
-	case []any:
-		out := []any{}
-		for _, e := range x {
-			if e != nil {
-				e = fromExpression(e, to.Fields[0].Type, onError)
-			}
-			out = append(out, e)
-		}
-		return out
-	}
-	panic(fmt.Sprintf("a result of type %T", v))
-}
-
-// evaluate gives the value of an expression; a failure that is not due to null rejects the row.
-func evaluate(text string, t *batch.Type, row any) (v any, failed bool) {
-	return evaluateWith(text, t, row, func() { panic(rejected{}) })
-}
-
-func evaluateWith(text string, t *batch.Type, row any, fail func()) (v any, failed bool) {
-	vars := toCEL(t, row).(map[string]any)
-	vars["row"] = vars
-	opts := append(addedFunctions(), ext.Strings(), cel.CrossTypeNumericComparisons(true), cel.EnableIdentifierEscapeSyntax())
-	for name := range vars {
-		if strings.ContainsAny(name, "-.") || name == "import" {
-			continue
-		}
-		opts = append(opts, cel.Variable(name, cel.DynType))
-	}
-	env, err := cel.NewEnv(opts...)
-	if err != nil {
-		panic(err)
-	}
-	ast, issues := env.Compile(text)
-	if issues.Err() != nil {
-		panic(issues.Err())
-	}
-	prog, err := env.Program(ast)
-	if err != nil {
-		panic(err)
-	}
-	out, _, err := prog.Eval(vars)
-	if err != nil {
-		if strings.Contains(err.Error(), "no such overload") || strings.Contains(err.Error(), "expected iterable type") {
-			return nil, true
-		}
-		for _, f := range t.Fields {
-			if strings.Contains(err.Error(), "no such key") && f.Type.Nested() && row.(fields)[f.Name] == nil && strings.Contains(text, f.Name) {
-				return nil, true // the member of a null list, map or struct
-			}
-		}
-		fail()
-		return nil, true
-	}
-	return fromCELValue(out), false
-}
-
-func fromCELValue(v ref.Val) any {
-	if v == types.NullValue {
-		return nil
-	}
-	if list, ok := v.(traits.Lister); ok {
-		out := []any{}
-		for it := list.Iterator(); it.HasNext() == types.True; {
-			out = append(out, fromCELValue(it.Next()))
-		}
-		return out
-	}
-	return v.Value()
-}
-
-// toCEL gives a value in the forms that cel-go adapts by itself.
-func toCEL(t *batch.Type, v any) any {
-	if v == nil {
-		return nil
-	}
-	switch t.Kind {
-	case batch.Struct:
-		out := map[string]any{}
-		for _, f := range t.Fields {
-			out[f.Name] = toCEL(f.Type, v.(fields)[f.Name])
-		}
-		return out
-	case batch.List:
-		out := []any{}
-		for _, e := range v.([]any) {
-			out = append(out, toCEL(t.Fields[0].Type, e))
-		}
-		return out
-	case batch.Map:
-		out := map[any]any{}
-		for _, e := range v.(entries) {
-			out[toCEL(t.Fields[0].Type, e.key)] = toCEL(t.Fields[1].Type, e.value)
-		}
-		return out
-	case batch.Date:
-		return time.Unix(v.(int64)*86400, 0).UTC()
-	case batch.Timestamp, batch.TimestampTZ:
-		return time.UnixMicro(v.(int64)).UTC()
-	case batch.Time:
-		return time.Duration(v.(int64)) * time.Microsecond
-	case batch.UUID:
-		return uuidText(v.([]byte))
-	case batch.Decimal:
-		return ratVal{decimalRat(v.(*big.Int), t.Scale)}
-	}
-	return v
-}
-
-func uuidText(b []byte) string {
-	s := hex.EncodeToString(b)
-	return s[:8] + "-" + s[8:12] + "-" + s[12:16] + "-" + s[16:20] + "-" + s[20:]
 }

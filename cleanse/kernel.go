@@ -24,11 +24,9 @@ const (
 	errDivide = stError + iota
 	errModulo
 	errOverflow
-	errNaN
 )
 
-var kernelErrors = [...]string{errDivide: "division by zero", errModulo: "modulus by zero", errOverflow: "integer overflow",
-	errNaN: "NaN values cannot be ordered"}
+var kernelErrors = [...]string{errDivide: "division by zero", errModulo: "modulus by zero", errOverflow: "integer overflow"}
 
 // vec is a column of results. One of the value slices is used. states is nil when every row has a value.
 type vec struct {
@@ -49,8 +47,8 @@ type buffers struct {
 	st  []state
 }
 
-// combine sets the states for a strict operator on a and b: errors win over nulls, the left one over the right one.
-func (b *buffers) combine(n int, x, y []state) {
+// combine sets the states for an operator on x and y, row by row by rule.
+func (b *buffers) combine(n int, x, y []state, rule func(s, t state) state) {
 	if x == nil && y == nil {
 		b.out.states = nil
 		return
@@ -64,11 +62,12 @@ func (b *buffers) combine(n int, x, y []state) {
 		if y != nil {
 			t = y[i]
 		}
-		b.st[i] = strict(s, t)
+		b.st[i] = rule(s, t)
 	}
 	b.out.states = b.st
 }
 
+// strict is the rule of most operators: errors win over nulls, the left one over the right one.
 func strict(s, t state) state {
 	switch {
 	case s > stNull:
@@ -79,6 +78,17 @@ func strict(s, t state) state {
 		return stNullError
 	}
 	return stOK
+}
+
+// leftmost is the rule of && and ||: the first that is not true or false, unless the other one decides.
+func leftmost(s, t state) state {
+	if s == stOK {
+		s = t
+	}
+	if s == stNull {
+		return stNullError
+	}
+	return s
 }
 
 // fail gives row i an error unless it has one.
@@ -122,13 +132,13 @@ func (k *columnKernel) eval(r *run) *vec {
 	case batch.StoreBool:
 		out.bools = c.Bools
 	case batch.StoreInt32:
-		f := int64(1)
-		if t.Kind == batch.Date {
-			f = dayMicros
-		}
 		out.ints = resize(out.ints, c.Len)
 		for i, v := range c.Int32 {
-			out.ints[i] = int64(v) * f
+			out.ints[i] = int64(v)
+			if t.Kind == batch.Date {
+				// Dates go further than microseconds; the translator sees to it that the last one will do.
+				out.ints[i] = min(max(int64(v), math.MinInt64/dayMicros), math.MaxInt64/dayMicros) * dayMicros
+			}
 		}
 	case batch.StoreInt64:
 		out.ints = c.Int64
@@ -213,7 +223,7 @@ func (k *compareKernel) eval(r *run) *vec {
 	x, y := k.x.eval(r), k.y.eval(r)
 	n := r.b.Rows
 	out := &k.buf.out
-	k.buf.combine(n, x.states, y.states)
+	k.buf.combine(n, x.states, y.states, strict)
 	out.bools = resize(out.bools, n)
 	switch k.typ {
 	case boolType:
@@ -222,7 +232,7 @@ func (k *compareKernel) eval(r *run) *vec {
 		}
 	case floatType:
 		compareAll(k.op, out.bools, x.floats, y.floats)
-		k.orderNaN(n, x.floats, y.floats)
+		k.orderNaN(x, y)
 	case textType:
 		k.texts(r.b.Mem, out.bools, x, y)
 	default:
@@ -251,13 +261,16 @@ func (k *compareKernel) nulls(x, y []state) {
 	}
 }
 
-func (k *compareKernel) orderNaN(n int, x, y []float64) {
-	if k.op <= notEqual {
+// orderNaN makes the order of NaN and null false, as cel-go has it (but that of null and NaN fails as for all nulls).
+func (k *compareKernel) orderNaN(x, y *vec) {
+	if k.buf.out.states == nil || k.op <= notEqual {
 		return
 	}
-	for i := range n {
-		if math.IsNaN(x[i]) || math.IsNaN(y[i]) {
-			k.buf.fail(n, i, errNaN)
+	nan := func(v *vec, i int) bool { return (v.states == nil || v.states[i] == stOK) && math.IsNaN(v.floats[i]) }
+	null := func(v *vec, i int) bool { return v.states != nil && v.states[i] == stNull }
+	for i := range k.buf.st {
+		if nan(x, i) && null(y, i) {
+			k.buf.st[i], k.buf.out.bools[i] = stOK, false
 		}
 	}
 }
@@ -319,221 +332,4 @@ func (k *compareKernel) texts(mem []byte, dst []bool, x, y *vec) {
 			dst[i] = a >= b
 		}
 	}
-}
-
-// nullKernel is x == null (or !=).
-type nullKernel struct {
-	x       kernel
-	notNull bool
-	buf     buffers
-}
-
-func (k *nullKernel) eval(r *run) *vec {
-	x := k.x.eval(r)
-	n := r.b.Rows
-	out := &k.buf.out
-	out.states = nil
-	out.bools = resize(out.bools, n)
-	for i := range out.bools {
-		out.bools[i] = (x.states != nil && x.states[i] == stNull) != k.notNull
-	}
-	for i, s := range x.states {
-		if s > stNull {
-			k.buf.fail(n, i, s)
-		}
-	}
-	return out
-}
-
-// inKernel is membership in a list of literals. Null is in none.
-type inKernel struct {
-	x     kernel
-	typ   valueType
-	ints  map[int64]bool
-	texts map[string]bool
-	buf   buffers
-}
-
-func (k *inKernel) eval(r *run) *vec {
-	x := k.x.eval(r)
-	n := r.b.Rows
-	out := &k.buf.out
-	out.states = nil
-	out.bools = resize(out.bools, n)
-	for i := range out.bools {
-		switch {
-		case x.states != nil && x.states[i] != stOK:
-			out.bools[i] = false
-			if x.states[i] > stNull {
-				k.buf.fail(n, i, x.states[i])
-			}
-		case k.typ == textType:
-			out.bools[i] = k.texts[string(x.at(r.b.Mem, i))]
-		default:
-			out.bools[i] = k.ints[x.ints[i]]
-		}
-	}
-	return out
-}
-
-// logicKernel is && or ||: the operand that decides absorbs the other one's error.
-type logicKernel struct {
-	or   bool
-	x, y kernel
-	buf  buffers
-}
-
-func (k *logicKernel) eval(r *run) *vec {
-	x, y := k.x.eval(r), k.y.eval(r)
-	n := r.b.Rows
-	out := &k.buf.out
-	k.buf.combine(n, x.states, y.states)
-	out.bools = resize(out.bools, n)
-	if out.states == nil {
-		for i := range out.bools {
-			if k.or {
-				out.bools[i] = x.bools[i] || y.bools[i]
-			} else {
-				out.bools[i] = x.bools[i] && y.bools[i]
-			}
-		}
-		return out
-	}
-	for i := range out.bools {
-		decided := (x.states == nil || x.states[i] == stOK) && x.bools[i] == k.or ||
-			(y.states == nil || y.states[i] == stOK) && y.bools[i] == k.or
-		out.bools[i] = decided == k.or
-		if decided {
-			k.buf.st[i] = stOK
-		}
-	}
-	return out
-}
-
-// notKernel is !x.
-type notKernel struct {
-	x   kernel
-	buf buffers
-}
-
-func (k *notKernel) eval(r *run) *vec {
-	x := k.x.eval(r)
-	out := &k.buf.out
-	k.buf.combine(r.b.Rows, x.states, nil)
-	out.bools = resize(out.bools, r.b.Rows)
-	for i := range out.bools {
-		out.bools[i] = !x.bools[i]
-	}
-	return out
-}
-
-// arithKernel is + - * / % of two whole numbers, or + - * / of two doubles.
-type arithKernel struct {
-	op   byte
-	x, y kernel
-	typ  valueType
-	buf  buffers
-}
-
-func (k *arithKernel) eval(r *run) *vec {
-	x, y := k.x.eval(r), k.y.eval(r)
-	n := r.b.Rows
-	out := &k.buf.out
-	k.buf.combine(n, x.states, y.states)
-	if k.typ == floatType {
-		out.floats = resize(out.floats, n)
-		for i := range out.floats {
-			out.floats[i] = arithFloat(k.op, x.floats[i], y.floats[i])
-		}
-		return out
-	}
-	out.ints = resize(out.ints, n)
-	for i := range out.ints {
-		v, e := arithInt(k.op, x.ints[i], y.ints[i])
-		if out.ints[i] = v; e != stOK {
-			k.buf.fail(n, i, e)
-		}
-	}
-	return out
-}
-
-func arithFloat(op byte, a, b float64) float64 {
-	switch op {
-	case '+':
-		return a + b
-	case '-':
-		return a - b
-	case '*':
-		return a * b
-	}
-	return a / b
-}
-
-func arithInt(op byte, a, b int64) (int64, state) {
-	switch op {
-	case '+':
-		c := a + b
-		if (c > a) != (b > 0) && b != 0 {
-			return 0, errOverflow
-		}
-		return c, stOK
-	case '-':
-		c := a - b
-		if (c < a) != (b > 0) && b != 0 {
-			return 0, errOverflow
-		}
-		return c, stOK
-	case '*':
-		c := a * b
-		if a != 0 && (c/a != b || a == -1 && b == math.MinInt64) {
-			return 0, errOverflow
-		}
-		return c, stOK
-	}
-	switch {
-	case b == 0 && op == '/':
-		return 0, errDivide
-	case b == 0:
-		return 0, errModulo
-	case a == math.MinInt64 && b == -1:
-		return 0, errOverflow
-	case op == '/':
-		return a / b, stOK
-	}
-	return a % b, stOK
-}
-
-// textKernel is a predicate on a text: startsWith, endsWith, contains, matches with a literal.
-type textKernel struct {
-	x    kernel
-	test func(s []byte) bool
-	buf  buffers
-}
-
-func (k *textKernel) eval(r *run) *vec {
-	x := k.x.eval(r)
-	out := &k.buf.out
-	k.buf.combine(r.b.Rows, x.states, nil)
-	out.bools = resize(out.bools, r.b.Rows)
-	for i := range out.bools {
-		out.bools[i] = k.test(x.at(r.b.Mem, i))
-	}
-	return out
-}
-
-// sizeKernel is size(text) in characters.
-type sizeKernel struct {
-	x   kernel
-	buf buffers
-}
-
-func (k *sizeKernel) eval(r *run) *vec {
-	x := k.x.eval(r)
-	out := &k.buf.out
-	k.buf.combine(r.b.Rows, x.states, nil)
-	out.ints = resize(out.ints, r.b.Rows)
-	for i := range out.ints {
-		out.ints[i] = runeCount(x.at(r.b.Mem, i))
-	}
-	return out
 }

@@ -9,7 +9,6 @@ import (
 	"sort"
 	"strconv"
 	"strings"
-	"testing"
 	"time"
 
 	"github.com/lakeloader/lakeloader/batch"
@@ -153,7 +152,7 @@ func newBatch(row *batch.Type, rows []any, from []origin) *batch.Batch {
 }
 
 // checkColumn fails if a column breaks what batch.Column promises.
-func checkColumn(t testing.TB, path string, want *batch.Type, c *batch.Column, required bool, n int, mem int) {
+func checkColumn(t tester, path string, want *batch.Type, c *batch.Column, required bool, n int, mem int) {
 	t.Helper()
 	if !c.Type.Equal(want) {
 		t.Fatalf("%s: column has type %s, not %s", path, c.Type, want)
@@ -341,4 +340,10 @@ func toJSON(t *batch.Type, v any) string {
 		return "{" + strings.Join(parts, ", ") + "}"
 	}
 	return fmt.Sprint(v)
+}
+
+// tester is what testing and rapid have in common.
+type tester interface {
+	Helper()
+	Fatalf(format string, args ...any)
 }

@@ -180,40 +180,39 @@ func appendUUID(b, u []byte) []byte {
 	return b
 }
 
+// hexValue is what a hex digit stands for; 16 for all other bytes.
+var hexValue = func() (t [256]byte) {
+	for c := range t {
+		t[c] = 16
+	}
+	for i, c := range "0123456789abcdef" {
+		t[c] = byte(i)
+	}
+	for i, c := range "ABCDEF" {
+		t[c] = byte(10 + i)
+	}
+	return t
+}()
+
+// uuidDigits is where each byte's digits are in the grouped form.
+var uuidDigits = [16]int{0, 2, 4, 6, 9, 11, 14, 16, 19, 21, 24, 26, 28, 30, 32, 34}
+
 // parseUUID reads 32 hex digits, plain or grouped 8-4-4-4-12, into dst.
 func parseUUID(dst, s []byte) ([]byte, bool) {
 	grouped := len(s) == 36
-	if !grouped && len(s) != 32 {
+	if !grouped && len(s) != 32 || grouped && (s[8] != '-' || s[13] != '-' || s[18] != '-' || s[23] != '-') {
 		return dst, false
 	}
-	for i := 0; i < len(s); {
-		if grouped && (i == 8 || i == 13 || i == 18 || i == 23) {
-			if s[i] != '-' {
-				return dst, false
-			}
-			i++
-			continue
+	var bad byte
+	for i, at := range uuidDigits {
+		if !grouped {
+			at = 2 * i
 		}
-		hi, lo := unhex(s[i]), unhex(s[i+1])
-		if hi > 15 || lo > 15 {
-			return dst, false
-		}
-		dst = append(dst, hi<<4|lo)
-		i += 2
+		hi, lo := hexValue[s[at]], hexValue[s[at+1]]
+		bad |= hi | lo
+		dst = append(dst, hi<<4|lo&15)
 	}
-	return dst, true
-}
-
-func unhex(c byte) byte {
-	switch {
-	case c >= '0' && c <= '9':
-		return c - '0'
-	case c >= 'a' && c <= 'f':
-		return c - 'a' + 10
-	case c >= 'A' && c <= 'F':
-		return c - 'A' + 10
-	}
-	return 255
+	return dst, bad < 16
 }
 
 // parseScalar reads text as a value of type t; why is empty when that works, else completes "the text ...". buf is

@@ -1,8 +1,8 @@
 package cleanse
 
 import (
+	"bytes"
 	"math"
-	"slices"
 	"strings"
 
 	"github.com/lakeloader/lakeloader/batch"
@@ -230,33 +230,33 @@ func micros(n, unit int64) (int64, bool) {
 
 // unixText reads a number of units as text, with a fraction if need be: 1543918530.123.
 func unixText(s []byte, unit int64) (int64, bool) {
-	whole := s
-	frac := int64(0)
-	if dot := slices.Index(s, '.'); dot >= 0 {
-		n := 0
-		for ; dot+1+n < len(s) && s[dot+1+n] >= '0' && s[dot+1+n] <= '9'; n++ {
-		}
-		if n == 0 || dot+1+n < len(s) {
-			return 0, false
-		}
-		m, _ := fraction(s[dot+1 : dot+1+min(n, 18)])
-		frac, whole = int64(m), s[:dot]
+	whole, frac, point := bytes.Cut(s, []byte{'.'})
+	if point && len(frac) == 0 {
+		return 0, false
 	}
 	v, ok := parseInt(whole)
 	if !ok {
 		return 0, false
 	}
 	us, ok := micros(v, unit)
-	if !ok || frac == 0 {
-		return us, ok
+	// The digits that are whole microseconds, and whether there are more.
+	part, rest := int64(0), false
+	scale := 1_000_000 / unit
+	for _, c := range frac {
+		if c < '0' || c > '9' {
+			return 0, false
+		}
+		if scale /= 10; scale > 0 {
+			part += int64(c-'0') * scale
+		} else if c != '0' {
+			rest = true
+		}
 	}
-	// frac is in millionths of a unit.
-	frac = floorDiv(frac, unit)
-	if unit > 1_000_000 {
-		frac = 0
+	if !ok || whole[0] != '-' {
+		return us + part, ok && us <= math.MaxInt64-part
 	}
-	if whole[0] == '-' {
-		return us - frac, us > math.MinInt64+frac
+	if rest && (unit <= 1_000_000 || v%1000 == 0) { // else micros has gone towards the past already
+		part++
 	}
-	return us + frac, us < math.MaxInt64-frac
+	return us - part, us >= math.MinInt64+part
 }

@@ -28,6 +28,7 @@ type typedKernel struct {
 	kernel
 	typ   valueType
 	scale int
+	date  bool           // a column of dates
 	lit   *literalKernel // if it is one
 }
 
@@ -129,7 +130,7 @@ func (t *translator) column(e ast.Expr) (typedKernel, bool) {
 	case batch.Float, batch.Double:
 		k.typ = floatType
 	case batch.Date, batch.Timestamp, batch.TimestampTZ:
-		k.typ = timeType
+		k.typ, k.date = timeType, leaf.typ.Kind == batch.Date
 	case batch.String:
 		k.typ = textType
 	case batch.Decimal:
@@ -262,6 +263,9 @@ func (t *translator) compare(op order, a, b ast.Expr) (typedKernel, bool) {
 	y, ok := t.expr(b)
 	if !ok {
 		return y, false
+	}
+	if (x.date || y.date) && x.lit == nil && y.lit == nil {
+		return t.no("a comparison of a date with something else than a literal")
 	}
 	if x.typ == boolType && op > notEqual || !unify(&x, &y) {
 		return t.no("a comparison of these types")

@@ -75,8 +75,20 @@ func (z *zone) search(secs int64) int64 {
 			}
 			return secs - z.segmentAt(s.from-1).off
 		}
-		s = z.segmentAt(s.to)
+		s = z.after(s)
 	}
+}
+
+// after returns the segment that follows s. ZoneBounds is wrong about the last day of leap years to come: it ends a
+// segment there which then goes on, and would give it again.
+func (z *zone) after(s segment) segment {
+	next := z.segmentAt(s.to)
+	for at := s.to; next.to <= s.to; {
+		at += 86400
+		next = z.segmentAt(at)
+	}
+	next.from = s.to
+	return next
 }
 
 // local returns what the zone's clock shows at an instant.
