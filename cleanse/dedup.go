@@ -235,7 +235,8 @@ func (d *Dedup) expire() {
 }
 
 // Seed remembers a row of the table. The key's values are in the order of Columns: nil, bool, int32, int64, float32,
-// float64, string or []byte, as batch.Column stores the column's type (decimals: the unscaled int64, or 16 bytes).
+// float64, string or []byte, as batch.Column stores the column's type (decimals: the unscaled int64, or 16 bytes). The
+// table may have a wider type than the step: an int64 is taken for an int, a float64 for a float.
 // timestamp is Kafka's, in milliseconds. Rows may come in any order; the newest of a key is kept.
 func (d *Dedup) Seed(key []any, topic string, partition int32, offset, timestamp int64) error {
 	if len(key) != len(d.paths) {
@@ -265,6 +266,7 @@ func (d *Dedup) Seed(key []any, topic string, partition int32, offset, timestamp
 
 func keyScalar(t *batch.Type, v any) (s scalar, ok bool) {
 	store := t.Store()
+	whole := store == batch.StoreInt32 || store == batch.StoreInt64 || t.Kind == batch.Decimal
 	switch v := v.(type) {
 	case bool:
 		if v {
@@ -272,17 +274,17 @@ func keyScalar(t *batch.Type, v any) (s scalar, ok bool) {
 		}
 		return s, store == batch.StoreBool
 	case int32:
-		s.i = int64(v)
-		return s, store == batch.StoreInt32
+		s.i, s.d = int64(v), from64(int64(v))
+		return s, whole
 	case int64:
 		s.i, s.d = v, from64(v)
-		return s, store == batch.StoreInt64
+		return s, whole
 	case float32:
 		s.f = float64(v)
-		return s, store == batch.StoreFloat32
+		return s, store == batch.StoreFloat32 || store == batch.StoreFloat64
 	case float64:
 		s.f = v
-		return s, store == batch.StoreFloat64
+		return s, store == batch.StoreFloat32 || store == batch.StoreFloat64
 	case string:
 		s.b = []byte(v)
 		return s, t.Kind == batch.String
@@ -293,6 +295,7 @@ func keyScalar(t *batch.Type, v any) (s scalar, ok bool) {
 				return s, false
 			}
 			s.d = be16(v)
+			return s, true
 		}
 		return s, store == batch.StoreView
 	}

@@ -2,6 +2,7 @@ package cleanse_test
 
 import (
 	"fmt"
+	"math/big"
 	"slices"
 	"strings"
 	"testing"
@@ -91,13 +92,58 @@ func TestDedupRounds(t *testing.T) {
 
 func TestDedupSeedRefusesOtherTypes(t *testing.T) {
 	_, d := dedupProgram(t, 10)
-	for _, key := range [][]any{{int64(1)}, {int32(1), "k"}, {int64(1), []byte("k"), 1}, {"1", "k"}, {int64(1), 1.5}} {
+	for _, key := range [][]any{{int64(1)}, {true, "k"}, {int64(1), []byte("k"), 1}, {"1", "k"}, {int64(1), 1.5}} {
 		if err := d.Seed(key, "t", 0, 0, 0); err == nil {
 			t.Errorf("the key %v is taken", key)
 		}
 	}
 	if err := d.Seed([]any{nil, "k"}, "t", 0, 0, 0); err != nil || d.Len() != 0 {
 		t.Errorf("a key with null: %v, %d keys", err, d.Len())
+	}
+}
+
+// TestDedupSeedsEveryType seeds a value of each type as the table may hold it, and finds it in a batch.
+func TestDedupSeedsEveryType(t *testing.T) {
+	ten := make([]byte, 16)
+	ten[15] = 10
+	for _, c := range []struct {
+		typ   string
+		value any
+		seeds []any
+	}{
+		{"boolean", true, []any{true}},
+		{"int", int64(10), []any{int32(10), int64(10)}},
+		{"long", int64(10), []any{int32(10), int64(10)}},
+		{"date", int64(10), []any{int32(10)}},
+		{"timestamptz", int64(10), []any{int64(10)}},
+		{"float", 0.5, []any{float32(0.5), 0.5}},
+		{"double", 0.5, []any{float32(0.5), 0.5}},
+		{"decimal(10,2)", big.NewInt(10), []any{int32(10), int64(10), ten}},
+		{"decimal(30,2)", big.NewInt(10), []any{int64(10), ten}},
+		{"string", "x", []any{"x", []byte("x")}},
+		{"binary", []byte("x"), []any{[]byte("x")}},
+		{"uuid", ten, []any{ten}},
+	} {
+		row, err := batch.ParseType("struct<k: " + c.typ + ">")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, seed := range c.seeds {
+			p, err := cleanse.Compile(row, []configs.Step{{Deduplicate: &configs.DeduplicateStep{Key: []string{"k"}}}})
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := p.Dedups()[0].Seed([]any{seed}, "t", 0, 100, 0); err != nil {
+				t.Errorf("%s: %s", c.typ, err)
+			}
+			b := newBatch(row, []any{fields{"k": c.value}}, nil)
+			if err := p.Apply(b); err != nil {
+				t.Fatal(err)
+			}
+			if b.Fate[0] != batch.Filtered {
+				t.Errorf("%s: a row is no duplicate of the seed %v (%T)", c.typ, seed, seed)
+			}
+		}
 	}
 }
 
