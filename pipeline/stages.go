@@ -63,7 +63,12 @@ func Idents(cfg *configs.Config, p *configs.Pipeline) (primary, deadLetters tabl
 // newStages makes the stages and the tables.
 func newStages(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d Deps) (*stages, error) {
 	s := &stages{cfg: cfg, d: d, letters: newDeadLetters(cfg.Name), primaryTable: d.Primary, deadTable: d.DeadLetters}
-	var err error
+	// What the table is already, decides which schemas fit.
+	info, err := d.Catalog.Info(ctx, s.primaryTable)
+	if err != nil && !errors.Is(err, table.ErrNoTable) {
+		return nil, fmt.Errorf("reading table %s: %w", s.primaryTable, err)
+	}
+	s.primary.info = info
 	if s.decoder, err = d.NewDecoder(s.accepts); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStop, err)
 	}
@@ -109,9 +114,14 @@ func sortFields(list []string) (out []table.SortField) {
 	return out
 }
 
-// ensure makes the table have the columns, and the sink write them.
+// ensure makes the table have the columns, and the sink write them. Columns that only the table has stay, and are null.
 func (s *stages) ensure(ctx context.Context, k *sink, def table.Def, sort []table.SortField) error {
-	info, err := s.d.Catalog.Ensure(ctx, def)
+	wanted := def
+	var err error
+	if wanted.Row, err = schemas.Merge(def.Row, k.info.Row); err != nil {
+		return fmt.Errorf("%w: table %s: %w", ErrStop, def.Ident, err)
+	}
+	info, err := s.d.Catalog.Ensure(ctx, wanted)
 	if err != nil {
 		return fmt.Errorf("preparing table %s: %w", def.Ident, err)
 	}
@@ -314,6 +324,9 @@ func (s *stages) accepts(row *batch.Type) error {
 	if s.primary.info.Row == nil {
 		return nil
 	}
-	_, err = schemas.Merge(s.primary.info.Row, full)
+	merged, err := schemas.Merge(s.primary.info.Row, full)
+	if evolve := s.cfg.Table.Evolve; err == nil && evolve != nil && !*evolve && !merged.Equal(s.primary.info.Row) {
+		return fmt.Errorf("evolution is switched off (table.evolve), and table %s would have to change from %s to %s", s.primaryTable, s.primary.info.Row, merged)
+	}
 	return err
 }

@@ -87,20 +87,35 @@ func (d *Decoder) Row() *batch.Type { return d.row }
 // Version counts the changes of the row type; 0: none is known.
 func (d *Decoder) Version() int { return d.version }
 
-// Bootstrap fetches the latest schema of each topic's subjects, so that the row type is known before the first record.
-// A missing subject is no error. One that wraps ErrRegistry means that the registry cannot be asked: try again. Any other
-// error names the subjects whose schemas cannot be used; those that can be are, and the decoder goes on.
+// Bootstrap fetches the latest schema of each topic's subjects, so that the row type is known before the first record;
+// of a subject whose latest schema cannot be used, the latest that can be. A missing subject is no error. One that wraps
+// ErrRegistry means that the registry cannot be asked: try again. Any other error names the schemas that cannot be used;
+// those that can be are, and the decoder goes on.
 func (d *Decoder) Bootstrap(ctx context.Context, topics []string) error {
 	var bad []error
 	for _, s := range d.sides() {
 		for _, subject := range s.subjects(topics) {
-			reg, err := s.registry.Latest(ctx, subject)
-			if errors.Is(err, ErrNotFound) {
-				continue
-			}
+			refused, err := d.bootstrapSubject(ctx, s, subject)
 			if err != nil {
 				return unavailable(err)
 			}
+			bad = append(bad, refused...)
+		}
+	}
+	return errors.Join(bad...)
+}
+
+// olderVersions is how many versions before a subject's latest are tried.
+const olderVersions = 20
+
+// bootstrapSubject adopts the latest schema of a subject that can be used, and returns why newer ones cannot be.
+func (d *Decoder) bootstrapSubject(ctx context.Context, s *side, subject string) (refused []error, err error) {
+	reg, err := s.registry.Latest(ctx, subject)
+	for oldest := reg.Version - olderVersions; ; {
+		if err != nil && !errors.Is(err, ErrNotFound) {
+			return refused, err
+		}
+		if err == nil {
 			e := s.entries[int32(reg.ID)]
 			if e == nil {
 				e = &entry{id: int32(reg.ID), state: missing}
@@ -112,12 +127,18 @@ func (d *Decoder) Bootstrap(ctx context.Context, topics []string) error {
 			if e.types != nil {
 				e = d.adoptType(s, e, e.schema)
 			}
-			if e.reason != "" {
-				bad = append(bad, fmt.Errorf("subject %s: %s", subject, e.reason))
+			if e.reason == "" {
+				return refused, nil
 			}
+			refused = append(refused, fmt.Errorf("subject %s: %s", subject, e.reason))
 		}
+		version := reg.Version - 1
+		if version <= 0 || version < oldest {
+			return refused, nil
+		}
+		reg, err = s.registry.Version(ctx, subject, version)
+		reg.Version = version // also of one that was deleted
 	}
-	return errors.Join(bad...)
 }
 
 // unavailable makes sure that an error of the registry is known as one.

@@ -97,6 +97,10 @@ func (failing) Latest(context.Context, string) (Registered, error) {
 	return Registered{}, errors.New("no route to host")
 }
 
+func (failing) Version(context.Context, string, int) (Registered, error) {
+	return Registered{}, errors.New("no route to host")
+}
+
 func TestDecoderForeignErrors(t *testing.T) {
 	d, err := NewDecoder(valueAvro, failing{}, Options{Clock: time.Now})
 	if err != nil {

@@ -336,6 +336,29 @@ func TestDecoderBootstrap(t *testing.T) {
 	}
 }
 
+// TestDecoderBootstrapWithOlderVersion: a version that cannot be used must not keep the columns unknown.
+func TestDecoderBootstrapWithOlderVersion(t *testing.T) {
+	g := newRig(t, valueAvro, func(o *Options) {
+		o.Accept = func(row *batch.Type) error {
+			if f := row.Fields[0]; f.Type.Kind == batch.String {
+				return errors.New("the table has numbers")
+			}
+			return nil
+		}
+	})
+	g.avro("t-value", 1, fieldA)
+	g.avro("t-value", 2, fieldA, fieldB)
+	g.avro("t-value", 3, fieldAS)
+	g.reg.subjects["t-value"][1].Version = 9 // as if version 2 had been deleted
+	err := g.d.Bootstrap(context.Background(), []string{"t"})
+	if err == nil || errors.Is(err, ErrRegistry) || !strings.Contains(err.Error(), "schema id 3 cannot be used") {
+		t.Errorf("%v", err)
+	}
+	g.wantRow("struct<a: int required>")
+	_, rejects := g.decode(values(wire(1, "\x02"), wire(3, "\x02x")))
+	wantReject(t, rejects[0], 1, 3, "evolve", "value", "the table has numbers")
+}
+
 func TestDecoderBootstrapWithoutSubject(t *testing.T) {
 	g := newRig(t, valueAvro, nil)
 	if err := g.d.Bootstrap(context.Background(), []string{"t"}); err != nil {
@@ -414,6 +437,10 @@ func (s oneSchema) ByID(_ context.Context, id int) (Registered, error) {
 
 func (s oneSchema) Latest(context.Context, string) (Registered, error) {
 	return Registered{ID: 1, Type: "AVRO", Text: string(s)}, nil
+}
+
+func (s oneSchema) Version(ctx context.Context, subject string, _ int) (Registered, error) {
+	return s.Latest(ctx, subject)
 }
 
 func TestDecoderAllocations(t *testing.T) {

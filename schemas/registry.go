@@ -21,6 +21,8 @@ type Registered struct {
 	Type string // AVRO, PROTOBUF or JSON
 	Text string
 	Refs []Reference
+	// Version is its number in the subject that was asked for, from 1; 0 when it was asked for by id.
+	Version int
 }
 
 // Registry answers a Decoder's questions. An error wraps ErrNotFound if the registry is sure that there is no such
@@ -28,6 +30,7 @@ type Registered struct {
 type Registry interface {
 	ByID(ctx context.Context, id int) (Registered, error)
 	Latest(ctx context.Context, subject string) (Registered, error)
+	Version(ctx context.Context, subject string, version int) (Registered, error)
 }
 
 var (
@@ -84,7 +87,22 @@ func (c *RegistryClient) Latest(ctx context.Context, subject string) (Registered
 	if err != nil {
 		return Registered{}, q.classify("subject "+subject, err)
 	}
-	return q.registered("subject "+subject, s.ID(), s)
+	r, err := q.registered("subject "+subject, s.ID(), s)
+	r.Version = s.Version()
+	return r, err
+}
+
+// Version fetches one version of a subject.
+func (c *RegistryClient) Version(ctx context.Context, subject string, version int) (Registered, error) {
+	q := c.ask(ctx)
+	what := fmt.Sprintf("subject %s, version %d", subject, version)
+	s, err := q.client.GetSchemaByVersion(subject, version)
+	if err != nil {
+		return Registered{}, q.classify(what, err)
+	}
+	r, err := q.registered(what, s.ID(), s)
+	r.Version = version
+	return r, err
 }
 
 // question is one call with the requests that it takes. It has a srclient of its own, because that knows no contexts

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"reflect"
 	"strings"
 	"sync"
 	"testing"
@@ -117,16 +118,21 @@ func TestRegistryAnswers(t *testing.T) {
 	f.add("address", fakeSchema{ID: 2, Schema: `"address"`, References: []any{map[string]any{"name": "geo.City", "subject": "city", "version": 1}}})
 	f.add("users-value", fakeSchema{ID: 3, Schema: `"user"`, SchemaType: "PROTOBUF", References: []any{
 		map[string]any{"name": "geo.Address", "subject": "address", "version": 1}, map[string]any{"name": "geo.City", "subject": "city", "version": 1}}})
-	want := fmt.Sprint(Registered{3, "PROTOBUF", `"user"`, []Reference{
-		{"geo.Address", `"address"`, []Reference{{"geo.City", `"city"`, nil}}}, {"geo.City", `"city"`, nil}}})
+	want := Registered{ID: 3, Type: "PROTOBUF", Text: `"user"`, Refs: []Reference{
+		{"geo.Address", `"address"`, []Reference{{"geo.City", `"city"`, nil}}}, {"geo.City", `"city"`, nil}}}
 	for name, get := range map[string]func() (Registered, error){
 		"id":     func() (Registered, error) { return c.ByID(ctx, 3) },
 		"latest": func() (Registered, error) { return c.Latest(ctx, "users-value") },
+		"first":  func() (Registered, error) { return c.Version(ctx, "users-value", 1) },
 	} {
 		before := f.requests()
 		got, err := get()
-		if err != nil || fmt.Sprint(got) != want {
-			t.Errorf("%s: got %v, %v, want %s", name, got, err, want)
+		want.Version = 1
+		if name == "id" {
+			want.Version = 0
+		}
+		if err != nil || !reflect.DeepEqual(got, want) {
+			t.Errorf("%s: got %v, %v, want %v", name, got, err, want)
 		}
 		if n := f.requests() - before; n != 3 {
 			t.Errorf("%s: %d requests, want one for each schema", name, n)
@@ -137,8 +143,11 @@ func TestRegistryAnswers(t *testing.T) {
 	}
 	// A new version must be seen at once.
 	f.add("users-value", fakeSchema{ID: 4, Schema: `"user 2"`})
-	if got, err := c.Latest(ctx, "users-value"); err != nil || got.ID != 4 {
+	if got, err := c.Latest(ctx, "users-value"); err != nil || got.ID != 4 || got.Version != 2 {
 		t.Errorf("got %v, %v, want version 2", got, err)
+	}
+	if got, err := c.Version(ctx, "users-value", 1); err != nil || got.ID != 3 {
+		t.Errorf("got %v, %v, want version 1", got, err)
 	}
 }
 
@@ -146,8 +155,9 @@ func TestRegistryNotFound(t *testing.T) {
 	f, c := newFakeRegistry(t)
 	f.add("broken", fakeSchema{ID: 5, Schema: `"x"`, References: []any{map[string]any{"name": "R", "subject": "gone", "version": 7}}})
 	for want, get := range map[string]func() (Registered, error){
-		"schema id 9":       func() (Registered, error) { return c.ByID(context.Background(), 9) },
-		"subject a/b-value": func() (Registered, error) { return c.Latest(context.Background(), "a/b-value") },
+		"schema id 9":               func() (Registered, error) { return c.ByID(context.Background(), 9) },
+		"subject a/b-value":         func() (Registered, error) { return c.Latest(context.Background(), "a/b-value") },
+		"subject broken, version 2": func() (Registered, error) { return c.Version(context.Background(), "broken", 2) },
 		"schema id 5: reference R (subject gone, version 7)": func() (Registered, error) { return c.ByID(context.Background(), 5) },
 	} {
 		_, err := get()
