@@ -89,19 +89,20 @@ mvn_file() {
   (cd "$1" && maven "$1/log" dependency:copy -Dartifact="$2" -DoutputDirectory="$1")
 }
 
-# venv NAME REQUIREMENT...: prints the path of a Python environment with exactly these. `-r FILE` works too.
+# venv NAME REQUIREMENT...: prints the path of a Python environment with exactly these. `-r FILE` works too. The folder's
+# name tells its contents, so that two versions of the project can use one cache.
 venv() { with_lock "venv-$1" _venv "$@"; }
 _venv() {
-  local dir=$CACHE/py-$1 want f; shift
-  want="$*"
-  for f in "$@"; do [[ -f $f ]] && want+=$'\n'$(<"$f"); done
-  if [[ ! -f $dir/.requirements || $(<"$dir/.requirements") != "$want" ]]; then
-    need python3 "install Python 3.10 or newer with its venv module (apt-get install python3-venv)"
+  local name=$1 want='' a dir; shift
+  need python3 "install Python 3.10 or newer with its venv module (apt-get install python3-venv)"
+  for a in "$@"; do if [[ -f $a ]]; then want+=$(<"$a"); else want+=" $a"; fi; done
+  dir=$CACHE/py-$name-$( (python3 --version; echo "$want") | cksum | cut -d' ' -f1)
+  if [[ ! -f $dir/.complete ]]; then
     rm -rf "$dir"
     python3 -m venv "$dir" || { rm -rf "$dir"; die "python3 -m venv failed (apt-get install python3-venv)"; }
     log "pip install $* into $dir"
     retry "$dir/bin/pip" install -q --disable-pip-version-check "$@" >&2 || die "pip could not install $*"
-    printf %s "$want" >"$dir/.requirements"
+    touch "$dir/.complete"
   fi
   echo "$dir"
 }

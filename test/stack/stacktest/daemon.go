@@ -44,7 +44,7 @@ func build(dir, root string) (path string, err error) {
 			buildErr = err
 			return
 		}
-		defer lock.Close()
+		defer func() { _ = lock.Close() }() // gives the lock back
 		if buildErr = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); buildErr != nil {
 			return
 		}
