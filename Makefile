@@ -13,7 +13,7 @@ BENCH_COUNT = 6
 .PHONY: help build demo test race test-engines lint bench fmt generate fetch clean
 
 help: ## show this list
-	@sed -nE 's/^([a-z-]+):.*## /\1\t/p' Makefile | column -t -s $$'\t'
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' Makefile
 
 build: ## build bin/lakeloader
 	go build -buildvcs=false -ldflags '-s -w -X main.version=$(VERSION)' -o bin/lakeloader ./cmd/lakeloader

@@ -23,6 +23,7 @@ download() {
   local tmp arch=amd64
   [[ -x $APP/bin/postgres ]] && return 0
   [[ $(uname -m) == aarch64 ]] && arch=arm64v8
+  need xz "install xz-utils"
   tmp=$(mktemp -d "$CACHE/.postgres.XXXXXX")
   mkdir "$tmp/app"
   log "downloading PostgreSQL $VERSION (about 15 MB)"
