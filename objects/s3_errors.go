@@ -88,14 +88,21 @@ func isTemporary(err error) bool {
 	if errors.As(err, &r) && (r.HTTPStatusCode() >= 500 || r.HTTPStatusCode() == http.StatusTooManyRequests || r.HTTPStatusCode() == http.StatusRequestTimeout) {
 		return r.HTTPStatusCode() != http.StatusNotImplemented
 	}
-	var n net.Error
-	return errors.As(err, &n) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed)
+	return isNetwork(err) || errors.Is(err, io.ErrUnexpectedEOF) || errors.Is(err, io.EOF) || errors.Is(err, net.ErrClosed)
 }
 
 // isDial says that there was no connection at all.
 func isDial(err error) bool {
 	var op *net.OpError
 	return errors.As(err, &op) && op.Op == "dial"
+}
+
+// isNetwork reports errors of connections. A plain system error (a full disk) has the methods of net.Error too.
+func isNetwork(err error) bool {
+	var op *net.OpError
+	var dns *net.DNSError
+	var n net.Error
+	return errors.As(err, &op) || errors.As(err, &dns) || errors.As(err, &n) && n.Timeout()
 }
 
 func isNetTimeout(err error) bool {

@@ -23,6 +23,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"maps"
 	"slices"
 	"strings"
@@ -41,6 +42,9 @@ const moveTag = "lakeloader-move"
 
 // ensureAttempts bounds the races that Ensure may lose.
 const ensureAttempts = 20
+
+// loadAttempts bounds the metadata files that load may find removed.
+const loadAttempts = 3
 
 // backend is what is used of an iceberg-go catalog.
 type backend interface {
@@ -84,9 +88,13 @@ func identifier(id table.Ident) icetable.Identifier {
 	return append(icetable.Identifier(strings.Split(id.Namespace, ".")), id.Name)
 }
 
-// load reads a table; its errors are classified.
+// load reads a table; its errors are classified. While it is on its way from the catalog to the metadata file, other
+// programs' commits may have pushed that file out of the table's log: then there is a newer one to look for.
 func (l *lake) load(ctx context.Context, id table.Ident) (*icetable.Table, error) {
 	tbl, err := l.backend.LoadTable(l.context(ctx), identifier(id))
+	for n := 1; n < loadAttempts && errors.Is(err, fs.ErrNotExist); n++ {
+		tbl, err = l.backend.LoadTable(l.context(ctx), identifier(id))
+	}
 	if err != nil {
 		return nil, l.readError("load table "+id.String(), err)
 	}

@@ -4,8 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net"
+	"io/fs"
 	"net/http"
 	"strings"
 	"sync/atomic"
@@ -58,6 +57,10 @@ func (l *lake) commitError(err error, d *delivery) error {
 	}
 	if conflict(err) {
 		return fmt.Errorf("%w: %w", table.ErrConflict, err)
+	}
+	if errors.Is(err, fs.ErrNotExist) {
+		// Other commits have pushed the metadata file out of the log while the catalog was on its way to it.
+		return fmt.Errorf("%w: %w", table.ErrRetry, err)
 	}
 	switch l.kind {
 	case glue:
@@ -162,7 +165,6 @@ func passing(err error) error {
 
 func passingHTTP(err error) error {
 	var api smithy.APIError
-	var op net.Error
 	switch {
 	case errors.Is(err, icerest.ErrUnauthorized), errors.Is(err, icerest.ErrForbidden), errors.Is(err, icerest.ErrOAuthError):
 		return fmt.Errorf("the credentials are wrong or lack a permission: check catalog.credential or catalog.token: %w", err)
@@ -170,7 +172,7 @@ func passingHTTP(err error) error {
 		return fmt.Errorf("%w: %w", table.ErrRetry, err)
 	case errors.As(err, &api) && credentialCode(api.ErrorCode()):
 		return fmt.Errorf("the AWS credentials are wrong or lack a permission: %w", err)
-	case objects.Temporary(err), errors.As(err, &op), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET):
+	case objects.Temporary(err), errors.Is(err, syscall.ECONNREFUSED), errors.Is(err, syscall.ECONNRESET):
 		return fmt.Errorf("%w: %w", table.ErrRetry, err)
 	}
 	return err

@@ -3,8 +3,13 @@ package iceberg
 import (
 	"database/sql"
 	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
 	"os"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -104,5 +109,19 @@ func TestSQLiteLocked(t *testing.T) {
 	}
 	if err := s.Swap(t.Context(), base, ch); err != nil {
 		t.Fatalf("the same change, once the lock is gone: %v", err)
+	}
+}
+
+// A full or read-only disk is not taken for a network error, which would be tried again for ever.
+func TestDiskErrorsAreNotPassing(t *testing.T) {
+	for _, e := range []error{syscall.ENOSPC, syscall.EROFS, syscall.EACCES, syscall.ENOENT} {
+		if err := passing(&fs.PathError{Op: "write", Path: "x.metadata.json", Err: e}); table.Passing(err) || !errors.Is(err, e) {
+			t.Errorf("%v: %v", e, err)
+		}
+	}
+	for _, e := range []error{syscall.ECONNRESET, syscall.ECONNREFUSED, os.ErrDeadlineExceeded, io.ErrUnexpectedEOF, &net.OpError{Op: "dial", Err: syscall.EHOSTUNREACH}, &net.DNSError{Err: "no such host"}} {
+		if err := passing(fmt.Errorf("read: %w", e)); !errors.Is(err, table.ErrRetry) {
+			t.Errorf("%v: %v", e, err)
+		}
 	}
 }

@@ -78,6 +78,12 @@ func (f *fakeREST) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	_ = json.NewEncoder(w).Encode(map[string]any{"metadata-location": tbl.MetadataLocation(), "metadata": tbl.Metadata(), "config": map[string]string{}})
 }
 
+func (f *fakeREST) set(fault, after func(http.ResponseWriter) bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.fault, f.after = fault, after
+}
+
 func restError(w http.ResponseWriter, status int) {
 	w.Header().Set("Content-Type", "application/json")
 	w.WriteHeader(status)
@@ -145,9 +151,9 @@ func TestRESTOutcomes(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			f.fault, f.after = k.fault, k.after
+			f.set(k.fault, k.after)
 			err = s.Swap(t.Context(), base, table.Change{Snapshot: true, Props: func(id int64) map[string]string { return map[string]string{table.Prefix + "move": fmt.Sprint(id)} }})
-			f.fault, f.after = nil, nil
+			f.set(nil, nil)
 			now, lerr := s.Load(t.Context())
 			if lerr != nil {
 				t.Fatal(lerr)
