@@ -7,8 +7,11 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 SCRIPTS = $(shell find . -name '*.sh' -not -path './build/*') .ci/run
 # packages whose tests need no server and no heavy library: these run under the race detector
 RACE = ./batch/... ./configs/... ./schemas/... ./objects/... ./obs/... ./cleanse/... ./partitioner/... ./pipeline/...
-BENCH = ./...
-BENCH_COUNT = 6
+# what make bench measures: the whole of it with BENCH_N records, or packages by themselves (BENCH=./schemas BENCH_TIME=1s)
+BENCH = ./bench
+BENCH_N = 3000000
+BENCH_TIME = 1x
+BENCH_COUNT = 1
 
 .PHONY: help build demo test race test-engines lint bench fmt generate fetch clean
 
@@ -26,7 +29,7 @@ demo: build ## run the main job on an embedded Kafka: load 200,000 clicks into a
 
 test: ## run all tests, with the real servers that they need (downloads about 600 MB once)
 	@$(STACK)/fetch.sh & fetched=$$!; go build -tags stack ./... || { wait; exit 1; }; wait $$fetched
-	$(STACK)/run.sh go test -p 2 -count=1 -timeout 20m -tags stack ./...
+	$(STACK)/run.sh go test -p 2 $(LINK) -count=1 -timeout 20m -tags stack ./...
 
 race: ## run the tests that need no server under the race detector
 	go test -race -count=1 -timeout 20m $(RACE)
@@ -42,10 +45,10 @@ lint: ## check formatting, vet, lint rules (with the import table of DESIGN.md),
 	$$($(STACK)/tool.sh golangci-lint) run ./...
 	$$($(STACK)/tool.sh shellcheck) -x -e SC1091 $(SCRIPTS)
 
-bench: ## run all benchmarks with real servers; compares with bench/baseline.txt if it is there
+bench: ## measure lakeloader with real servers, BENCH_N records; compares with bench/baseline.txt if it is there
 	@mkdir -p build
-	$(STACK)/run.sh go test -run '^$$' -bench . -benchmem -count $(BENCH_COUNT) -timeout 2h -tags stack $(BENCH) | tee build/bench.txt; \
-	exit "$${PIPESTATUS[0]}"
+	BENCH_N=$(BENCH_N) $(STACK)/run.sh go test -run '^$$' -bench . -benchtime $(BENCH_TIME) -count $(BENCH_COUNT) -timeout 2h -tags stack $(BENCH) \
+		| tee build/bench.txt; exit "$${PIPESTATUS[0]}"
 	$$($(STACK)/tool.sh benchstat) $$(ls bench/baseline.txt 2>/dev/null) build/bench.txt
 
 fmt: ## format the Go code
