@@ -13,11 +13,19 @@ import (
 // configuration says which. cfg has its defaults.
 func NewLogger(cfg configs.Log, w *os.File) *slog.Logger {
 	levels := map[string]slog.Level{"debug": slog.LevelDebug, "info": slog.LevelInfo, "warn": slog.LevelWarn, "error": slog.LevelError}
-	options := &slog.HandlerOptions{Level: levels[cfg.Level]} // an unknown level is info; validation refuses it
+	options := &slog.HandlerOptions{Level: levels[cfg.Level], ReplaceAttr: readable} // an unknown level is info; validation refuses it
 	if cfg.Format == "text" || cfg.Format != "json" && isTerminal(w) {
 		return slog.New(slog.NewTextHandler(w, options))
 	}
 	return slog.New(slog.NewJSONHandler(w, options))
+}
+
+// readable writes durations as in the configuration: JSON would have nanoseconds.
+func readable(_ []string, a slog.Attr) slog.Attr {
+	if a.Value.Kind() == slog.KindDuration {
+		a.Value = slog.StringValue(a.Value.Duration().String())
+	}
+	return a
 }
 
 func isTerminal(f *os.File) bool {

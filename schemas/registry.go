@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/url"
 	"strings"
@@ -187,6 +188,10 @@ func (q *question) classify(what string, err error) error {
 	}
 	if q.status != 0 {
 		return fmt.Errorf("%w: %s: %s answered with HTTP status %d: %s%s", ErrRegistry, what, q.owner.name(), q.status, shorten(err.Error(), 300), hint)
+	}
+	var slow net.Error
+	if errors.As(err, &slow) && slow.Timeout() {
+		return fmt.Errorf("%w: %s: %s did not answer within registry.timeout (%v): %w", ErrRegistry, what, q.owner.name(), q.owner.timeout, err)
 	}
 	return fmt.Errorf("%w: %s: %w", ErrRegistry, what, err)
 }

@@ -50,18 +50,18 @@ func (a *Admin) Close() {
 	a.logs.stop()
 }
 
-// ask runs one question within ctx and adminTimeout, and says what a time-out was about.
+// ask runs one question within ctx and adminTimeout. The client repeats it until time runs out, and then says only that;
+// a login or certificate that was refused ends it at once.
 func (a *Admin) ask(ctx context.Context, what string, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
+	a.logs.forget()
+	done := make(chan struct{})
+	go a.watch(done, cancel)
 	err := f(ctx)
+	close(done)
 	if err == nil {
 		return nil
-	}
-	where := "kafka " + strings.Join(a.brokers, ",")
-	reason := a.logs.fail()
-	if _, text, ok := strings.Cut(reason, "]: "); ok && strings.HasPrefix(reason, "[thrd:") {
-		reason = text // without the client's thread
 	}
 	var kerr kafka.Error
 	if errors.As(err, &kerr) {
@@ -69,16 +69,43 @@ func (a *Admin) ask(ctx context.Context, what string, f func(context.Context) er
 			return e
 		}
 	}
-	switch { // the client says only that time ran out
-	case strings.Contains(reason, "SASL authentication error"), strings.Contains(reason, "Authentication failed"),
-		strings.Contains(reason, "mechanism handshake failed"):
-		return classify(a.brokers, nil, kafka.NewError(kafka.ErrAuthentication, reason, false))
-	case strings.Contains(reason, "SSL handshake failed"):
-		return classify(a.brokers, nil, kafka.NewError(kafka.ErrSsl, reason, false))
-	case reason != "":
+	reason := a.logs.fail()
+	if code := refusal(reason); code != kafka.ErrNoError {
+		return classify(a.brokers, nil, kafka.NewError(code, reason, false))
+	}
+	where := "kafka " + strings.Join(a.brokers, ",")
+	if reason != "" {
 		return fmt.Errorf("%s does not answer (%s): %s: check kafka.brokers, kafka.security and that the brokers run: %w", where, what, reason, err)
 	}
 	return fmt.Errorf("%s: %s: %w", where, what, err)
+}
+
+// watch ends a question when its connection is refused for a reason that stays.
+func (a *Admin) watch(done <-chan struct{}, cancel func()) {
+	tick := time.NewTicker(50 * time.Millisecond)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return
+		case <-tick.C:
+			if r := a.logs.fail(); refusal(r) == kafka.ErrAuthentication || strings.Contains(r, "certificate verify failed") {
+				cancel()
+				return
+			}
+		}
+	}
+}
+
+// refusal tells from the client's log line about a broken connection what was refused; ErrNoError: nothing.
+func refusal(line string) kafka.ErrorCode {
+	switch {
+	case strings.Contains(line, "SASL authentication error"), strings.Contains(line, "Authentication failed"), strings.Contains(line, "mechanism handshake failed"):
+		return kafka.ErrAuthentication
+	case strings.Contains(line, "SSL handshake failed"), strings.Contains(line, "in state SSL_HANDSHAKE"):
+		return kafka.ErrSsl
+	}
+	return kafka.ErrNoError
 }
 
 // ClusterID returns the id of the cluster.

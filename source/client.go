@@ -189,10 +189,21 @@ func startLogs(m kafka.ConfigMap, log *slog.Logger) *logs {
 	return l
 }
 
+// fail is lastFail without the client's thread before it.
 func (l *logs) fail() string {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if _, text, ok := strings.Cut(l.lastFail, "]: "); ok && strings.HasPrefix(l.lastFail, "[thrd:") {
+		return text
+	}
 	return l.lastFail
+}
+
+// forget makes fail tell of later lines only.
+func (l *logs) forget() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.lastFail = ""
 }
 
 // stop ends the goroutine; the client must be closed already.
