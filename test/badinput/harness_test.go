@@ -46,11 +46,12 @@ const patience = 90 * time.Second
 // system is a topic with two partitions, a configuration, and a lake of the test's own. The fields are the sections of
 // the configuration, as YAML flow mappings.
 type system struct {
-	t          *testing.T
-	dir, topic string
+	t                 *testing.T
+	dir, topic, group string
 
 	kafka, registry, catalog, warehouse, http string
 	decode, steps, commit                     string
+	more                                      string          // further settings at the top
 	reader                                    stacktest.Table // how readers find the table
 }
 
@@ -58,7 +59,7 @@ type system struct {
 func newSystem(t *testing.T) *system {
 	t.Helper()
 	s := &system{
-		t: t, dir: t.TempDir(), topic: stacktest.Topic(t, 2),
+		t: t, dir: t.TempDir(), topic: stacktest.Topic(t, 2), group: stacktest.Name("group"),
 		kafka:     "{brokers: " + stacktest.Kafka(t) + "}",
 		registry:  "{}",
 		catalog:   "{type: sqlite}",
@@ -91,12 +92,13 @@ warehouse: %s
 http: %s
 pipelines:
 - name: events
-  source: {topics: [%s]}
+  source: {topics: [%s], group: %s}
   decode: %s
   cleanse: %s
   table: {name: events}
   commit: %s
-`, s.kafka, s.registry, s.catalog, s.warehouse, s.http, s.topic, s.decode, s.steps, s.commit)
+%s
+`, s.kafka, s.registry, s.catalog, s.warehouse, s.http, s.topic, s.group, s.decode, s.steps, s.commit, s.more)
 	path := filepath.Join(s.dir, "lakeloader.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o644); err != nil {
 		s.t.Fatal(err)
@@ -156,7 +158,13 @@ func (s *system) start() *daemon {
 // once, and that dead records are accounted for elsewhere.
 func (d *daemon) loaded(n, dead int) {
 	d.s.t.Helper()
-	d.until(func(p obs.PipelineStatus) bool { return p.Rows >= int64(n) && p.DeadLetters >= int64(dead) })
+	d.until(func(p obs.PipelineStatus) bool {
+		committed := int64(0) // offsets, since rows are counted from the process's start
+		for _, t := range p.Partitions {
+			committed += t.Committed
+		}
+		return committed >= int64(n+dead)
+	})
 	if code := d.Stop(); code != 0 {
 		d.s.t.Errorf("the daemon stops with exit code %d", code)
 	}

@@ -43,6 +43,7 @@ func TestS3StopsWhileItIsAway(t *testing.T) {
 	s := newSystem(t)
 	p := newProxy(t, strings.TrimPrefix(stacktest.S3(t), "http://"))
 	s.inS3("http://"+p.addr(), stacktest.NewBucket(t))
+	s.more = "shutdown_timeout: 2s"
 	s.produce(0, 50)
 	d := s.start()
 	d.until(func(p obs.PipelineStatus) bool { return p.Rows == 50 })
@@ -52,7 +53,7 @@ func TestS3StopsWhileItIsAway(t *testing.T) {
 	if code := d.Stop(); code != exitDeadline {
 		t.Errorf("exit code %d, want %d", code, exitDeadline)
 	}
-	says(t, d.Log(), "read again at the next start", "http://"+p.addr())
+	says(t, d.Log(), "the shutdown took longer than shutdown_timeout (2s)", "read again at the next start")
 	p.setCut(false)
 	s.start().loaded(100, 0)
 }
@@ -94,8 +95,8 @@ func catalogGoesAway(s *system, p *proxy, where string) {
 	d.until(func(p obs.PipelineStatus) bool { return p.Rows == 50 })
 	p.setCut(true)
 	s.produce(50, 100)
-	d.until(func(p obs.PipelineStatus) bool { return p.Records >= 100 })
-	d.WaitLog(where)
+	d.troubled(obs.Waiting, "the catalog cannot be asked", where)
+	d.WaitLog(`"level":"WARN"`, "the catalog cannot be asked", where)
 	p.setCut(false)
 	s.produce(100, 150)
 	d.loaded(150, 0)
@@ -128,7 +129,7 @@ func TestCatalogLockedAtStart(t *testing.T) {
 	s.catalog = "{type: sqlite, uri: ./catalog.db}"
 	s.reader.URI = filepath.Join(s.dir, "catalog.db")
 	unlock := lock(t, s.reader.URI)
-	s.refused(exitUnreachable, "catalog", s.reader.URI, "locked", "another program")
+	s.refused(exitUnreachable, "catalog", s.reader.URI, "database is locked")
 	unlock()
 	s.start().loaded(10, 0)
 }

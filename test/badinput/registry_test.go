@@ -128,11 +128,11 @@ func TestUndecodableBytes(t *testing.T) {
 		good(5), good(6))
 	s.start().loaded(7, 5)
 	s.deadLetters(
-		deadLetter{0, 2, "decode", "header", bad[0]},
+		deadLetter{0, 2, "decode", "not in the Confluent wire format", bad[0]},
 		deadLetter{0, 4, "decode", "name", bad[2]},
 		deadLetter{1, 1, "decode", "id", bad[1]},
 		deadLetter{1, 3, "decode", "id", bad[3]},
-		deadLetter{1, 4, "decode", "empty", bad[4]})
+		deadLetter{1, 4, "decode", "0 bytes is too short", bad[4]})
 }
 
 func TestUndecodableJSON(t *testing.T) {
@@ -172,7 +172,7 @@ func TestRegistryDown(t *testing.T) {
 	}{
 		{dropped, []string{p.URL}},
 		{broken(500), []string{"HTTP status 500"}},
-		{silent, []string{"timeout"}}, // "slowly"
+		{silent, []string{p.URL, "did not answer within registry.timeout (500ms)"}},
 		{broken(401), []string{"HTTP status 401", "registry.username"}},
 		{broken(404), []string{"HTTP status 404", "registry.url"}}, // of a proxy, or a wrong path: not the registry's word
 	} {
