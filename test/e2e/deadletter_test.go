@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/binary"
 	"fmt"
 	"testing"
@@ -23,7 +24,7 @@ func TestDeadLettersKeepTheOriginal(t *testing.T) {
   source: {topics: [%[1]s], consume: %[2]s}
   decode: {value: {format: avro}}
   include: {key: true, headers: true}
-  table: {name: %[2]s, partition_by: [bucket(2, uuid)], sort_by: [ts desc]}
+  table: {name: %[2]s, partition_by: ["bucket(2, uuid)"], sort_by: [ts desc]}
   commit: {interval: 1s}
 %[3]s`, topic, mode, clickSteps)
 	}
@@ -51,7 +52,7 @@ func TestDeadLettersKeepTheOriginal(t *testing.T) {
 func oddities(c *clicks) []message {
 	ms := c.some(400)
 	values := [][]byte{nil, {}, {0}, []byte("no wire format"), {1, 0, 0, 0, 1, 2}, {0, 0xff, 0xff, 0xff, 0xff, 1},
-		binary.BigEndian.AppendUint32([]byte{0}, c.schema), make([]byte, 100_000)}
+		binary.BigEndian.AppendUint32([]byte{0}, c.schema), bytes.Repeat([]byte("large"), 20_000)}
 	for i, v := range values {
 		for range 3 {
 			ms = append(ms, message{Record: &kgo.Record{Topic: c.topic, Partition: int32(i % 2), Value: v, Timestamp: c.began}, dead: "decode"})

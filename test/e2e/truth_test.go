@@ -38,6 +38,10 @@ type coordinate struct {
 	epoch  int32
 }
 
+func (c coordinate) String() string {
+	return fmt.Sprintf("%v offset %d epoch %d", c.place, c.offset, c.epoch)
+}
+
 // message is a record to produce, and what must become of it.
 type message struct {
 	*kgo.Record
