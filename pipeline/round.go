@@ -1,7 +1,9 @@
 package pipeline
 
 import (
+	"encoding/binary"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"slices"
 
@@ -61,7 +63,18 @@ func (o *Offsets) UnmarshalJSON(text []byte) error {
 	if err := json.Unmarshal(text, &b); err != nil {
 		return err
 	}
-	return o.UnmarshalBinary(b)
+	// The first number says how many containers follow, each of which takes 12 bytes at least; memory for them is
+	// allocated before anything else is looked at.
+	if len(b) < 8 || binary.LittleEndian.Uint64(b) > uint64(len(b)/12) {
+		return errors.New("a set of offsets is broken")
+	}
+	if err := o.UnmarshalBinary(b); err != nil {
+		return fmt.Errorf("a set of offsets is broken: %w", err)
+	}
+	if err := o.Validate(); err != nil && !o.IsEmpty() {
+		return fmt.Errorf("a set of offsets is broken: %w", err)
+	}
+	return nil
 }
 
 // needsObject: a round that touches the primary table only, with nothing filtered and no gaps, says all there is to
@@ -96,6 +109,29 @@ func (r *Round) check() error {
 	}
 	if files != rows {
 		return fmt.Errorf("round %s: the files hold %d rows, the offsets say %d: this is a defect of lakeloader, nothing was committed", r.ID, files, rows)
+	}
+	return nil
+}
+
+// wellFormed makes sure that an object that was read can be the one of round id: anyone may have damaged it.
+func (r *Round) wellFormed(id string) error {
+	if r.ID != id {
+		return fmt.Errorf("it is the object of round %q", r.ID)
+	}
+	if len(r.Tables) == 0 || len(r.Moves) == 0 {
+		return errors.New("it names no tables or no partitions")
+	}
+	for _, m := range r.Moves {
+		if m.From.Next < 0 || m.To.Next < m.From.Next {
+			return fmt.Errorf("%s moves from %d to %d", m.Key, m.From.Next, m.To.Next)
+		}
+		for _, sets := range []map[string]*Offsets{m.Filtered, m.Dead} {
+			for by, o := range sets {
+				if o == nil {
+					return fmt.Errorf("%s: the offsets decided by %q are missing", m.Key, by)
+				}
+			}
+		}
 	}
 	return nil
 }

@@ -77,11 +77,19 @@ func (o *RoundObjects) Round(ctx context.Context, uuid, id string) (*Round, erro
 	if err != nil {
 		return nil, err
 	}
-	r := &Round{}
-	if err := json.Unmarshal(data, r); err != nil {
+	r, err := parseRound(id, data)
+	if err != nil {
 		return nil, fmt.Errorf("%s: %w", uri, err)
 	}
 	return r, nil
+}
+
+func parseRound(id string, data []byte) (*Round, error) {
+	r := &Round{}
+	if err := json.Unmarshal(data, r); err != nil {
+		return nil, err
+	}
+	return r, r.wellFormed(id)
 }
 
 // Committed lists the ids of the rounds with objects that have left pending, by number.

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"slices"
+	"strings"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 
@@ -18,29 +20,39 @@ import (
 type offsets struct {
 	set   *roaring64.Bitmap
 	dup   *roaring64.Bitmap // those that more than one row has
-	files []string          // where a second row was met
+	files []string          // with such rows
 }
 
 func newOffsets() *offsets { return &offsets{set: roaring64.New(), dup: roaring64.New()} }
 
-// add takes in rows [first, next) of a file.
-func (o *offsets) add(first, next int64, file string) {
+// add takes in rows [first, next).
+func (o *offsets) add(first, next int64) {
 	more := roaring64.New()
 	more.AddRange(uint64(first), uint64(next))
 	if both := roaring64.And(o.set, more); !both.IsEmpty() {
 		o.dup.Or(both)
-		if !slices.Contains(o.files, file) {
-			o.files = append(o.files, file)
-		}
 	}
 	o.set.Or(more)
 }
 
-func (o *offsets) where() string {
-	if len(o.files) == 0 {
-		return ""
+// namedFiles bounds how many files a message names.
+const namedFiles = 10
+
+// find notes a file that has rows [first, next) if some of them are duplicated.
+func (o *offsets) find(first, next int64, file string) {
+	if len(o.files) == namedFiles || slices.Contains(o.files, file) {
+		return
 	}
-	return fmt.Sprintf(" (again in %s)", o.files[0])
+	these := roaring64.New()
+	these.AddRange(uint64(first), uint64(next))
+	if o.dup.Intersects(these) {
+		o.files = append(o.files, file)
+	}
+}
+
+func (o *offsets) where() string {
+	slices.Sort(o.files)
+	return " (in " + strings.Join(o.files, ", ") + ")"
 }
 
 func ranges(set *roaring64.Bitmap) []Range {
@@ -56,8 +68,11 @@ func ranges(set *roaring64.Bitmap) []Range {
 	return rs
 }
 
-// files takes in the rows of a snapshot of a table.
-func (v *verifier) files(ctx context.Context, id table.Ident, snapshot int64, set func(*account) *offsets) error {
+// rowsOf is told of rows [first, next) of a partition in a file.
+type rowsOf func(k accountKey, first, next int64, file string)
+
+// files takes in the rows of a snapshot of a table; of gives the set that they belong to.
+func (v *verifier) files(ctx context.Context, id table.Ident, snapshot int64, of func(*account) *offsets) error {
 	files, deletes, err := v.in.Catalog.Files(ctx, id, snapshot)
 	if err != nil {
 		return fmt.Errorf("listing the files of table %s: %w", id, err)
@@ -67,31 +82,49 @@ func (v *verifier) files(ctx context.Context, id table.Ident, snapshot int64, se
 	if err != nil {
 		return fmt.Errorf("table %s: %w", id, err)
 	}
-	for _, f := range files {
-		err := v.file(ctx, f, deleted[f.Path], set)
-		if ctx.Err() != nil {
-			return ctx.Err()
+	broken, err := v.each(ctx, files, deleted, func(k accountKey, first, next int64, _ string) { of(v.account(k.Key, k.epoch)).add(first, next) })
+	if err != nil {
+		return err
+	}
+	for _, e := range broken {
+		v.problem(Problem{Kind: Unreadable, Table: id.String(), Message: e.Error()})
+	}
+	for _, a := range v.accounts {
+		if of(a).dup.IsEmpty() {
+			continue
 		}
-		if errors.Is(err, objects.ErrRetry) {
-			return fmt.Errorf("reading %s: %w", f.Path, err)
-		}
-		if err != nil {
-			v.problem(Problem{Kind: Unreadable, Table: id.String(), Message: fmt.Sprintf("%s: %v", f.Path, err)})
-		}
+		// Both places of a duplicated row are known only now: they are looked for once more.
+		_, err := v.each(ctx, files, deleted, func(k accountKey, first, next int64, file string) {
+			of(v.account(k.Key, k.epoch)).find(first, next, file)
+		})
+		return err
 	}
 	return nil
 }
 
-// file takes in the rows of one data file, but those at deleted positions.
-func (v *verifier) file(ctx context.Context, f table.File, deleted *roaring64.Bitmap, set func(*account) *offsets) (err error) {
+// each passes the rows of files on. broken says which files cannot be read, and why.
+func (v *verifier) each(ctx context.Context, files []table.File, deleted map[string]*roaring64.Bitmap, rows rowsOf) (broken []error, err error) {
+	for _, f := range files {
+		err := v.file(ctx, f, deleted[f.Path], rows)
+		switch {
+		case ctx.Err() != nil:
+			return nil, ctx.Err()
+		case errors.Is(err, objects.ErrRetry):
+			return nil, fmt.Errorf("reading %s: %w", f.Path, err)
+		case err != nil:
+			broken = append(broken, fmt.Errorf("%s: %w", f.Path, err))
+		}
+	}
+	return broken, nil
+}
+
+// file passes on the rows of one data file, but those at deleted positions.
+func (v *verifier) file(ctx context.Context, f table.File, deleted *roaring64.Bitmap, rows rowsOf) (err error) {
 	p, err := scan.Open(ctx, v.in.Objects, f.Path)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, p.Close()) }()
-	if p.Rows() != f.Rows {
-		return fmt.Errorf("the file has %d rows, the table's metadata says %d", p.Rows(), f.Rows)
-	}
 	row := int64(0)
 	for g := range p.Groups() {
 		topics, err := p.Strings(g, pipeline.ColumnTopic)
@@ -107,34 +140,38 @@ func (v *verifier) file(ctx context.Context, f table.File, deleted *roaring64.Bi
 				return fmt.Errorf("the audit columns have %d and %d values", len(topics), len(nums[i]))
 			}
 		}
-		v.group(f.Path, topics, nums, row, deleted, set)
+		if i := slices.IndexFunc(nums[1], func(off int64) bool { return off < 0 || off == math.MaxInt64 }); i >= 0 {
+			return fmt.Errorf("row %d has the offset %d", row+int64(i), nums[1][i])
+		}
+		group(topics, nums, row, deleted, func(k accountKey, first, next int64) { rows(k, first, next, f.Path) })
 		row += int64(len(topics))
+	}
+	if row != f.Rows {
+		return fmt.Errorf("the file has %d rows, the table's metadata says %d", row, f.Rows)
 	}
 	return nil
 }
 
-// group takes in one row group as runs of ascending offsets of one partition.
-func (v *verifier) group(path string, topics []string, nums [3][]int64, row int64, deleted *roaring64.Bitmap, set func(*account) *offsets) {
-	var key accountKey
-	var o *offsets
+// group passes on one row group as runs of ascending offsets of one partition. row is the position of its first row.
+func group(topics []string, nums [3][]int64, row int64, deleted *roaring64.Bitmap, rows func(k accountKey, first, next int64)) {
+	var k accountKey
 	var first, next int64
 	for i := range topics {
 		if deleted != nil && deleted.Contains(uint64(row+int64(i))) {
 			continue
 		}
 		topic, part, off, epoch := topics[i], int32(nums[0][i]), nums[1][i], int32(nums[2][i])
-		if o != nil && off == next && part == key.Partition && epoch == key.epoch && topic == key.Topic {
+		if off == next && first < next && part == k.Partition && epoch == k.epoch && topic == k.Topic {
 			next++
 			continue
 		}
-		if o != nil {
-			o.add(first, next, path)
+		if first < next {
+			rows(k, first, next)
 		}
-		key = accountKey{table.Key{Topic: topic, Partition: part}, epoch}
-		o, first, next = set(v.account(key.Key, epoch)), off, off+1
+		k, first, next = accountKey{table.Key{Topic: topic, Partition: part}, epoch}, off, off+1
 	}
-	if o != nil {
-		o.add(first, next, path)
+	if first < next {
+		rows(k, first, next)
 	}
 }
 

@@ -137,6 +137,7 @@ type account struct {
 	dead     *roaring64.Bitmap
 	gaps     *roaring64.Bitmap
 	unborn   *roaring64.Bitmap // dead letters of pending rounds, which need not be in their table yet
+	wrong    bool              // a problem was found
 }
 
 type accountKey struct {
@@ -148,18 +149,17 @@ type verifier struct {
 	in       Input
 	report   *Report
 	accounts map[accountKey]*account
+	// settled: both tables were read at one moment.
+	settled bool
+	// unread: a round object could not be read, so what it decided is not known.
+	unread bool
 }
 
 // Run verifies one pipeline's tables as they are now; loaders may go on meanwhile. An error means that it could not
 // look; what it found wrong is in the report.
 func Run(ctx context.Context, in Input) (*Report, error) {
 	v := &verifier{in: in, accounts: map[accountKey]*account{}, report: &Report{Pipeline: in.Pipeline, Table: in.Primary.String(), Partitions: []Partition{}, Problems: []Problem{}}}
-	// The dead letters are read before the primary: whatever rounds they have, the primary then has as well.
-	dead, applied, err := v.base(ctx, in.DeadLetters)
-	if err != nil {
-		return nil, err
-	}
-	prim, _, err := v.base(ctx, in.Primary)
+	prim, dead, applied, err := v.bases(ctx)
 	if err != nil {
 		return nil, err
 	}
@@ -183,7 +183,7 @@ func Run(ctx context.Context, in Input) (*Report, error) {
 	if applied.UUID != prim.UUID {
 		applied.Number = 0
 	}
-	if err := v.rounds(ctx, prim.UUID, ledger, applied.Number); err != nil {
+	if err := v.rounds(ctx, prim.UUID, ledger, applied); err != nil {
 		return nil, err
 	}
 	if err := v.files(ctx, in.Primary, prim.Snapshot, func(a *account) *offsets { return a.rows }); err != nil {
@@ -196,6 +196,35 @@ func Run(ctx context.Context, in Input) (*Report, error) {
 	}
 	v.judge()
 	return v.report, nil
+}
+
+// tries is how often both tables are read until neither changed meanwhile.
+const tries = 5
+
+// bases reads both tables at one moment, as far as loaders let it: the dead letters before the primary, so that whatever
+// rounds they have the primary has as well, and again behind it.
+func (v *verifier) bases(ctx context.Context) (prim, dead *table.Base, applied table.Applied, err error) {
+	for range tries {
+		if dead, applied, err = v.base(ctx, v.in.DeadLetters); err != nil {
+			return nil, nil, applied, err
+		}
+		if prim, _, err = v.base(ctx, v.in.Primary); err != nil || prim == nil {
+			return nil, nil, applied, err
+		}
+		again, _, err := v.base(ctx, v.in.DeadLetters)
+		if err != nil {
+			return nil, nil, applied, err
+		}
+		if same(dead, again) {
+			v.settled = true
+			break
+		}
+	}
+	return prim, dead, applied, nil
+}
+
+func same(a, b *table.Base) bool {
+	return a == nil && b == nil || a != nil && b != nil && a.UUID == b.UUID && a.Snapshot == b.Snapshot
 }
 
 func (v *verifier) base(ctx context.Context, id table.Ident) (*table.Base, table.Applied, error) {
@@ -237,122 +266,67 @@ func (v *verifier) account(k table.Key, epoch int32) *account {
 	return a
 }
 
-// rounds takes in what round objects say of filtered, dead-lettered and gap offsets. applied is the number up to which
-// the dead-letter table has the rounds' files.
-func (v *verifier) rounds(ctx context.Context, uuid string, l *table.Ledger, applied int64) error {
+// rounds takes in what round objects say of filtered, dead-lettered and gap offsets. applied says up to which number the
+// dead-letter table has the rounds' files.
+func (v *verifier) rounds(ctx context.Context, uuid string, l *table.Ledger, applied table.Applied) error {
 	objs := &pipeline.RoundObjects{Store: v.in.Objects, Root: v.in.Root, Pipeline: v.in.Pipeline}
 	ids, err := objs.Committed(ctx, uuid)
 	if err != nil {
 		return fmt.Errorf("listing committed rounds: %w", err)
 	}
+	pending := map[int64]bool{}
 	for _, p := range l.Pending {
-		ids[p.Number] = p.ID
+		ids[p.Number], pending[p.Number] = p.ID, true
 	}
 	for _, n := range slices.Sorted(maps.Keys(ids)) {
 		if n > l.Number {
 			continue // committed after the primary was read
 		}
 		r, err := objs.Round(ctx, uuid, ids[n])
+		if errors.Is(err, objects.ErrRetry) || ctx.Err() != nil {
+			return fmt.Errorf("reading the object of round %d (%s): %w", n, ids[n], err)
+		}
 		if err != nil {
+			v.unread = true
 			v.problem(Problem{Kind: Unreadable, Table: v.in.Primary.String(), Message: fmt.Sprintf("the object of committed round %d (%s): %v", n, ids[n], err)})
 			continue
 		}
+		// A pending round may lack its dead letters; so may one that was finished while the tables were being read.
+		unborn := n > applied.Number && (pending[n] || !v.settled && applied.UUID == uuid)
 		for _, m := range r.Moves {
-			a := v.account(m.Key, m.From.Epoch)
-			for _, o := range m.Filtered {
-				v.decide(a.filtered, &o.Bitmap, m, "filtered by two rounds")
-			}
-			for _, o := range m.Dead {
-				v.decide(a.dead, &o.Bitmap, m, "a dead letter in two rounds")
-				if n > applied {
-					a.unborn.Or(&o.Bitmap)
-				}
-			}
-			if m.Gaps != nil {
-				v.decide(a.gaps, &m.Gaps.Bitmap, m, "a gap in two rounds")
-			}
+			v.move(m, unborn)
 		}
 	}
 	return nil
 }
 
-func (v *verifier) decide(into, more *roaring64.Bitmap, m pipeline.Move, what string) {
-	if both := roaring64.And(into, more); !both.IsEmpty() {
-		v.offsets(Twice, v.in.Primary, accountKey{m.Key, m.From.Epoch}, both, what)
+func (v *verifier) move(m pipeline.Move, unborn bool) {
+	a := v.account(m.Key, m.From.Epoch)
+	for _, o := range m.Filtered {
+		v.decide(a, a.filtered, &o.Bitmap, m, "filtered by two rounds")
 	}
+	for _, o := range m.Dead {
+		v.decide(a, a.dead, &o.Bitmap, m, "a dead letter in two rounds")
+		if unborn {
+			a.unborn.Or(&o.Bitmap)
+		}
+	}
+	if m.Gaps != nil {
+		v.decide(a, a.gaps, &m.Gaps.Bitmap, m, "a gap in two rounds")
+	}
+}
+
+func (v *verifier) decide(a *account, into, more *roaring64.Bitmap, m pipeline.Move, what string) {
+	v.offsets(a, Twice, v.in.Primary, accountKey{m.Key, m.From.Epoch}, roaring64.And(into, more), what)
 	into.Or(more)
 }
 
 func (v *verifier) problem(p Problem) { v.report.Problems = append(v.report.Problems, p) }
 
-func (v *verifier) offsets(kind string, t table.Ident, k accountKey, set *roaring64.Bitmap, message string) {
+// offsets notes a problem with some offsets of an account, if there are any.
+func (v *verifier) offsets(a *account, kind string, t table.Ident, k accountKey, set *roaring64.Bitmap, message string) {
 	if !set.IsEmpty() {
+		a.wrong = true
 		v.problem(Problem{Kind: kind, Table: t.String(), Topic: k.Topic, Partition: k.Partition, Epoch: k.epoch, Ranges: ranges(set), Message: message})
-	}
-}
-
-// judge compares the sets.
-func (v *verifier) judge() {
-	keys := slices.SortedFunc(maps.Keys(v.accounts), func(a, b accountKey) int {
-		if c := strings.Compare(a.Topic, b.Topic); c != 0 {
-			return c
-		}
-		if a.Partition != b.Partition {
-			return int(a.Partition) - int(b.Partition)
-		}
-		return int(a.epoch) - int(b.epoch)
-	})
-	for _, k := range keys {
-		v.judgeOne(k, v.accounts[k])
-	}
-}
-
-func (v *verifier) judgeOne(k accountKey, a *account) {
-	prim, deadTable := v.in.Primary, v.in.DeadLetters
-	if !a.known {
-		v.offsets(Uncommitted, prim, k, a.rows.set, "the table has rows of a partition or epoch that it has no offsets of")
-		v.offsets(Uncommitted, deadTable, k, a.deadRows.set, "the table has rows of a partition or epoch that its pipeline has no offsets of")
-		return
-	}
-	v.report.Partitions = append(v.report.Partitions, Partition{Topic: k.Topic, Partition: k.Partition, Epoch: k.epoch, First: a.rec.First, Next: a.rec.Next,
-		Rows: int64(a.rows.set.GetCardinality()), Filtered: int64(a.filtered.GetCardinality()), Dead: int64(a.dead.GetCardinality()), Gaps: int64(a.gaps.GetCardinality())})
-	v.offsets(Duplicated, prim, k, a.rows.dup, "more than one row"+a.rows.where())
-	v.offsets(Duplicated, deadTable, k, a.deadRows.dup, "more than one row"+a.deadRows.where())
-
-	committed := roaring64.New()
-	committed.AddRange(uint64(a.rec.First), uint64(a.rec.Next))
-	v.offsets(Uncommitted, prim, k, roaring64.AndNot(a.rows.set, committed), fmt.Sprintf("rows outside of the committed range %d to %d", a.rec.First, a.rec.Next))
-	v.offsets(Uncommitted, deadTable, k, roaring64.AndNot(a.deadRows.set, a.dead), "rows of offsets that no round made dead letters")
-	named := []struct {
-		name string
-		set  *roaring64.Bitmap
-	}{{"a row", a.rows.set}, {"filtered", a.filtered}, {"a dead letter", a.dead}, {"a gap", a.gaps}}
-	all := roaring64.New()
-	for i, x := range named {
-		for _, y := range named[:i] {
-			v.offsets(Twice, prim, k, roaring64.And(x.set, y.set), x.name+" and also "+y.name)
-		}
-		all.Or(x.set)
-	}
-	v.offsets(Lost, prim, k, roaring64.AndNot(committed, all), "committed, but neither a row, filtered, a dead letter nor a gap")
-	missing := roaring64.AndNot(a.dead, a.deadRows.set)
-	missing.AndNot(a.unborn)
-	v.offsets(Lost, deadTable, k, missing, "dead letters by their rounds, but not in the table")
-	if v.report.OK() {
-		v.counters(k, a)
-	}
-}
-
-// counters compares the ledger's cumulative counters with the sets; it says nothing new where a set is wrong already.
-func (v *verifier) counters(k accountKey, a *account) {
-	for _, c := range []struct {
-		name string
-		want int64
-		set  *roaring64.Bitmap
-	}{{"rows", a.rec.Rows, a.rows.set}, {"filtered", a.rec.Filtered, a.filtered}, {"dead letters", a.rec.Dead, a.dead}, {"gaps", a.rec.Gaps, a.gaps}} {
-		if n := int64(c.set.GetCardinality()); n != c.want {
-			v.problem(Problem{Kind: Counter, Table: v.in.Primary.String(), Topic: k.Topic, Partition: k.Partition, Epoch: k.epoch,
-				Ranges: []Range{{a.rec.First, a.rec.Next}}, Message: fmt.Sprintf("the offsets count %d %s, the files and rounds have %d", c.want, c.name, n)})
-		}
 	}
 }
