@@ -111,8 +111,16 @@ func refusal(line string) kafka.ErrorCode {
 // ClusterID returns the id of the cluster.
 func (a *Admin) ClusterID(ctx context.Context) (id string, err error) {
 	err = a.ask(ctx, "cluster id", func(ctx context.Context) error {
-		id, err = a.ac.ClusterID(ctx)
-		return err
+		// The client's own ClusterID does not return before its deadline when the context is cancelled.
+		res, err := a.ac.DescribeCluster(ctx)
+		if err == nil && res.ClusterID == nil {
+			err = errors.New("the broker did not tell the cluster's id")
+		}
+		if err != nil {
+			return err
+		}
+		id = *res.ClusterID
+		return nil
 	})
 	return id, err
 }
