@@ -16,6 +16,7 @@ import (
 	"github.com/klauspost/compress/zstd"
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/table"
 	"github.com/parquet-go/parquet-go/compress"
 )
 
@@ -75,6 +76,15 @@ func (c *goZstd) Encode(dst, src []byte) ([]byte, error) {
 	return c.enc.EncodeAll(src, dst[:0]), nil
 }
 
+// every is every step-th row from the first on, in a partition of its own.
+func every(key string, first, step, rows int) Part {
+	p := in(key)
+	for i := first; i < rows; i += step {
+		p.Rows = append(p.Rows, int32(i))
+	}
+	return p
+}
+
 // BenchmarkClicks writes rounds of a million clicks into two open files (two days), batches of 4096 records.
 func BenchmarkClicks(b *testing.B) {
 	const rows, per, records = 4096, 32, 1_000_000
@@ -84,8 +94,10 @@ func BenchmarkClicks(b *testing.B) {
 		pages    string
 		files    configs.Files
 		codec    compress.Codec
+		sort     []table.SortField
+		open     int // partitions; 0: 2, one per batch, else all in each batch
 	}{
-		{name: "required"}, {name: "optional", optional: true}, {name: "v1", pages: "v1"}, {name: "v2", pages: "v2"},
+		{name: "required"}, {name: "optional", optional: true}, {name: "sorted", sort: []table.SortField{{Source: "uuid"}}}, {name: "scattered-16", open: 16}, {name: "scattered-256", open: 256}, {name: "v1", pages: "v1"}, {name: "v2", pages: "v2"},
 		{name: "snappy", files: configs.Files{Compression: "snappy"}},
 		{name: "none", files: configs.Files{Compression: "none"}},
 		{name: "level3", files: configs.Files{Level: 3}},
@@ -100,11 +112,18 @@ func BenchmarkClicks(b *testing.B) {
 			}
 			store := newMemory()
 			store.discard = true
-			opts := Options{Info: info(row), Store: store, Files: c.files}
+			opts := Options{Info: info(row), Store: store, Files: c.files, SortBy: c.sort}
 			opts.Info.Properties = map[string]string{"write.parquet.page-version": c.pages}
 			w := newWriter(b, opts)
 			if c.codec != nil {
 				w.codec = c.codec
+			}
+			parts := [][]Part{{every("0", 0, 1, rows)}, {every("1", 0, 1, rows)}}
+			if c.open > 0 {
+				parts = [][]Part{nil}
+				for i := range c.open {
+					parts[0] = append(parts[0], every(fmt.Sprint(i), i, c.open, rows))
+				}
 			}
 			stop := heapPeak()
 			var before, after runtime.MemStats
@@ -113,17 +132,16 @@ func BenchmarkClicks(b *testing.B) {
 			b.ResetTimer()
 			for range b.N {
 				for n := 0; n < records; n += rows {
-					part := all(rows)
-					part.Key = fmt.Sprint(n / rows % 2)
-					part.Path = "ts_day=2026-01-0" + part.Key
 					bt := in[n/rows%per]
 					for i := range rows {
 						bt.Root.Children[12].Int64[i] += 500 * per * rows / 2000
 						bt.Root.Children[3].Int64[i] += 1e6
 						bt.Root.Children[13].Int64[i] += 5 * per * rows
 					}
-					if err := w.Append(b.Context(), bt, part); err != nil {
-						b.Fatal(err)
+					for _, part := range parts[n/rows%len(parts)] {
+						if err := w.Append(b.Context(), bt, part); err != nil {
+							b.Fatal(err)
+						}
 					}
 					written += rows
 				}

@@ -17,6 +17,8 @@ type dictionary struct {
 	texts   map[string]int32
 	recent  [256]int32 // one more than the number of a value met before, by a cheap hash
 	buffers int        // made by the type so far
+	seen    []bool     // scratch
+	used    []int32    // scratch
 }
 
 func newDictionary(t *leafType) *dictionary {
@@ -179,17 +181,18 @@ func (p *indexPage) Bounds() (lo, hi parquet.Value, ok bool) {
 	if len(p.indexes) == 0 {
 		return lo, hi, false
 	}
-	seen := make([]bool, p.typ.dict.values.n)
+	d := p.typ.dict
+	d.seen = append(d.seen[:0], make([]bool, d.values.n)...)
 	for _, i := range p.indexes {
-		seen[i] = true
+		d.seen[i] = true
 	}
-	var used []int32
-	for i, yes := range seen {
+	d.used = d.used[:0]
+	for i, yes := range d.seen {
 		if yes {
-			used = append(used, int32(i))
+			d.used = append(d.used, int32(i))
 		}
 	}
-	return p.typ.dict.values.bounds(used)
+	return d.values.bounds(d.used)
 }
 
 // indexEncoder encodes indexes instead of values.

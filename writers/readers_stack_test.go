@@ -91,6 +91,9 @@ func TestOtherReaders(t *testing.T) {
 	if python == "" {
 		t.Fatal("LAKELOADER_TEST_PYTHON must name a Python with pyarrow and duckdb; make test sets it")
 	}
+	if _, err := os.Stat("testdata/readers.py"); err != nil { // also tells the test cache of the file
+		t.Fatal(err)
+	}
 	row := matrix()
 	dir := t.TempDir()
 	var written []string

@@ -12,8 +12,17 @@ import (
 	"github.com/parquet-go/parquet-go"
 )
 
-// try chooses the encodings from a sample, for this and all later files.
-func (w *Writer) try(b *batch.Batch, rows []int32) error {
+// try chooses the encodings, for this and all later files, from the rows of a batch if they are enough.
+func (w *Writer) try(b *batch.Batch) error {
+	var rows []int32
+	for i := 0; i < b.Rows && len(rows) < sampleRows; i++ {
+		if b.Fate[i] == batch.Keep {
+			rows = append(rows, int32(i))
+		}
+	}
+	if len(rows) < enoughRows {
+		return nil
+	}
 	for i, l := range w.leaves {
 		options := candidates(l, w.pages, w.blooms[i])
 		if len(options) == 1 {

@@ -126,7 +126,7 @@ func New(opts Options) (*Writer, error) {
 	if w.opts.Now == nil {
 		w.opts.Now = time.Now
 	}
-	w.pool = parquet.NewChunkBufferPool(16 << 10)
+	w.pool = parquet.NewChunkBufferPool(8 << 10)
 	for i, l := range w.leaves {
 		w.encodings = append(w.encodings, initial(l, w.pages, w.blooms[i]))
 	}
@@ -174,7 +174,7 @@ func (w *Writer) append(ctx context.Context, b *batch.Batch, p Part) error {
 		f := w.files[p.Key]
 		if f == nil {
 			var err error
-			if f, err = w.open(ctx, b, p, rows); err != nil {
+			if f, err = w.open(ctx, b, p); err != nil {
 				return err
 			}
 		}
@@ -251,15 +251,15 @@ func (w *Writer) sorted(f *file) error {
 }
 
 // open begins a file, after making room for it.
-func (w *Writer) open(ctx context.Context, b *batch.Batch, p Part, rows []int32) (*file, error) {
+func (w *Writer) open(ctx context.Context, b *batch.Batch, p Part) (*file, error) {
 	if len(w.files) >= w.opts.Files.MaxOpen {
 		oldest := pick(w.files, func(f *file) int64 { return -int64(f.touched) })
 		if err := w.finish(ctx, oldest); err != nil {
 			return nil, err
 		}
 	}
-	if !w.tried && len(rows) >= enoughRows {
-		if err := w.try(b, rows[:min(len(rows), sampleRows)]); err != nil {
+	if !w.tried {
+		if err := w.try(b); err != nil {
 			return nil, err
 		}
 	}
@@ -278,7 +278,7 @@ func (w *Writer) open(ctx context.Context, b *batch.Batch, p Part, rows []int32)
 	config, err := parquet.NewWriterConfig(schemaOf(w.opts.Info.Row, w.encodings, f.feeds), parquet.Compression(w.codec), parquet.PageBufferSize(page),
 		parquet.ColumnPageBuffers(w.pool), parquet.DataPageVersion(map[bool]int{false: 1, true: 2}[w.pages == pages2]),
 		parquet.DataPageStatistics(false), parquet.CreatedBy("lakeloader", version(), ""), parquet.BloomFilters(w.bloom...),
-		&parquet.WriterConfig{DictionaryMaxBytes: w.largest}, w.sorting())
+		&parquet.WriterConfig{DictionaryMaxBytes: min(w.largest, int64(2*page))}, w.sorting())
 	if err != nil {
 		return nil, fmt.Errorf("settings of %s: %w", f.out.uri, err)
 	}
