@@ -17,6 +17,7 @@ import (
 
 // Assigned implements source.Handler: partitions start from what the table says, never from the group's offsets.
 func (l *Loader) Assigned(ctx context.Context, ps []source.Partition) (map[source.Partition]int64, error) {
+	l.absent = nil // if a topic is missing still, the client says so again
 	start, err := l.assign(ctx, ps)
 	if err != nil {
 		l.failed = fmt.Errorf("taking over %d partitions: %w", len(ps), err)
@@ -160,6 +161,14 @@ func (l *Loader) onReset(ctx context.Context, t *track, why error, cluster, id s
 
 // fetchError sorts out what a fetch ran into; nil: the loader goes on.
 func (l *Loader) fetchError(ctx context.Context, err error) error {
+	var trouble *source.Error
+	if errors.As(err, &trouble) && trouble.Kind == source.Topic && trouble.Partition == (source.Partition{}) {
+		// The topic may have been deleted for good; the group hands it out when it is there again.
+		l.absent = err
+		l.log.Error("a topic is not there; the others are loaded", "error", err)
+		l.rec.Failing(err, time.Time{})
+		return nil
+	}
 	var gone *source.OffsetOutOfRange
 	if !errors.As(err, &gone) {
 		return err
@@ -177,6 +186,9 @@ func (l *Loader) fetchError(ctx context.Context, err error) error {
 		return err
 	}
 	why := fmt.Errorf("%s: the table ends at offset %d, but Kafka has %d to %d: records in between are gone (retention, or truncation after a broker failure)", t.key, t.next, gone.Low, gone.High)
+	if id := ids[t.key.Topic]; id != t.from.TopicID {
+		why = fmt.Errorf("topic %s was deleted and created again: its id was %s and is now %s; %s was loaded up to offset %d", t.key.Topic, t.from.TopicID, id, t.key, t.next)
+	}
 	if err := l.onReset(ctx, t, why, cluster, ids[t.key.Topic], source.Watermarks{Low: gone.Low, High: gone.High}); err != nil {
 		return err
 	}

@@ -70,6 +70,8 @@ type Loader struct {
 	// holding: prepare waits with fetched records that are not yet accounted for.
 	holding bool
 	failed  error // what a rebalance callback ran into
+	// absent: a topic is not there, which keeps the others going.
+	absent error
 }
 
 // handOver is how long a rebalance waits for the round to be committed before it is dropped.

@@ -25,8 +25,11 @@ func (l *Loader) reportRead(r *batch.Records, rejects []batch.Reject) {
 	l.rec.Memory(l.stages.memory())
 }
 
-// reportPhase says whether Kafka answers. A stopped topic keeps the pipeline failing.
+// reportPhase says whether Kafka answers. A stopped or missing topic keeps the pipeline failing.
 func (l *Loader) reportPhase() {
+	if l.absent != nil {
+		return
+	}
 	for _, t := range l.tracks.m {
 		if t.stopped != nil {
 			return

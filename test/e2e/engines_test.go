@@ -31,3 +31,27 @@ func TestEnginesAgreeAfterKill(t *testing.T) {
 		read.Rows = false
 	}
 }
+
+// TestEnginesReadEveryType: values of all types that Spark has; it knows no time of day, so the tables are without those
+// columns.
+func TestEnginesReadEveryType(t *testing.T) {
+	l := restLake(t)
+	for name, w := range matrix(t, l, "clock_ms", "clock_us", "clock", "clock_number") {
+		w.holds(t, stacktest.Spark(t, l.named(name), stacktest.Read{Rows: true}))
+		if r := stacktest.Trino(t, l.named(name), stacktest.Read{}); r.Rows != int64(len(w.rows)) {
+			t.Errorf("Trino counts %d rows of %s, and not %d", r.Rows, name, len(w.rows))
+		}
+	}
+}
+
+// TestEnginesReadAnEvolvedTable: files from before a column was added and another one widened are read with those after it.
+func TestEnginesReadAnEvolvedTable(t *testing.T) {
+	l := restLake(t)
+	open, _ := evolved(t, l)
+	read := stacktest.Read{Sums: []string{"id"}}
+	iceberg := stacktest.PyIceberg(t, l.named("open"), read)
+	if d := iceberg.Differences(stacktest.Trino(t, l.named("open"), read)); d != nil {
+		t.Errorf("Trino: %v", d)
+	}
+	open.holds(t, stacktest.Spark(t, l.named("open"), stacktest.Read{Rows: true}))
+}

@@ -1,0 +1,156 @@
+//go:build stack
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+
+	"github.com/lakeloader/lakeloader/test/stack/stacktest"
+)
+
+// anew deletes a topic and creates it again, as two partitions.
+func anew(t *testing.T, topic string) {
+	t.Helper()
+	deleted(t, producer(t), topic)
+	stacktest.CreateTopic(t, stacktest.Kafka(t), topic, 2, nil)
+}
+
+// epochs waits until a pipeline has loaded everything of a topic in the truth's present epoch.
+func epochs(t *testing.T, pipeline, topic string, w *truth, d *stacktest.Daemon) {
+	t.Helper()
+	ends := w.reached()
+	until(t, fmt.Sprintf("pipeline %s has loaded epoch %d of %s: %v", pipeline, w.epoch, topic, ends), func() (bool, any) {
+		p, err := ask(d)
+		if err != nil {
+			return false, err
+		}
+		at := 0
+		for _, l := range p.Pipelines {
+			for _, x := range l.Partitions {
+				if l.Name == pipeline && x.Topic == topic && x.Epoch == w.epoch && x.Committed >= ends[place{x.Topic, x.Partition}] {
+					at++
+				}
+			}
+		}
+		return at == 2, p
+	})
+}
+
+// again begins a new epoch of a topic in the truth: its offsets begin at 0.
+func (w *truth) again(topic string) {
+	w.epoch++
+	for p := range w.ends {
+		if p.topic == topic {
+			delete(w.ends, p)
+		}
+	}
+}
+
+// TestTopicIsCreatedAnew: a topic is deleted and created again while it is being loaded. By default it stops with an
+// explanation, and the others go on; on_reset has it begin a new epoch. Nothing is lost, and nothing is taken for what it is not.
+func TestTopicIsCreatedAnew(t *testing.T) {
+	t.Parallel()
+	l, hit, other := folderLake(t), stacktest.Topic(t, 2), stacktest.Topic(t, 2)
+	yaml := fmt.Sprintf(`
+- name: strict
+  source: {topics: [%[1]s, %[2]s]}
+  decode: {value: {format: avro}}
+  table: {name: strict}
+  commit: {interval: 500ms}
+- name: anew
+  source: {topics: [%[1]s, %[2]s], on_reset: earliest}
+  decode: {value: {format: avro}}
+  table: {name: anew}
+  commit: {interval: 500ms}
+`, hit, other)
+	config := configure(t, l, yaml)
+	a, b := newClicks(t, hit, 2), newClicks(t, other, 2)
+	strict, again, steady := newTruth(), newTruth(), newTruth() // steady: the other topic, the same for both
+	ms := a.some(200)
+	sent(t, producer(t), again, ms...)
+	strict.note(ms...)
+	sent(t, producer(t), steady, b.some(100)...)
+	d := stacktest.StartDaemon(t, config)
+	for _, p := range []string{"strict", "anew"} {
+		loaded(t, p, again.reached(), d)
+		loaded(t, p, steady.reached(), d)
+	}
+
+	// First with more records than before, so that the old position is there in the new topic, then with fewer.
+	for _, n := range []int{500, 30} {
+		anew(t, hit)
+		again.again(hit)
+		sent(t, producer(t), again, a.some(n)...)
+		sent(t, producer(t), steady, b.some(50)...)
+		epochs(t, "anew", hit, again, d)
+		for _, p := range []string{"strict", "anew"} {
+			loaded(t, p, steady.reached(), d)
+		}
+	}
+	explained(t, d, hit)
+	stopped(t, d)
+	verified(t, config)
+	judge := func(table string, own *truth) {
+		t.Helper()
+		want := newTruth()
+		for _, w := range []*truth{own, steady} {
+			for at, r := range w.rows {
+				want.rows[at] = r
+			}
+		}
+		want.holds(t, stacktest.PyIceberg(t, l.named(table), stacktest.Read{Rows: true}))
+	}
+	judge("strict", strict)
+	judge("anew", again)
+
+	// It stays stopped over a restart, and goes on when it is told to.
+	d = stacktest.StartDaemon(t, config)
+	explained(t, d, hit)
+	sent(t, producer(t), steady, b.some(10)...)
+	loaded(t, "strict", steady.reached(), d)
+	stopped(t, d)
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	told := strings.Replace(string(text), other+"]}", other+"], on_reset: latest}", 1)
+	if err := os.WriteFile(config, []byte(told), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	d = stacktest.StartDaemon(t, config)
+	strict.again(hit)
+	epochs(t, "strict", hit, strict, d)
+	sent(t, producer(t), strict, a.some(20)...)
+	epochs(t, "strict", hit, strict, d)
+
+	// A topic that is gone for good leaves the others alone.
+	deleted(t, producer(t), hit)
+	sent(t, producer(t), steady, b.some(40)...)
+	for _, p := range []string{"strict", "anew"} {
+		loaded(t, p, steady.reached(), d)
+	}
+	stopped(t, d)
+	judge("strict", strict)
+	verified(t, config)
+}
+
+// explained waits until the daemon says of the topic why it is not loaded and what to do.
+func explained(t *testing.T, d *stacktest.Daemon, topic string) {
+	t.Helper()
+	d.WaitLog("a topic is stopped", topic, "on_reset")
+	until(t, "the status explains it", func() (bool, any) {
+		p, err := ask(d)
+		if err != nil {
+			return false, err
+		}
+		for _, l := range p.Pipelines {
+			if e := l.LastError; l.Name == "strict" && e != nil && strings.Contains(e.Message, topic) && strings.Contains(e.Message, "on_reset") {
+				return true, nil
+			}
+		}
+		return false, p
+	})
+}
