@@ -13,7 +13,6 @@ import (
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/objects"
 	"github.com/lakeloader/lakeloader/table"
-	"github.com/parquet-go/parquet-go"
 )
 
 // memory is an object store that holds only what writers use. fail, when set, may break a step.
@@ -93,18 +92,6 @@ func (m *memory) Put(context.Context, string, []byte) error            { return 
 func (m *memory) Open(context.Context, string) (objects.Reader, error) { return nil, errNotUsed }
 func (m *memory) List(context.Context, string) ([]objects.Info, error) { return nil, errNotUsed }
 func (m *memory) Delete(context.Context, string) error                 { return errNotUsed }
-func (m *memory) parquet(t testing.TB, uri string) *parquet.File {
-	t.Helper()
-	data, ok := m.objects[uri]
-	if !ok {
-		t.Fatalf("%s is not in the store", uri)
-	}
-	f, err := parquet.OpenFile(bytes.NewReader(data), int64(len(data)))
-	if err != nil {
-		t.Fatalf("%s: %v", uri, err)
-	}
-	return f
-}
 
 // number gives every field an id, depth first from 1, as a table does.
 func number(t *batch.Type) *batch.Type {

@@ -48,6 +48,18 @@ func (g *gen) structType(depth, n int) *batch.Type {
 	return t
 }
 
+// rows makes n rows, and a part with most of them.
+func (g *gen) rows(row *batch.Type, n int) ([]any, Part) {
+	var rows []any
+	part := Part{}
+	for i := range n {
+		if rows = append(rows, g.value(row, true)); g.IntN(8) > 0 {
+			part.Rows = append(part.Rows, int32(i))
+		}
+	}
+	return rows, part
+}
+
 func (g *gen) value(t *batch.Type, required bool) any {
 	if !required && g.IntN(4) == 0 {
 		return nil

@@ -37,16 +37,7 @@ func TestRowsComeBack(t *testing.T) {
 		w.largest = rapid.SampledFrom([]int64{20, 500, maxDictionary}).Draw(rt, "dictionary")
 		var want []any
 		for range rapid.IntRange(1, 3).Draw(rt, "batches") {
-			var rows []any
-			for range rapid.SampledFrom([]int{1, 5, 60, 1500}).Draw(rt, "rows") {
-				rows = append(rows, g.value(row, true))
-			}
-			part := Part{}
-			for i := range rows {
-				if g.IntN(8) > 0 {
-					part.Rows = append(part.Rows, int32(i))
-				}
-			}
+			rows, part := g.rows(row, rapid.SampledFrom([]int{1, 5, 60, 1500}).Draw(rt, "rows"))
 			if g.IntN(2) == 0 {
 				g.Shuffle(len(part.Rows), func(i, j int) { part.Rows[i], part.Rows[j] = part.Rows[j], part.Rows[i] })
 			}

@@ -87,15 +87,9 @@ func TestSorted(t *testing.T) {
 		}
 		var want []any
 		for range rapid.IntRange(1, 3).Draw(rt, "batches") {
-			var rows []any
-			for range rapid.IntRange(1, 200).Draw(rt, "rows") {
-				rows = append(rows, g.value(row, true))
-			}
-			part := Part{}
-			for i := range rows {
-				if g.IntN(4) > 0 {
-					part.Rows, want = append(part.Rows, int32(i)), append(want, rows[i])
-				}
+			rows, part := g.rows(row, rapid.IntRange(1, 200).Draw(rt, "rows"))
+			for _, i := range part.Rows {
+				want = append(want, rows[i])
 			}
 			if err := w.Append(rt.Context(), batchOf(row, rows), part); err != nil {
 				rt.Fatal(err)
@@ -110,20 +104,7 @@ func TestSorted(t *testing.T) {
 			rows := readFile(rt, store, f, row)
 			checkMetrics(rt, f, row, rows)
 			checkStatistics(rt, store, f, row)
-			if whole := len(f.SplitOffsets) == 1; (f.SortOrderID == 5) != whole || whole && !slices.IsSortedFunc(rows, func(a, b any) int { return inOrder(row, by, a, b) }) {
-				rt.Fatalf("%d row groups, sort order %d", len(f.SplitOffsets), f.SortOrderID)
-			}
-			at := 0
-			for i, group := range open(rt, store, f).Metadata().RowGroups {
-				part := rows[at : at+int(group.NumRows)]
-				at += int(group.NumRows)
-				if !slices.IsSortedFunc(part, func(a, b any) int { return inOrder(row, by, a, b) }) {
-					rt.Fatalf("row group %d is not sorted by %+v", i, by)
-				}
-				if len(group.SortingColumns) != len(by) || group.SortingColumns[0].Descending != by[0].Desc || group.SortingColumns[0].NullsFirst == by[0].Desc {
-					rt.Fatalf("%+v declared for %+v", group.SortingColumns, by)
-				}
-			}
+			checkSorted(rt, store, f, row, by, rows)
 			got = append(got, rows...)
 		}
 		texts := func(rows []any) []string {
@@ -138,6 +119,26 @@ func TestSorted(t *testing.T) {
 			rt.Fatalf("%d rows came back of %d, or others", len(got), len(want))
 		}
 	})
+}
+
+func checkSorted(t tb, store *memory, f table.File, row *batch.Type, by []table.SortField, rows []any) {
+	sorted := func(rows []any) bool {
+		return slices.IsSortedFunc(rows, func(a, b any) int { return inOrder(row, by, a, b) })
+	}
+	if whole := len(f.SplitOffsets) == 1; (f.SortOrderID == 5) != whole || whole && !sorted(rows) {
+		t.Fatalf("%d row groups, sort order %d", len(f.SplitOffsets), f.SortOrderID)
+	}
+	at := 0
+	for i, group := range open(t, store, f).Metadata().RowGroups {
+		part := rows[at : at+int(group.NumRows)]
+		at += int(group.NumRows)
+		if !sorted(part) {
+			t.Fatalf("row group %d is not sorted by %+v", i, by)
+		}
+		if len(group.SortingColumns) != len(by) || group.SortingColumns[0].Descending != by[0].Desc || group.SortingColumns[0].NullsFirst == by[0].Desc {
+			t.Fatalf("%+v declared for %+v", group.SortingColumns, by)
+		}
+	}
 }
 
 func TestSortIsStable(t *testing.T) {
