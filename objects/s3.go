@@ -42,6 +42,7 @@ type s3Store struct {
 	client   *s3.Client
 	endpoint string // for messages
 	partSize int
+	buffers  chan []byte   // of parts, free to be used again
 	idle     time.Duration // the longest silence of the server within a response
 }
 
@@ -136,7 +137,7 @@ func newS3(cfg configs.S3, maxBackoff time.Duration) (*s3Store, error) {
 			o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		}
 	})
-	return &s3Store{client: client, endpoint: cmp.Or(cfg.Endpoint, "AWS "+ac.Region), partSize: part, idle: 60 * time.Second}, nil
+	return &s3Store{client: client, endpoint: cmp.Or(cfg.Endpoint, "AWS "+ac.Region), partSize: part, buffers: make(chan []byte, partsInFlight), idle: 60 * time.Second}, nil
 }
 
 func (s *s3Store) Create(ctx context.Context, uri string) (Upload, error) {
@@ -159,6 +160,27 @@ func newOwner() string {
 	var b [16]byte
 	rand.Read(b[:])
 	return hex.EncodeToString(b[:])
+}
+
+// partBuffer returns an empty buffer with room for a part.
+func (s *s3Store) partBuffer() []byte {
+	select {
+	case b := <-s.buffers:
+		return b[:0]
+	default:
+		return make([]byte, 0, s.partSize)
+	}
+}
+
+// freeBuffer takes a buffer back; what is more than a few goes to the garbage collector.
+func (s *s3Store) freeBuffer(b []byte) {
+	if cap(b) < s.partSize {
+		return
+	}
+	select {
+	case s.buffers <- b:
+	default:
+	}
 }
 
 // putOnce writes a whole object under a name that must be free. When an attempt's reply was lost, the SDK's next attempt

@@ -22,7 +22,8 @@ const (
 )
 
 // s3Upload writes an object: in one request when it fits into one part, else in parts that are sent while the next one
-// is filled. Write blocks while two parts are on their way; that is the bound on memory.
+// is filled. Write blocks while two parts are on their way; that is the bound on memory. Uploads share the buffers of parts:
+// one that is open but not written to, as those of past time partitions are, holds no more than what it was given.
 type s3Upload struct {
 	store       *s3Store
 	ctx         context.Context
@@ -33,7 +34,7 @@ type s3Upload struct {
 	size        int64
 	id          string // of the multipart upload; empty: none begun
 	parts       []types.CompletedPart
-	slots       chan []byte // buffers of parts that are not on their way
+	slots       chan struct{} // one for every part that may be on its way
 	sending     sync.WaitGroup
 	mu          sync.Mutex
 	err         error // the first of a part
@@ -41,11 +42,8 @@ type s3Upload struct {
 }
 
 func newS3Upload(ctx context.Context, s *s3Store, bucket, key string) *s3Upload {
-	u := &s3Upload{store: s, bucket: bucket, key: key, owner: newOwner(), slots: make(chan []byte, partsInFlight)}
+	u := &s3Upload{store: s, bucket: bucket, key: key, owner: newOwner(), slots: make(chan struct{}, partsInFlight)}
 	u.ctx, u.cancel = context.WithCancel(ctx)
-	for range partsInFlight {
-		u.slots <- nil
-	}
 	return u
 }
 
@@ -62,13 +60,22 @@ func (u *s3Upload) Write(p []byte) (int, error) {
 		}
 		m := min(len(p)-n, u.store.partSize-len(u.buf))
 		if need := len(u.buf) + m; need > cap(u.buf) { // append would overshoot the part size
-			u.buf = append(make([]byte, 0, min(max(need, 2*cap(u.buf)), u.store.partSize)), u.buf...)
+			u.grow(need)
 		}
 		u.buf = append(u.buf, p[n:n+m]...)
 		n += m
 	}
 	u.size += int64(n)
 	return n, nil
+}
+
+// grow doubles the buffer of a small object; one that has more parts gets a whole one at once.
+func (u *s3Upload) grow(need int) {
+	if size := max(need, 2*cap(u.buf)); u.id == "" && size < u.store.partSize {
+		u.buf = append(make([]byte, 0, size), u.buf...)
+		return
+	}
+	u.buf = append(u.store.partBuffer(), u.buf...)
 }
 
 // flush sends the buffer as the next part.
@@ -88,9 +95,8 @@ func (u *s3Upload) flush() error {
 		return fmt.Errorf("write s3://%s/%s: more than %d parts of %d bytes: raise warehouse.s3.part_size or lower the target file size",
 			u.bucket, u.key, maxParts, u.store.partSize)
 	}
-	var free []byte
 	select {
-	case free = <-u.slots:
+	case u.slots <- struct{}{}:
 	case <-u.ctx.Done():
 		return u.store.classify("write", u.bucket, u.key, u.ctx.Err())
 	}
@@ -99,7 +105,7 @@ func (u *s3Upload) flush() error {
 	u.parts = append(u.parts, types.CompletedPart{PartNumber: aws.Int32(int32(i + 1))})
 	u.mu.Unlock()
 	part := u.buf
-	u.buf = free[:0]
+	u.buf = nil
 	u.sending.Go(func() {
 		etag, err := u.sendPart(int32(i+1), part)
 		u.mu.Lock()
@@ -108,7 +114,10 @@ func (u *s3Upload) flush() error {
 			u.err = err
 		}
 		u.mu.Unlock()
-		u.slots <- part
+		if err == nil { // else a broken connection may be reading it still
+			u.store.freeBuffer(part)
+		}
+		<-u.slots
 	})
 	return nil
 }
