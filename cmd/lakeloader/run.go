@@ -92,6 +92,8 @@ func (d *daemon) wait(ctx context.Context, stop <-chan struct{}) error {
 		case <-d.done:
 		case <-t.C:
 		}
+	}
+	if ctx.Err() != nil { // also when the pipelines ended at that before it was noticed here
 		return fail(exitDeadline, fmt.Errorf("%w: what was not committed is read again at the next start", context.Cause(ctx)))
 	}
 	err := d.errors()
