@@ -146,13 +146,23 @@ func (c *Column) valid(ok bool) {
 	c.Len++
 }
 
-// AppendBool appends a present value; likewise the others.
-func (c *Column) AppendBool(v bool)       { c.Bools = append(c.Bools, v); c.valid(true) }
-func (c *Column) AppendInt32(v int32)     { c.Int32 = append(c.Int32, v); c.valid(true) }
-func (c *Column) AppendInt64(v int64)     { c.Int64 = append(c.Int64, v); c.valid(true) }
+// AppendBool appends a present value to a column whose store is Bools.
+func (c *Column) AppendBool(v bool) { c.Bools = append(c.Bools, v); c.valid(true) }
+
+// AppendInt32 appends a present value to a column whose store is Int32.
+func (c *Column) AppendInt32(v int32) { c.Int32 = append(c.Int32, v); c.valid(true) }
+
+// AppendInt64 appends a present value to a column whose store is Int64.
+func (c *Column) AppendInt64(v int64) { c.Int64 = append(c.Int64, v); c.valid(true) }
+
+// AppendFloat32 appends a present value to a column whose store is Float32.
 func (c *Column) AppendFloat32(v float32) { c.Float32 = append(c.Float32, v); c.valid(true) }
+
+// AppendFloat64 appends a present value to a column whose store is Float64.
 func (c *Column) AppendFloat64(v float64) { c.Float64 = append(c.Float64, v); c.valid(true) }
-func (c *Column) AppendView(v View)       { c.Views = append(c.Views, v); c.valid(true) }
+
+// AppendView appends a present value to a column whose store is Views.
+func (c *Column) AppendView(v View) { c.Views = append(c.Views, v); c.valid(true) }
 
 // AppendStruct closes a present struct slot after its children were appended.
 func (c *Column) AppendStruct() { c.valid(true) }

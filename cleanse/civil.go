@@ -129,10 +129,11 @@ func parseISO(s []byte, c *civil) bool {
 		c.secs = digits2(s[1:])
 		s = s[3:]
 		if len(s) >= 2 && (s[0] == '.' || s[0] == ',') {
-			n := 0
-			if c.micros, n = fraction(s[1:]); n == 0 {
+			micros, n := fraction(s[1:])
+			if n == 0 {
 				return false
 			}
+			c.micros = micros
 			s = s[1+n:]
 		}
 	}

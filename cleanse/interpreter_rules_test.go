@@ -74,13 +74,13 @@ func maskText(style, v string) string {
 		}
 		return netip.AddrFrom16(b).String()
 	case strings.HasPrefix(style, "keep_last_"):
-		fmt.Sscanf(style, "keep_last_%d", &n)
+		mustScan(style, "keep_last_%d", &n)
 		if len(r) <= n {
 			return stars(v)
 		}
 		return stars(string(r[:len(r)-n])) + string(r[len(r)-n:])
 	case strings.HasPrefix(style, "keep_first_"):
-		fmt.Sscanf(style, "keep_first_%d", &n)
+		mustScan(style, "keep_first_%d", &n)
 		if len(r) <= n {
 			return stars(v)
 		}
@@ -188,4 +188,10 @@ func (in *interpreter) deduplicate(n int, row any, from origin) {
 		panic(filtered{})
 	}
 	in.seen[n][key] = from
+}
+
+func mustScan(text, format string, n *int) {
+	if _, err := fmt.Sscanf(text, format, n); err != nil {
+		panic(fmt.Sprintf("%q: %v", text, err))
+	}
 }

@@ -234,7 +234,7 @@ func mapValue(s *configs.MapStep, v any) any {
 		return nil
 	}
 	for from, to := range s.Values {
-		if from == v || s.IgnoreCase && strings.ToLower(from) == strings.ToLower(v.(string)) {
+		if from == v || s.IgnoreCase && strings.EqualFold(from, v.(string)) {
 			return to
 		}
 	}

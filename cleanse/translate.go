@@ -226,7 +226,7 @@ func (t *translator) constant(name string, args []ast.Expr) (typedKernel, bool) 
 	scale := 0
 	if name == "timestamp" {
 		at, err := time.Parse(time.RFC3339, string(text))
-		if !ok || err != nil || at.Nanosecond()%1000 != 0 || types.String(text).ConvertToType(types.TimestampType).Type() != types.TimestampType {
+		if !ok || err != nil || at.Nanosecond()%1000 != 0 || text.ConvertToType(types.TimestampType).Type() != types.TimestampType {
 			return t.no("this timestamp")
 		}
 		k.i = at.UnixMicro()

@@ -73,7 +73,9 @@ func (s *s3Store) classify(op, bucket, key string, err error) error {
 	return fmt.Errorf("%s: %w", what, err)
 }
 
+// noBucket does not wrap err: a missing bucket must not be taken for a missing object.
 func (s *s3Store) noBucket(op, bucket, key string, err error) error {
+	//nolint:errorlint // see above
 	return fmt.Errorf("%s s3://%s/%s at %s: bucket %s does not exist there: create it or correct warehouse.location (%s)", op, bucket, key, s.endpoint, bucket, err)
 }
 

@@ -11,10 +11,9 @@ import (
 // pbPlanNode decodes one value into a column.
 type pbPlanNode struct {
 	*pbNode
-	required bool // the column refuses null
-	sub      *pbPlanMessage
-	inner    *pbPlanNode
-	at       map[int32]batch.View // where an enum's names stand in the arena
+	sub   *pbPlanMessage
+	inner *pbPlanNode
+	at    map[int32]batch.View // where an enum's names stand in the arena
 }
 
 // pbPlanMessage decodes a message into the columns of a struct.

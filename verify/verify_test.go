@@ -22,8 +22,6 @@ type damage struct {
 	want []string
 }
 
-const primary, deadTable = "lake.t", "lake.t_dead_letters"
-
 func TestVerifyNamesEachCorruption(t *testing.T) {
 	l := build(t)
 	if r := l.verify(t); !r.OK() || r.Err() != nil {

@@ -155,7 +155,7 @@ func upperBound(t *batch.Type, b []byte) []byte {
 // zero makes a bound that is zero cover both zeros, which Parquet takes for equal and Iceberg does not.
 func zero(t *batch.Type, b []byte, lower bool) []byte {
 	b = bytes.Clone(b)
-	v := 0.0
+	var v float64
 	if t.Kind == batch.Float {
 		v = float64(float32Of(b))
 	} else {

@@ -189,7 +189,7 @@ func floatRank(v float64) uint64 {
 
 func (s *sortColumn) compare(a, b int32) int {
 	x, y := s.null(a), s.null(b)
-	d := 0
+	var d int
 	switch {
 	case x && y:
 		return 0

@@ -85,7 +85,7 @@ func (l *lake) context(ctx context.Context) context.Context {
 }
 
 func identifier(id table.Ident) icetable.Identifier {
-	return append(icetable.Identifier(strings.Split(id.Namespace, ".")), id.Name)
+	return append(strings.Split(id.Namespace, "."), id.Name)
 }
 
 // load reads a table; its errors are classified. While it is on its way from the catalog to the metadata file, other

@@ -138,11 +138,10 @@ func (l *lake) Files(ctx context.Context, id table.Ident, snapshot int64) (files
 	}
 	specs := map[int]*partitioning{}
 	for _, m := range ms {
-		entries, err := m.FetchEntries(io, true)
-		if err != nil {
-			return nil, nil, l.readError("read manifest "+m.FilePath(), err)
-		}
-		for _, e := range entries {
+		for e, err := range m.Entries(io, true) {
+			if err != nil {
+				return nil, nil, l.readError("read manifest "+m.FilePath(), err)
+			}
 			df := e.DataFile()
 			if df.ContentType() != icebergo.EntryContentData {
 				deletes = append(deletes, df.FilePath())

@@ -270,13 +270,13 @@ func unknownOutcome(t *testing.T, h Harness) {
 		t.Run(fmt.Sprint("lands ", lands), func(t *testing.T) {
 			key := table.Prefix + "offsets"
 			i, s := ensure(t, h.Catalog(t), def(ident()))
-			base := load(t, s)
 			lossy, err := h.Lossy(t, lands).Open(t.Context(), i.Ident)
 			if err != nil {
 				t.Fatal(err)
 			}
 			ch := table.Change{Add: []table.File{file(i, "a", 4)}, Props: props(key, "1")}
-			if base, err = lossy.Load(t.Context()); err != nil {
+			base, err := lossy.Load(t.Context())
+			if err != nil {
 				t.Fatal(err)
 			}
 			err = lossy.Swap(t.Context(), base, ch)
@@ -355,7 +355,7 @@ func ancestors(t *testing.T, h Harness) {
 	if b.Rows != 2 {
 		t.Errorf("after rollback: %d rows", b.Rows)
 	}
-	b = swap(t, s, b, table.Change{Snapshot: true})
+	swap(t, s, b, table.Change{Snapshot: true})
 	h.Expire(t, i.Ident)
 	b = load(t, s)
 	for n, id := range ids {
