@@ -71,13 +71,6 @@ func (l *Loader) assign(ctx context.Context, ps []source.Partition) (map[source.
 	return start, l.stages.seed(ctx, gained, ledger)
 }
 
-func (ts *tracks) add(t *track) {
-	if ts.m == nil {
-		ts.m = map[table.Key]*track{}
-	}
-	ts.m[t.key] = t
-}
-
 // identify asks which cluster and topics these are, before the first fetch.
 func (l *Loader) identify(ctx context.Context, ps []source.Partition) (cluster string, ids map[string]string, err error) {
 	names := map[string]bool{}

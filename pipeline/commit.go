@@ -21,8 +21,8 @@ import (
 //     and appends (n, id) to pending if it has an object. From must equal what the table says in the base of the very
 //     attempt. This swap decides what each offset became; it is never decided again.
 //  4. Every other table adds its files, in ascending order of rounds. Its property applied holds (primary's uuid, n,
-//     snapshot), and the swap requires the same uuid and applied < n. Anyone may do it; who owns a partition of a
-//     pending round does it before its own next swap, and when idle.
+//     snapshot), and the swap requires applied < n, or that it names an earlier primary and ours is still the present
+//     one. Anyone may do it; who owns a partition of a pending round does it before its own next swap, and when idle.
 //  5. committed/<n> -> id is written (never overwritten), and only then may the round leave pending, in a later swap.
 //  6. Kafka's group offsets follow (in loader.go); nothing rests on them.
 //
@@ -276,11 +276,19 @@ func (c *Committer) apply(ctx context.Context, p table.Pending, t RoundFile) err
 		if err != nil {
 			return ch, false, fmt.Errorf("%w: table %s: %w", ErrStop, t.Table, err)
 		}
-		if err := c.notRolledBack(ctx, t.Table, base, a.Snapshot); err != nil {
-			return ch, false, err
-		}
-		if a.UUID == c.uuid && a.Number >= p.Number {
-			return ch, true, nil
+		switch a.UUID {
+		case c.uuid:
+			if err := c.notRolledBack(ctx, t.Table, base, a.Snapshot); err != nil {
+				return ch, false, err
+			}
+			if a.Number >= p.Number {
+				return ch, true, nil
+			}
+		case "":
+		default:
+			if err := c.samePrimary(ctx); err != nil {
+				return ch, false, err
+			}
 		}
 		return table.Change{
 			Add:      t.Files,
@@ -291,6 +299,23 @@ func (c *Committer) apply(ctx context.Context, p table.Pending, t RoundFile) err
 			},
 		}, false, nil
 	})
+}
+
+// samePrimary makes sure, after a table that names another primary was read, that the primary is still ours. Else a loader
+// that slept while the primary was dropped and created again would overwrite how far the new one's rounds were applied.
+func (c *Committer) samePrimary(ctx context.Context) error {
+	s, err := c.open(ctx, c.Primary)
+	if err != nil {
+		return err
+	}
+	base, err := s.Load(ctx)
+	if err != nil {
+		return fmt.Errorf("reading table %s: %w", c.Primary, err)
+	}
+	if base.UUID != c.uuid {
+		return fmt.Errorf("%w: table %s was dropped and created again while it was being loaded", ErrFenced, c.Primary)
+	}
+	return nil
 }
 
 // Settle finishes pending rounds of owned partitions and takes finished ones out of pending: what a loader does when

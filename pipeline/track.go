@@ -78,6 +78,13 @@ type tracks struct {
 	scratch []uint64 // offsets
 }
 
+func (ts *tracks) add(t *track) {
+	if ts.m == nil {
+		ts.m = map[table.Key]*track{}
+	}
+	ts.m[t.key] = t
+}
+
 // account takes the offsets of a fetch into the open round. Records of stopped partitions are not in the runs.
 func (ts *tracks) account(r *batch.Records) error {
 	ts.runs = ts.runs[:0]
