@@ -236,7 +236,7 @@ func unixText(s []byte, unit int64) (int64, bool) {
 	}
 	v, ok := parseInt(whole)
 	if !ok {
-		return 0, false
+		return wideNanos(whole, frac, unit)
 	}
 	us, ok := micros(v, unit)
 	// The digits that are whole microseconds, and whether there are more.
@@ -259,4 +259,29 @@ func unixText(s []byte, unit int64) (int64, bool) {
 		part++
 	}
 	return us - part, us >= math.MinInt64+part
+}
+
+// wideNanos reads nanoseconds that an int64 does not hold, of a time that microseconds reach all the same.
+func wideNanos(whole, frac []byte, unit int64) (int64, bool) {
+	cut := len(whole) - 3
+	if unit != 1_000_000_000 || cut < 2 {
+		return 0, false
+	}
+	us, ok := parseInt(whole[:cut])
+	if !ok {
+		return 0, false
+	}
+	more := false
+	for _, digits := range [][]byte{whole[cut:], frac} {
+		for _, c := range digits {
+			if c < '0' || c > '9' {
+				return 0, false
+			}
+			more = more || c != '0'
+		}
+	}
+	if more && whole[0] == '-' { // towards the past
+		return us - 1, us > math.MinInt64
+	}
+	return us, true
 }
