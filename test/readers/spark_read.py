@@ -3,7 +3,7 @@ import os
 import sys
 
 import lake
-from pyspark.sql import SparkSession
+from pyspark.sql import SparkSession, types
 
 
 def main():
@@ -14,9 +14,21 @@ def main():
     df = spark.sql(f"SELECT * FROM {source}" + (f" WHERE {args.where}" if args.where else ""))
     report = lake.report_of_sql(args, source, df.columns, lambda sql: [tuple(row) for row in spark.sql(sql).collect()])
     if args.rows:
-        report["data"] = lake.data(df.toArrow())
+        # toArrow fails on a null struct whose fields are not nullable
+        report["data"] = lake.data(df.select([df[f"`{f.name}`"].cast(nullable(f.dataType)).alias(f.name) for f in df.schema]).toArrow())
     spark.stop()
     lake.emit(report)
+
+
+def nullable(t):
+    """The type with all its members nullable."""
+    if isinstance(t, types.StructType):
+        return types.StructType([types.StructField(f.name, nullable(f.dataType)) for f in t])
+    if isinstance(t, types.ArrayType):
+        return types.ArrayType(nullable(t.elementType))
+    if isinstance(t, types.MapType):
+        return types.MapType(nullable(t.keyType), nullable(t.valueType))
+    return t
 
 
 def session(args):
