@@ -12,7 +12,7 @@ import (
 // same offsets, sums and (Spark) values.
 func TestEnginesAgreeAfterKill(t *testing.T) {
 	l := restLake(t)
-	w, config := killed(t, l, 2, roundFile, "", finished)
+	w, config := killed(t, l, "batch", 2, roundFile, "", finished)
 	judged(t, l, config, w)
 	read := stacktest.Read{Sums: []string{"campaignId", "pubId", "_kafka_offset"}}
 	for _, name := range []string{"clicks", "clicks_dead_letters"} {

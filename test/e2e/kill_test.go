@@ -15,20 +15,20 @@ import (
 
 // killed loads clicks while the loader is killed again and again, and returns what the table must hold.
 //
-// moments are parts of the names of objects: the loader is killed as soon as a new one of that name is there, which is in the
-// middle of a commit; "" stands for any moment.
-func killed(t *testing.T, l lake, partitions int, moments ...string) (w *truth, config string) {
+// consume is the way of consuming, batch or poll. moments are parts of the names of objects: the loader is killed as soon
+// as a new one of that name is there, which is in the middle of a commit; "" stands for any moment.
+func killed(t *testing.T, l lake, consume string, partitions int, moments ...string) (w *truth, config string) {
 	t.Helper()
 	topic := stacktest.Topic(t, partitions)
 	c := newClicks(t, topic, partitions)
 	c.spoilt = true
 	config = configure(t, l, fmt.Sprintf(`
 - name: clicks
-  source: {topics: [%s]}
+  source: {topics: [%s], consume: %s}
   decode: {value: {format: avro}}
   table: {name: clicks, partition_by: [day(ts), country]}
   commit: {interval: 1s}
-%s`, topic, clickSteps))
+%s`, topic, consume, clickSteps))
 	f := flow(t, c, 25*time.Millisecond, 12*partitions/4)
 	f.more(t, 1)
 	for _, m := range moments {
@@ -118,7 +118,7 @@ const (
 func TestKilledInS3BehindREST(t *testing.T) {
 	t.Parallel()
 	l := restLake(t)
-	w, config := killed(t, l, 4, dataFile, roundFile, "", "clicks/metadata/snap-", "dead_letters/metadata/snap-", finished, "", metadata)
+	w, config := killed(t, l, "batch", 4, dataFile, roundFile, "", "clicks/metadata/snap-", "dead_letters/metadata/snap-", finished, "", metadata)
 	judged(t, l, config, w)
 	t.Logf("%d rows, %d dead letters, %d filtered", len(w.rows), len(w.dead), w.filtered)
 }
@@ -126,13 +126,13 @@ func TestKilledInS3BehindREST(t *testing.T) {
 func TestKilledInAFolder(t *testing.T) {
 	t.Parallel()
 	l := folderLake(t)
-	w, config := killed(t, l, 2, roundFile, "", manifest)
+	w, config := killed(t, l, "poll", 2, roundFile, "", manifest)
 	judged(t, l, config, w)
 }
 
 func TestKilledInS3BehindPostgres(t *testing.T) {
 	t.Parallel()
 	l := postgresLake(t)
-	w, config := killed(t, l, 2, snapshot, finished, "")
+	w, config := killed(t, l, "batch", 2, snapshot, finished, "")
 	judged(t, l, config, w)
 }
