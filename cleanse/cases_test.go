@@ -19,42 +19,47 @@ import (
 // rows in JSON, set apart by lines of dashes; and then the row type after the steps, what became of each row, and how
 // expressions run; or the problems.
 func TestCases(t *testing.T) {
-	datadriven.Walk(t, "testdata/cases", func(t *testing.T, path string) {
-		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
-			if d.Cmd != "cleanse" {
-				d.Fatalf(t, "unknown command %s", d.Cmd)
-			}
-			parts := strings.Split(d.Input, "\n---\n")
-			if len(parts) < 2 {
-				d.Fatalf(t, "row type, steps and rows are set apart by ---")
-			}
-			row, err := batch.ParseType("struct<" + parts[0] + ">")
-			if err != nil {
-				d.Fatalf(t, "%s", err)
-			}
-			var steps []configs.Step
-			if err := yaml.UnmarshalWithOptions([]byte(parts[1]), &steps, yaml.Strict()); err != nil {
-				d.Fatalf(t, "%s", err)
-			}
-			p, problems := cleanse.CompileAll(row, steps)
-			if len(problems) > 0 {
-				return showProblems(problems)
-			}
-			out := showType(p.Row())
-			for _, e := range p.Explain() {
-				if e.Kernels {
-					out += fmt.Sprintf("%s runs as kernels\n", e.Step)
-				} else {
-					out += fmt.Sprintf("%s runs in cel-go: %s\n", e.Step, e.Why)
-				}
-			}
-			if len(parts) == 2 {
-				return out
-			}
-			rows := parseRows(t, d, row, parts[2])
-			return out + apply(t, p, row, steps, rows)
-		})
-	})
+	datadriven.Walk(t, "testdata/cases", func(t *testing.T, path string) { datadriven.RunTest(t, path, runCase) })
+}
+
+func runCase(t *testing.T, d *datadriven.TestData) string {
+	if d.Cmd != "cleanse" {
+		d.Fatalf(t, "unknown command %s", d.Cmd)
+	}
+	parts := strings.Split(d.Input, "\n---\n")
+	if len(parts) < 2 {
+		d.Fatalf(t, "row type, steps and rows are set apart by ---")
+	}
+	row, err := batch.ParseType("struct<" + parts[0] + ">")
+	if err != nil {
+		d.Fatalf(t, "%s", err)
+	}
+	var steps []configs.Step
+	if err := yaml.UnmarshalWithOptions([]byte(parts[1]), &steps, yaml.Strict()); err != nil {
+		d.Fatalf(t, "%s", err)
+	}
+	return runSteps(t, d, row, steps, parts[2:])
+}
+
+// runSteps shows what steps make of rows, in JSON; without rows, of the row type.
+func runSteps(t *testing.T, d *datadriven.TestData, row *batch.Type, steps []configs.Step, in []string) string {
+	p, problems := cleanse.CompileAll(row, steps)
+	if len(problems) > 0 {
+		return showProblems(problems)
+	}
+	out := showType(p.Row())
+	for _, e := range p.Explain() {
+		if e.Kernels {
+			out += fmt.Sprintf("%s runs as kernels\n", e.Step)
+		} else {
+			out += fmt.Sprintf("%s runs in cel-go: %s\n", e.Step, e.Why)
+		}
+	}
+	if len(in) == 0 {
+		return out
+	}
+	rows := parseRows(t, d, row, in[0])
+	return out + apply(t, p, row, steps, rows)
 }
 
 func showProblems(problems []cleanse.Problem) string {
