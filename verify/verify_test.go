@@ -242,7 +242,7 @@ var deadDamages = []damage{
 		var first int64
 		before := l.Base(t, l.dead)
 		l.Foreign(t, l.dead, oldest(&first))
-		l.Rollback(t, l.dead, first)
+		l.SetMain(t, l.dead, first)
 		if after := l.Base(t, l.dead); after.Snapshot == before.Snapshot {
 			t.Fatal("not rolled back")
 		}

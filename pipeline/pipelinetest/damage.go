@@ -24,25 +24,32 @@ import (
 // Foreign changes a table as another program would: with iceberg-go alone.
 func (l *Lake) Foreign(t testing.TB, id table.Ident, change func(ctx context.Context, tx *icetable.Transaction) error) {
 	t.Helper()
-	ctx := context.Background()
-	db, err := sql.Open("sqlite", "file:"+l.Dir+"/lake/catalog.db?_pragma=busy_timeout(30000)")
+	l.catalog(t, func(ctx context.Context, cat *icesql.Catalog) error {
+		tbl, err := cat.LoadTable(ctx, icetable.Identifier{id.Namespace, id.Name})
+		if err != nil {
+			return err
+		}
+		tx := tbl.NewTransaction()
+		if err := change(ctx, tx); err != nil {
+			return err
+		}
+		_, err = tx.Commit(ctx)
+		return err
+	})
+}
+
+func (l *Lake) catalog(t testing.TB, do func(context.Context, *icesql.Catalog) error) {
+	t.Helper()
+	db, err := sql.Open("sqlite", "file:"+l.Dir+"/lake/catalog.db?_pragma=busy_timeout(30000)&_txlock=immediate")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer db.Close()
 	cat, err := icesql.NewCatalog("lakeloader", db, icesql.SQLite, icebergo.Properties{"warehouse": l.Root})
+	if err == nil {
+		err = do(context.Background(), cat)
+	}
 	if err != nil {
-		t.Fatal(err)
-	}
-	tbl, err := cat.LoadTable(ctx, icetable.Identifier{id.Namespace, id.Name})
-	if err != nil {
-		t.Fatal(err)
-	}
-	tx := tbl.NewTransaction()
-	if err := change(ctx, tx); err != nil {
-		t.Fatal(err)
-	}
-	if _, err := tx.Commit(ctx); err != nil {
 		t.Fatal(err)
 	}
 }
@@ -50,24 +57,19 @@ func (l *Lake) Foreign(t testing.TB, id table.Ident, change func(ctx context.Con
 // Drop removes a table from the catalog.
 func (l *Lake) Drop(t testing.TB, id table.Ident) {
 	t.Helper()
-	db, err := sql.Open("sqlite", "file:"+l.Dir+"/lake/catalog.db?_pragma=busy_timeout(30000)")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer db.Close()
-	cat, err := icesql.NewCatalog("lakeloader", db, icesql.SQLite, icebergo.Properties{"warehouse": l.Root})
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := cat.DropTable(context.Background(), icetable.Identifier{id.Namespace, id.Name}); err != nil {
-		t.Fatal(err)
-	}
+	l.catalog(t, func(ctx context.Context, cat *icesql.Catalog) error {
+		return cat.DropTable(ctx, icetable.Identifier{id.Namespace, id.Name})
+	})
 }
 
-// Rollback makes an earlier snapshot main.
-func (l *Lake) Rollback(t testing.TB, id table.Ident, snapshot int64) {
+// SetMain makes another snapshot main: an earlier one (a rollback), or a later one again.
+func (l *Lake) SetMain(t testing.TB, id table.Ident, snapshot int64) {
 	t.Helper()
-	l.Foreign(t, id, func(_ context.Context, tx *icetable.Transaction) error { return tx.RollbackToSnapshot(snapshot) })
+	l.catalog(t, func(ctx context.Context, cat *icesql.Catalog) error {
+		_, _, err := cat.CommitTable(ctx, icetable.Identifier{id.Namespace, id.Name}, nil,
+			[]icetable.Update{icetable.NewSetSnapshotRefUpdate(icetable.MainBranch, snapshot, icetable.BranchRef, 0, 0, 0)})
+		return err
+	})
 }
 
 // Expire removes all snapshots but main's.

@@ -101,6 +101,7 @@ func (k *Kafka) Grow(t testing.TB, topic string, partitions int) {
 	if err != nil {
 		t.Fatalf("growing topic %s: %v", topic, err)
 	}
+	k.client.PurgeTopicsFromClient(topic)
 }
 
 // Trim deletes the records of a partition below an offset, as retention does.

@@ -1,0 +1,149 @@
+package pipeline_test
+
+import (
+	"testing"
+
+	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
+)
+
+// recreated is an env where topic a was loaded up to 6 and then made again with 4 records, and b has 3 more.
+func recreated(t *testing.T, cfg *configs.Config, running bool) (*pipelinetest.Env, *pipelinetest.Loader) {
+	t.Helper()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 2)
+	e.Create(t, "b", 1)
+	e.Produce(t, "a", 0, numbered(0, 6)...)
+	e.Produce(t, "a", 1, numbered(0, 1)...)
+	e.Produce(t, "b", 0, numbered(0, 5)...)
+	l := e.Start(t, cfg, nil)
+	l.Loaded("a", 0, 6)
+	l.Loaded("a", 1, 1)
+	l.Loaded("b", 0, 5)
+	if !running {
+		stop(t, l)
+	}
+	e.Delete(t, "a")
+	e.Create(t, "a", 2)
+	e.Produce(t, "a", 0, numbered(100, 104)...)
+	e.Produce(t, "b", 0, numbered(5, 8)...)
+	if !running {
+		l = e.Start(t, cfg, nil)
+	}
+	return e, l
+}
+
+func resetConfig(onReset string) *configs.Config {
+	return pipelinetest.Pipeline("id long required", func(p *configs.Pipeline) {
+		p.Source.OnReset, p.Commit.Records = onReset, 1
+	}, "a", "b")
+}
+
+// A topic that was made again is another one: by default it stops, and the others go on.
+func TestRecreatedTopicStops(t *testing.T) {
+	for _, running := range []bool{false, true} {
+		t.Run(map[bool]string{false: "while stopped", true: "while loaded"}[running], func(t *testing.T) {
+			cfg := resetConfig("fail")
+			e, l := recreated(t, cfg, running)
+			l.Said("a topic is stopped", "topic=a", "on_reset")
+			l.Loaded("b", 0, 8)
+			stop(t, l)
+			whole(t, e, cfg, "a-0 [0, 6) 6 rows", "a-1 [0, 1) 1 rows", "b-0 [0, 8) 8 rows")
+			for _, r := range e.Rows(t, primary, "id") {
+				if r.Values[0].(int64) >= 100 {
+					t.Errorf("a row of the new topic: %v", r)
+				}
+			}
+			// Told to, it goes on.
+			cfg.Pipelines[0].Source.OnReset = "earliest"
+			l = e.Start(t, cfg, nil)
+			l.Loaded("b", 0, 8)
+			l.Until("the new topic to be loaded", func() bool {
+				return e.Ledger(t, "p", primary).Records[key("a", 0)].Epoch == 1 && e.Ledger(t, "p", primary).Records[key("a", 0)].Next == 4
+			})
+			stop(t, l)
+			whole(t, e, cfg, "a-0 [0, 6) 6 rows", "a-0 epoch 1 [0, 4) 4 rows", "a-1 [0, 1) 1 rows", "a-1 epoch 1 [0, 0) 0 rows", "b-0 [0, 8) 8 rows")
+		})
+	}
+}
+
+func TestRecreatedTopicFromItsEnd(t *testing.T) {
+	cfg := resetConfig("latest")
+	e, l := recreated(t, cfg, false)
+	l.Loaded("b", 0, 8)
+	l.Until("the new epoch", func() bool { return e.Ledger(t, "p", primary).Records[key("a", 0)].Epoch == 1 })
+	e.Produce(t, "a", 0, numbered(104, 106)...)
+	l.Loaded("a", 0, 6)
+	stop(t, l)
+	whole(t, e, cfg, "a-0 [0, 6) 6 rows", "a-0 epoch 1 [4, 6) 2 rows", "a-1 [0, 1) 1 rows", "a-1 epoch 1 [0, 0) 0 rows", "b-0 [0, 8) 8 rows")
+}
+
+// Records that retention took before they were loaded are gone: never skipped without a word.
+func TestRetentionOvertookTheLoader(t *testing.T) {
+	for _, c := range []struct {
+		onReset string
+		want    []string
+	}{
+		{"fail", []string{"a-0 [0, 6) 6 rows", "b-0 [0, 2) 2 rows"}},
+		{"earliest", []string{"a-0 [0, 6) 6 rows", "a-0 epoch 1 [9, 12) 3 rows", "b-0 [0, 2) 2 rows"}},
+		{"latest", []string{"a-0 [0, 6) 6 rows", "a-0 epoch 1 [12, 12) 0 rows", "b-0 [0, 2) 2 rows"}},
+	} {
+		t.Run(c.onReset, func(t *testing.T) {
+			e := pipelinetest.New(t)
+			e.Create(t, "a", 1)
+			e.Create(t, "b", 1)
+			e.Produce(t, "a", 0, numbered(0, 6)...)
+			cfg := resetConfig(c.onReset)
+			l := e.Start(t, cfg, nil)
+			l.Loaded("a", 0, 6)
+			stop(t, l)
+			e.Produce(t, "a", 0, numbered(6, 12)...)
+			e.Trim(t, "a", 0, 9)
+			l = e.Start(t, cfg, nil)
+			if c.onReset == "fail" {
+				l.Said("a topic is stopped", "topic=a", "offset 6", "9 to 12", "retention")
+			} else {
+				l.Said("offsets begin anew", "topic=a", "retention")
+			}
+			e.Produce(t, "b", 0, numbered(0, 2)...)
+			l.Loaded("b", 0, 2)
+			if c.onReset == "earliest" {
+				l.Loaded("a", 0, 12)
+			}
+			stop(t, l)
+			whole(t, e, cfg, c.want...)
+		})
+	}
+}
+
+// Rows that were read of a topic before it was deleted and made again must not be committed under the new one, nor the
+// new one's under the old: the round is dropped.
+func TestTopicRecreatedInTheMiddleOfARound(t *testing.T) {
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	e.Create(t, "b", 1)
+	e.Produce(t, "a", 0, numbered(0, 3)...)
+	e.Produce(t, "b", 0, numbered(0, 2)...)
+	cfg := pipelinetest.Pipeline("id long required", func(p *configs.Pipeline) { p.Source.OnReset = "earliest" }, "a", "b")
+	load(t, e, cfg, 5)
+	l := e.Start(t, cfg, nil)
+	e.Produce(t, "a", 0, numbered(3, 6)...)
+	e.Produce(t, "b", 0, numbered(2, 4)...)
+	l.Read(5)
+	e.Delete(t, "a")
+	e.Create(t, "a", 1)
+	e.Produce(t, "a", 0, numbered(100, 108)...)
+	if err := l.Stop(); err == nil {
+		// The loader may have noticed before it was told to stop; then it committed nothing of the old topic either.
+		t.Log("noticed before the end")
+	}
+	l = e.Start(t, cfg, nil)
+	l.Read(10)
+	stop(t, l)
+	whole(t, e, cfg, "a-0 [0, 3) 3 rows", "a-0 epoch 1 [0, 8) 8 rows", "b-0 [0, 4) 4 rows")
+	for _, r := range e.Rows(t, primary, "id") {
+		if r.Topic == "a" && (r.Epoch == 1) != (r.Values[0].(int64) >= 100) {
+			t.Errorf("%v", r)
+		}
+	}
+}
