@@ -11,27 +11,30 @@ import (
 
 // Properties that lakeloader sets itself, with the reason that is given.
 var refusedKafka = map[string]string{
-	"enable.auto.commit":              "offsets are committed with the table's data",
-	"enable.auto.offset.store":        "offsets are committed with the table's data",
-	"auto.commit.interval.ms":         "offsets are committed with the table's data",
-	"auto.offset.reset":               "use source.start and source.on_reset of the pipeline",
-	"isolation.level":                 "only committed records are ever read",
-	"partition.assignment.strategy":   "the group always uses cooperative-sticky",
-	"group.protocol":                  "the group always uses the classic protocol",
-	"group.id":                        "use source.group of the pipeline",
-	"enable.partition.eof":            "lakeloader needs it",
-	"bootstrap.servers":               "use kafka.brokers",
-	"metadata.broker.list":            "use kafka.brokers",
-	"security.protocol":               "use kafka.security",
-	"sasl.username":                   "use kafka.sasl.username",
-	"sasl.password":                   "use kafka.sasl.password",
-	"ssl.ca.location":                 "use kafka.tls.ca_file",
-	"ssl.certificate.location":        "use kafka.tls.cert_file",
-	"ssl.key.location":                "use kafka.tls.key_file",
-	"queued.max.messages.kbytes":      "it follows from memory.limit",
-	"fetch.max.bytes":                 "it follows from memory.limit",
-	"go.application.rebalance.enable": "rebalances belong to lakeloader",
-	"go.events.channel.enable":        "lakeloader reads in batches",
+	"enable.auto.commit":            "offsets are committed with the table's data",
+	"auto.commit.enable":            "offsets are committed with the table's data",
+	"enable.auto.offset.store":      "offsets are committed with the table's data",
+	"offset.store.method":           "offsets are committed with the table's data",
+	"auto.commit.interval.ms":       "offsets are committed with the table's data",
+	"auto.offset.reset":             "use source.start and source.on_reset of the pipeline",
+	"isolation.level":               "only committed records are ever read",
+	"partition.assignment.strategy": "the group always uses cooperative-sticky",
+	"group.protocol":                "the group always uses the classic protocol",
+	"group.remote.assignor":         "the group always uses the classic protocol",
+	"group.id":                      "use source.group of the pipeline",
+	"enable.partition.eof":          "lakeloader needs it",
+	"bootstrap.servers":             "use kafka.brokers",
+	"metadata.broker.list":          "use kafka.brokers",
+	"security.protocol":             "use kafka.security",
+	"sasl.username":                 "use kafka.sasl.username",
+	"sasl.password":                 "use kafka.sasl.password",
+	"ssl.ca.location":               "use kafka.tls.ca_file",
+	"ssl.certificate.location":      "use kafka.tls.cert_file",
+	"ssl.key.location":              "use kafka.tls.key_file",
+	"queued.max.messages.kbytes":    "it follows from memory.limit",
+	"fetch.max.bytes":               "it follows from memory.limit",
+	"default.topic.config":          "set the properties themselves",
+	"plugin.library.paths":          "plugins are not supported",
 }
 
 var refusedTable = map[string]string{
@@ -58,6 +61,11 @@ func (v *validator) kafka(k *Kafka) {
 		v.address(item("kafka.brokers", i), b, false)
 	}
 	v.refused("kafka.properties", k.Properties, refusedKafka)
+	for name := range k.Properties {
+		if strings.HasPrefix(name, "go.") {
+			v.bad(join("kafka.properties", name), "it is not a property of librdkafka", "the property %s cannot be set", name)
+		}
+	}
 	sasl := strings.HasPrefix(k.Security, "sasl_")
 	own := k.Properties["sasl.mechanism"] + k.Properties["sasl.mechanisms"]
 	switch {

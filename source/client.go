@@ -29,8 +29,6 @@ var owned = map[string]string{
 	"bootstrap.servers":             "use kafka.brokers",
 	"metadata.broker.list":          "use kafka.brokers",
 	"security.protocol":             "use kafka.security",
-	"sasl.mechanism":                "use kafka.sasl.mechanism",
-	"sasl.mechanisms":               "use kafka.sasl.mechanism",
 	"sasl.username":                 "use kafka.sasl.username",
 	"sasl.password":                 "use kafka.sasl.password",
 	"ssl.ca.location":               "use kafka.tls.ca_file",
@@ -81,10 +79,16 @@ func connection(k configs.Kafka) (kafka.ConfigMap, error) {
 		return nil, fmt.Errorf("kafka.security: %q is none of plaintext, ssl, sasl_plaintext, sasl_ssl", k.Security)
 	}
 	if strings.HasPrefix(protocol, "sasl_") {
-		if k.SASL.Mechanism == "" || k.SASL.Username == "" {
+		own := k.Properties["sasl.mechanism"] + k.Properties["sasl.mechanisms"]
+		switch {
+		case own != "" && k.SASL.Mechanism != "":
+			return nil, fmt.Errorf("kafka.sasl.mechanism is set here and in kafka.properties: leave out one of them")
+		case own == "" && (k.SASL.Mechanism == "" || k.SASL.Username == ""):
 			return nil, fmt.Errorf("kafka.sasl: security %s needs mechanism, username and password", protocol)
 		}
-		m["sasl.mechanisms"], m["sasl.username"], m["sasl.password"] = strings.ToUpper(k.SASL.Mechanism), k.SASL.Username, k.SASL.Password
+		set("sasl.mechanisms", strings.ToUpper(k.SASL.Mechanism))
+		set("sasl.username", k.SASL.Username)
+		set("sasl.password", k.SASL.Password)
 	} else if k.SASL != (configs.SASL{}) {
 		return nil, fmt.Errorf("kafka.sasl is set but kafka.security is not sasl_plaintext or sasl_ssl")
 	}

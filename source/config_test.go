@@ -54,6 +54,19 @@ func TestOptionsRefused(t *testing.T) {
 	}
 }
 
+// A mechanism that the settings do not know comes from the properties, as the configuration allows.
+func TestMechanismOfTheProperties(t *testing.T) {
+	k := configs.Kafka{Brokers: []string{"a:1"}, Security: "sasl_ssl", Properties: map[string]string{"sasl.mechanisms": "OAUTHBEARER"}}
+	m, err := consumerConfig(Options{Kafka: k, Pipeline: "p"}, "g")
+	if err != nil || m["sasl.mechanisms"] != "OAUTHBEARER" || m["security.protocol"] != "sasl_ssl" {
+		t.Errorf("%v %v", m, err)
+	}
+	k.SASL.Mechanism = "PLAIN"
+	if _, err := consumerConfig(Options{Kafka: k, Pipeline: "p"}, "g"); err == nil || !strings.Contains(err.Error(), "leave out one of them") {
+		t.Errorf("two mechanisms: %v", err)
+	}
+}
+
 // TestConsumerConfig holds what the protocol rests on, whatever a user sets, and that memory is shared out.
 func TestConsumerConfig(t *testing.T) {
 	m, err := consumerConfig(Options{Pipeline: "p", Memory: 32 << 20, Kafka: configs.Kafka{Brokers: []string{"a:1", "b:2"},
