@@ -26,7 +26,7 @@ func TestDemosWithOtherReaders(t *testing.T) {
 			for _, d := range duck.Differences(stacktest.PyIceberg(t, at, stacktest.Read{Sums: []string{c.column}})) {
 				t.Errorf("DuckDB and PyIceberg differ: %s", d)
 			}
-			if len(duck.Partitions) != 4 || duck.Rows == 0 {
+			if duck.Rows == 0 || len(duck.Partitions) == 0 {
 				t.Errorf("DuckDB finds %d rows of %d partitions", duck.Rows, len(duck.Partitions))
 			}
 			for _, p := range duck.Partitions {
