@@ -224,13 +224,15 @@ func (s *stages) memory() int64 {
 	return p + d
 }
 
-// size is the bytes of the round's files so far.
+// size is the bytes of the round's files so far, as they would be if they ended now.
 func (s *stages) size() int64 {
-	open, written := s.primary.w.Bytes()
-	for _, f := range s.primary.done {
-		written += f.Size
+	size := s.primary.w.Size() + s.dead.w.Size()
+	for _, k := range []*sink{&s.primary, &s.dead} {
+		for _, f := range k.done {
+			size += f.Size
+		}
 	}
-	return open + written
+	return size
 }
 
 // memoryFull reports whether open files take more memory than they may.

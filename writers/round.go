@@ -82,6 +82,16 @@ func (w *Writer) Bytes() (buffered, written int64) {
 	return buffered, written
 }
 
+// Size says how long the files of this round are: those that are finished, and open ones as if they ended now (rather
+// too long than too short).
+func (w *Writer) Size() int64 {
+	size := w.bytes
+	for _, f := range w.files {
+		size += f.size()
+	}
+	return size
+}
+
 // FinishLargest finishes the open file that holds most memory and tells how much it held; 0 when no file is open. The
 // file is part of the round.
 func (w *Writer) FinishLargest(ctx context.Context) (int64, error) {

@@ -65,7 +65,7 @@ type Loader struct {
 func (e *Env) Start(t testing.TB, cfg *configs.Config, change func(*pipeline.Deps)) *Loader {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
-	l := &Loader{t: t, env: e, cfg: cfg, stop: make(chan struct{}), kill: cancel, ended: make(chan struct{}), logs: &logs{changed: make(chan struct{}, 1)},
+	l := &Loader{t: t, env: e, cfg: cfg, stop: make(chan struct{}), kill: cancel, ended: make(chan struct{}), logs: &logs{changed: make(chan struct{}, 1), positions: map[table.Key]int64{}},
 		State: obs.NewState("test", time.Now)}
 	p := &cfg.Pipelines[0]
 	primary, dead := pipeline.Idents(cfg, p)
@@ -95,7 +95,7 @@ func (e *Env) Start(t testing.TB, cfg *configs.Config, change func(*pipeline.Dep
 	consumer := d.NewConsumer
 	d.NewConsumer = func(h source.Handler) (pipeline.Consumer, error) {
 		c, err := consumer(h)
-		return &noisyConsumer{c, l.logs}, err
+		return &noisyConsumer{Consumer: c, logs: l.logs}, err
 	}
 	go func() {
 		defer close(l.ended)
@@ -188,6 +188,8 @@ type logs struct {
 	mu      sync.Mutex
 	text    strings.Builder
 	changed chan struct{}
+	// positions are how far the partitions were read.
+	positions map[table.Key]int64
 }
 
 func (h *logs) notify() {
@@ -252,14 +254,37 @@ func (s noisyStore) Swap(ctx context.Context, b *table.Base, ch table.Change) er
 	return s.Store.Swap(ctx, b, ch)
 }
 
-// noisyConsumer tells of every fetch, when what came before has been dealt with.
+// noisyConsumer tells of every fetch, when what came before has been dealt with, and how far that was.
 type noisyConsumer struct {
 	pipeline.Consumer
-	logs *logs
+	logs  *logs
+	spans []batch.Span // of the last fetch
 }
 
 // Poll implements pipeline.Consumer.
 func (c *noisyConsumer) Poll(ctx context.Context, r *batch.Records, wait time.Duration) error {
-	c.logs.notify()
-	return c.Consumer.Poll(ctx, r, wait)
+	c.logs.fetched(c.spans)
+	err := c.Consumer.Poll(ctx, r, wait)
+	c.spans = append(c.spans[:0], r.Spans...)
+	return err
+}
+
+// fetched notes positions.
+func (h *logs) fetched(spans []batch.Span) {
+	h.mu.Lock()
+	for _, s := range spans {
+		h.positions[table.Key{Topic: s.Topic, Partition: s.Partition}] = s.Next
+	}
+	h.mu.Unlock()
+	h.notify()
+}
+
+// Position waits until the loader has dealt with all offsets of the partition below next, committed or not.
+func (l *Loader) Position(topic string, partition int32, next int64) {
+	l.t.Helper()
+	l.Until(fmt.Sprintf("%s-%d to be read up to %d", topic, partition, next), func() bool {
+		l.logs.mu.Lock()
+		defer l.logs.mu.Unlock()
+		return l.logs.positions[table.Key{Topic: topic, Partition: partition}] >= next
+	})
 }
