@@ -1,3 +1,5 @@
+// Package pipeline loads topics into tables: the loop around the stages, and the exactly-once protocol (commit.go), which
+// decides in one swap of the table what became of every offset. It knows neither S3 nor Iceberg nor Kafka's client.
 package pipeline
 
 import (

@@ -153,6 +153,8 @@ func (c *Consumer) recovered() {
 
 // LastError returns the latest trouble that the client is trying to overcome (an unreachable broker, for example) and
 // when it was seen last; nil once a partition delivered after it. It may be called on any goroutine.
+//
+//nolint:staticcheck // the error is what is asked for, no failure to answer
 func (c *Consumer) LastError() (error, time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()

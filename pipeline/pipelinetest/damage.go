@@ -44,7 +44,11 @@ func (l *Lake) catalog(t testing.TB, do func(context.Context, *icesql.Catalog) e
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer db.Close()
+	defer func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}()
 	cat, err := icesql.NewCatalog("lakeloader", db, icesql.SQLite, icebergo.Properties{"warehouse": l.Root})
 	if err == nil {
 		err = do(context.Background(), cat)
