@@ -89,8 +89,12 @@ func (f *File) Strings(group int, column string) (vals []string, err error) {
 }
 
 // Values reads a column of a type that is not nested, as batch.Column stores it: nil, bool, int32, int64, float32, float64,
-// string, or []byte (decimals wider than 18 digits: 16 big-endian bytes).
+// string, or []byte (decimals wider than 18 digits: 16 big-endian bytes). A column that was added to the table after the
+// file was written is null in all rows.
 func (f *File) Values(group int, column string, t *batch.Type) (vals []any, err error) {
+	if _, ok := f.p.Schema().Lookup(column); !ok {
+		return make([]any, f.p.RowGroups()[group].NumRows()), nil
+	}
 	err = f.each(group, column, func(v parquet.Value) { vals = append(vals, value(v, t)) })
 	return vals, err
 }

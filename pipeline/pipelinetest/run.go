@@ -101,7 +101,7 @@ func (e *Env) Start(t testing.TB, cfg *configs.Config, change func(*pipeline.Dep
 		defer close(l.ended)
 		l.err = pipeline.Run(ctx, l.stop, p, d)
 	}()
-	t.Cleanup(func() { l.Kill() })
+	t.Cleanup(func() { _ = l.Kill() }) // its error is of interest to who calls it
 	return l
 }
 
@@ -140,6 +140,14 @@ func (l *Loader) Said(words ...string) {
 		return slices.ContainsFunc(strings.Split(l.Log(), "\n"), func(line string) bool {
 			return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(line, w) })
 		})
+	})
+}
+
+// Owns waits until the loader was given a partition, n times.
+func (l *Loader) Owns(n int) {
+	l.t.Helper()
+	l.Until("partitions", func() bool {
+		return strings.Count(l.Log(), "partitions assigned partitions=") > strings.Count(l.Log(), "assigned partitions=\n")+n-1
 	})
 }
 
