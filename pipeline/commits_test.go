@@ -24,6 +24,7 @@ func (c *clock) use(d *pipeline.Deps)         { d.Now = c.now }
 func (c *clock) pipeline(p *configs.Pipeline) { p.Commit.Interval = configs.Duration(time.Hour) }
 
 func TestCommitsAtEachThreshold(t *testing.T) {
+	t.Parallel()
 	long := strings.Repeat("0123456789", 2000)
 	for name, c := range map[string]struct {
 		commit configs.Commit
@@ -62,6 +63,7 @@ func TestCommitsAtEachThreshold(t *testing.T) {
 
 // A position that moved without rows is committed when nothing comes for a while: Kafka may delete what it passed.
 func TestIdlePositionIsCommitted(t *testing.T) {
+	t.Parallel()
 	e := pipelinetest.New(t)
 	e.Create(t, "a", 1)
 	e.Produce(t, "a", 0, numbered(0, 2)...)
@@ -85,6 +87,7 @@ func TestIdlePositionIsCommitted(t *testing.T) {
 
 // Records that wait for a commit which does not end: the watchdog gives the partitions up, and a new loader reads on.
 func TestStalledCommitIsGivenUp(t *testing.T) {
+	t.Parallel()
 	e := pipelinetest.New(t)
 	e.Create(t, "a", 1)
 	e.Produce(t, "a", 0, numbered(0, 5)...)
@@ -112,6 +115,7 @@ func TestStalledCommitIsGivenUp(t *testing.T) {
 
 // What was read is committed when the loader is told to stop, and the group is left: the next one starts at once.
 func TestDrainsWhenItStops(t *testing.T) {
+	t.Parallel()
 	e := pipelinetest.New(t)
 	e.Create(t, "a", 1)
 	cfg := pipelinetest.Pipeline("id long required", nil, "a")
@@ -161,6 +165,7 @@ func (f *flaky) swap(_ context.Context, id table.Ident, _ table.Change, next fun
 // Whatever the catalog answers, and whether or not the swap landed: the table says what holds, and nothing is lost or there
 // twice.
 func TestFailingCatalog(t *testing.T) {
+	t.Parallel()
 	fatal := errors.New("the catalog is broken")
 	for name, f := range map[string]*flaky{
 		"conflicts":                                   {err: table.ErrConflict},
@@ -207,6 +212,7 @@ func TestFailingCatalog(t *testing.T) {
 
 // The catalog cannot be read for a while: the loader waits, says so, and goes on.
 func TestCatalogCannotBeRead(t *testing.T) {
+	t.Parallel()
 	e := pipelinetest.New(t)
 	e.Create(t, "a", 1)
 	e.Produce(t, "a", 0, numbered(0, 3)...)
@@ -229,6 +235,7 @@ func TestCatalogCannotBeRead(t *testing.T) {
 
 // Rounds that are all rows need no object; what was filtered, dead or a gap must be kept in one.
 func TestRoundsHaveObjectsOnlyWhenNeeded(t *testing.T) {
+	t.Parallel()
 	e := pipelinetest.New(t)
 	e.Create(t, "a", 1)
 	cfg := pipelinetest.Pipeline("id long required", func(p *configs.Pipeline) {

@@ -41,6 +41,7 @@ func resetConfig(onReset string) *configs.Config {
 
 // A topic that was made again is another one: by default it stops, and the others go on.
 func TestRecreatedTopicStops(t *testing.T) {
+	t.Parallel()
 	for _, running := range []bool{false, true} {
 		t.Run(map[bool]string{false: "while stopped", true: "while loaded"}[running], func(t *testing.T) {
 			cfg := resetConfig("fail")
@@ -68,6 +69,7 @@ func TestRecreatedTopicStops(t *testing.T) {
 }
 
 func TestRecreatedTopicFromItsEnd(t *testing.T) {
+	t.Parallel()
 	cfg := resetConfig("latest")
 	e, l := recreated(t, cfg, false)
 	l.Loaded("b", 0, 8)
@@ -80,6 +82,7 @@ func TestRecreatedTopicFromItsEnd(t *testing.T) {
 
 // Records that retention took before they were loaded are gone: never skipped without a word.
 func TestRetentionOvertookTheLoader(t *testing.T) {
+	t.Parallel()
 	for _, c := range []struct {
 		onReset string
 		want    []string
@@ -119,6 +122,7 @@ func TestRetentionOvertookTheLoader(t *testing.T) {
 // Rows that were read of a topic before it was deleted and made again must not be committed under the new one, nor the
 // new one's under the old: the round is dropped.
 func TestTopicRecreatedInTheMiddleOfARound(t *testing.T) {
+	t.Parallel()
 	e := pipelinetest.New(t)
 	e.Create(t, "a", 1)
 	e.Create(t, "b", 1)

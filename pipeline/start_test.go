@@ -65,6 +65,7 @@ func whole(t *testing.T, e *pipelinetest.Env, cfg *configs.Config, want ...strin
 }
 
 func TestStartsAtTheFirstOffset(t *testing.T) {
+	t.Parallel()
 	e := pipelinetest.New(t)
 	e.Create(t, "a", 2)
 	e.Produce(t, "a", 0, numbered(0, 10)...)
@@ -88,6 +89,7 @@ func TestStartsAtTheFirstOffset(t *testing.T) {
 
 // The end is resolved once, and committed before anything is read: a crash must not skip what came since.
 func TestStartsAtTheEndOnlyOnce(t *testing.T) {
+	t.Parallel()
 	e := pipelinetest.New(t)
 	e.Create(t, "a", 2)
 	e.Produce(t, "a", 0, numbered(0, 7)...)
@@ -108,6 +110,7 @@ func TestStartsAtTheEndOnlyOnce(t *testing.T) {
 }
 
 func TestStartsAtATime(t *testing.T) {
+	t.Parallel()
 	e := pipelinetest.New(t)
 	e.Create(t, "a", 2)
 	at := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
@@ -129,6 +132,7 @@ func TestStartsAtATime(t *testing.T) {
 
 // Topics that match a pattern are taken up when they appear, while the loader runs.
 func TestTakesUpNewTopicsOfAPattern(t *testing.T) {
+	t.Parallel()
 	e := pipelinetest.New(t)
 	e.Create(t, "click-a", 1)
 	e.Create(t, "other", 1)
@@ -146,6 +150,7 @@ func TestTakesUpNewTopicsOfAPattern(t *testing.T) {
 
 // What the loader never saw is not skipped: aborted transactions and control records are gaps.
 func TestAbortedTransactionsAreGaps(t *testing.T) {
+	t.Parallel()
 	for _, mode := range []string{"batch", "poll"} {
 		t.Run(mode, func(t *testing.T) {
 			e := pipelinetest.New(t)

@@ -36,6 +36,7 @@ func refused(t *testing.T, l *pipelinetest.Loader, words ...string) {
 
 // A table whose offsets are gone must never be loaded from the first offset again.
 func TestStopsAtATableThatLostItsOffsets(t *testing.T) {
+	t.Parallel()
 	e := pipelinetest.New(t)
 	e.Create(t, "a", 1)
 	e.Produce(t, "a", 0, numbered(0, 5)...)
@@ -98,6 +99,7 @@ func eager() *configs.Config {
 
 // After a rollback the offsets say that rows are there which are not: going on would lose them.
 func TestStopsAtATableThatWasRolledBack(t *testing.T) {
+	t.Parallel()
 	for _, id := range []table.Ident{primary, dead} {
 		t.Run(id.Name, func(t *testing.T) {
 			e := pipelinetest.New(t)
@@ -125,6 +127,7 @@ func TestStopsAtATableThatWasRolledBack(t *testing.T) {
 
 // The snapshot of the last move may expire. Then only verify can tell whether the table was rolled back before.
 func TestChecksATableWhoseLastMoveHasExpired(t *testing.T) {
+	t.Parallel()
 	e := pipelinetest.New(t)
 	e.Create(t, "a", 1)
 	cfg := eager()
@@ -164,6 +167,7 @@ func TestChecksATableWhoseLastMoveHasExpired(t *testing.T) {
 
 // Somebody may drop the table and let the pipeline make it again, even while it runs: it begins anew.
 func TestBeginsAnewWhenTheTableWasDropped(t *testing.T) {
+	t.Parallel()
 	e := pipelinetest.New(t)
 	e.Create(t, "a", 1)
 	e.Produce(t, "a", 0, numbered(0, 5)...)
