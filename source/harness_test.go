@@ -87,7 +87,8 @@ func (cl *cluster) producer(t *testing.T, props map[string]string) *kafka.Produc
 	if err != nil {
 		t.Fatal(err)
 	}
-	m["linger.ms"], m["go.delivery.reports"] = 5, true
+	// Without idempotence a batch that is sent again, as after a topic was just made, may land behind the next one.
+	m["linger.ms"], m["go.delivery.reports"], m["enable.idempotence"] = 5, true, true
 	for k, v := range props {
 		m[k] = v
 	}
@@ -182,6 +183,12 @@ func (l *ledger) Revoked(_ context.Context, ps []Partition, lost bool) {
 	if lost {
 		l.lost++
 	}
+}
+
+func (l *ledger) assigned() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.assigns
 }
 
 // add takes a batch up, as a commit of it would, and says what is wrong with it.
