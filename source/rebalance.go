@@ -35,7 +35,7 @@ func (c *Consumer) assigned(tps []kafka.TopicPartition) error {
 	var starts map[Partition]int64
 	var err error
 	if c.closed { // the group was still dealing out while this member left
-		if err := c.kc.IncrementalAssign(nil); err != nil {
+		if err := c.answer(func() error { return c.kc.IncrementalAssign(nil) }); err != nil {
 			c.log.Debug("answer to the group while closing", "error", err)
 		}
 		return nil
@@ -116,10 +116,37 @@ func (c *Consumer) revoked(tps []kafka.TopicPartition) error {
 			c.log.Warn("resume before giving up", "error", err)
 		}
 	}
-	if err := c.kc.IncrementalUnassign(held); err != nil {
+	if err := c.answer(func() error { return c.kc.IncrementalUnassign(held) }); err != nil {
 		return fmt.Errorf("give up %s: %w", names(held), err)
 	}
 	return nil
+}
+
+// answer calls the client to answer a rebalance. While the consumer closes, the client has been seen to wait for ever
+// for a group that it had ended already: then the answer does not matter any more.
+func (c *Consumer) answer(call func() error) error {
+	if !c.closed {
+		return call()
+	}
+	err, ok := within(closeLimit, call)
+	if !ok {
+		c.log.Warn("the client does not take the answer to a rebalance while it closes")
+	}
+	return err
+}
+
+// within waits for call, but not longer than limit; then it goes on behind.
+func within(limit time.Duration, call func() error) (err error, done bool) { //nolint:staticcheck // done says whether there is an error to look at
+	result := make(chan error, 1)
+	go func() { result <- call() }()
+	t := time.NewTimer(limit)
+	defer t.Stop()
+	select {
+	case err := <-result:
+		return err, true
+	case <-t.C:
+		return nil, false
+	}
 }
 
 // leaveAndJoin gives all partitions back to the group, which then deals them out again.
