@@ -136,7 +136,7 @@ func (c *Consumer) answer(call func() error) error {
 }
 
 // within waits for call, but not longer than limit; then it goes on behind.
-func within(limit time.Duration, call func() error) (err error, done bool) { //nolint:staticcheck // done says whether there is an error to look at
+func within(limit time.Duration, call func() error) (err error, done bool) {
 	result := make(chan error, 1)
 	go func() { result <- call() }()
 	t := time.NewTimer(limit)
