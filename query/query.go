@@ -12,7 +12,7 @@ import (
 	"path/filepath"
 	"strings"
 
-	"github.com/duckdb/duckdb-go/v2"
+	_ "github.com/duckdb/duckdb-go/v2" // registers the driver
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/objects"
@@ -69,12 +69,12 @@ func Run(ctx context.Context, statement string, o Options) (res *Result, err err
 			return nil, fmt.Errorf("%s: %w", s, err)
 		}
 	}
-	names, err := duckdb.GetTableNames(conn, statement, true)
+	tables, err := names(ctx, conn, statement)
 	if err != nil {
-		return nil, fmt.Errorf("the statement cannot be read: %w", err)
+		return nil, err
 	}
 	v := &views{o: o, dir: dir, conn: conn}
-	if err := v.make(ctx, names); err != nil {
+	if err := v.make(ctx, tables); err != nil {
 		return nil, err
 	}
 	return rows(ctx, conn, statement)
@@ -117,40 +117,53 @@ type views struct {
 	n       int
 }
 
-func (v *views) make(ctx context.Context, names []string) error {
-	lake := 0
-	for _, name := range names {
-		parts := strings.Split(strings.ReplaceAll(name, `"`, ""), ".")
-		id := table.Ident{Namespace: v.o.Namespace, Name: parts[len(parts)-1]}
-		if len(parts) > 1 {
-			id.Namespace = parts[len(parts)-2]
-		}
-		info, err := v.o.Catalog.Info(ctx, id)
+func (v *views) make(ctx context.Context, tables []name) error {
+	infos := map[name]table.Info{}
+	read := map[table.Ident]bool{}
+	for _, n := range tables {
+		info, err := v.find(ctx, n)
 		if errors.Is(err, table.ErrNoTable) {
 			continue // a DuckDB table or function; if not, DuckDB says so
 		}
 		if err != nil {
 			return err
 		}
-		if lake++; lake > 1 && v.o.Snapshot != 0 {
-			return errors.New("a snapshot can be chosen for a query over one table only")
-		}
+		infos[n], read[info.Ident] = info, true
+	}
+	if len(read) > 1 && v.o.Snapshot != 0 {
+		return errors.New("a snapshot can be chosen for a query over one table only")
+	}
+	for n, info := range infos {
 		text, err := v.view(ctx, info)
 		if err != nil {
 			return err
 		}
-		target := ident(parts[len(parts)-1])
-		if len(parts) > 1 {
-			if _, err := v.conn.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS "+ident(parts[len(parts)-2])); err != nil {
+		target := ident(n.table)
+		if n.schema != "" {
+			if _, err := v.conn.ExecContext(ctx, "CREATE SCHEMA IF NOT EXISTS "+ident(n.schema)); err != nil {
 				return err
 			}
-			target = ident(parts[len(parts)-2]) + "." + target
+			target = ident(n.schema) + "." + target
 		}
-		if _, err := v.conn.ExecContext(ctx, "CREATE VIEW "+target+" AS "+text); err != nil {
-			return fmt.Errorf("table %s: %w", id, err)
+		// SQL's names are the same in any case.
+		if _, err := v.conn.ExecContext(ctx, "CREATE VIEW IF NOT EXISTS "+target+" AS "+text); err != nil {
+			return fmt.Errorf("table %s: %w", info.Ident, err)
 		}
 	}
 	return nil
+}
+
+// find looks a table up as it is written, then in lower case.
+func (v *views) find(ctx context.Context, n name) (table.Info, error) {
+	id := table.Ident{Namespace: n.schema, Name: n.table}
+	if n.schema == "" {
+		id.Namespace = v.o.Namespace
+	}
+	info, err := v.o.Catalog.Info(ctx, id)
+	if lower := (table.Ident{Namespace: strings.ToLower(id.Namespace), Name: strings.ToLower(id.Name)}); errors.Is(err, table.ErrNoTable) && lower != id {
+		return v.o.Catalog.Info(ctx, lower)
+	}
+	return info, err
 }
 
 // view is the SELECT that reads a table.
@@ -209,7 +222,7 @@ func (v *views) deletes(ctx context.Context, deletes []string, local map[string]
 
 // path gives the local path of an object, fetching it when it is remote.
 func (v *views) path(ctx context.Context, uri string, size int64) (string, error) {
-	if p, ok := strings.CutPrefix(uri, "file://"); ok {
+	if p, err := objects.LocalPath(uri); err == nil {
 		return p, nil
 	}
 	if v.fetched += size; v.fetched > v.o.MaxFetch {

@@ -1,38 +1,54 @@
 package query
 
 import (
-	"encoding/base64"
 	"encoding/csv"
-	"encoding/json"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
-	"time"
+	"unicode"
 	"unicode/utf8"
-
-	"github.com/duckdb/duckdb-go/v2"
 )
 
-// WriteJSON writes one JSON object a row, a line each. Decimals are text, so that nothing is rounded.
+// WriteJSON writes one JSON object a row, a line each. Decimals are text, so that nothing is rounded; so are NaN and
+// infinities, which JSON has not. Columns of the same name get a number.
 func (r *Result) WriteJSON(w io.Writer) error {
-	for _, row := range r.Rows {
-		var b strings.Builder
-		for i, c := range r.Columns {
-			name, err := json.Marshal(c)
-			if err != nil {
-				return err
-			}
-			val, err := json.Marshal(plain(row[i], r.Types[i]))
-			if err != nil {
-				return fmt.Errorf("column %s: %w", c, err)
-			}
-			fmt.Fprintf(&b, "%c%s:%s", "{,"[min(i, 1)], name, val)
+	shapes, row := r.shapes(), object{keys: distinct(r.Columns), vals: make([]any, len(r.Columns))}
+	for _, vals := range r.Rows {
+		for i := range vals {
+			row.vals[i] = plain(vals[i], shapes[i])
 		}
-		if _, err := fmt.Fprintln(w, b.String()+"}"); err != nil {
+		text, err := row.MarshalJSON()
+		if err != nil {
+			return err
+		}
+		if _, err := w.Write(append(text, '\n')); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (r *Result) shapes() []shape {
+	out := make([]shape, len(r.Types))
+	for i, t := range r.Types {
+		out[i] = shapeOf(t)
+	}
+	return out
+}
+
+// distinct numbers names that are there already.
+func distinct(names []string) []string {
+	seen := map[string]bool{}
+	out := make([]string, len(names))
+	for i, n := range names {
+		out[i] = n
+		for k := 2; seen[out[i]]; k++ {
+			out[i] = fmt.Sprintf("%s_%d", n, k)
+		}
+		seen[out[i]] = true
+	}
+	return out
 }
 
 // WriteCSV writes a header and the rows.
@@ -41,8 +57,13 @@ func (r *Result) WriteCSV(w io.Writer) error {
 	if err := c.Write(r.Columns); err != nil {
 		return err
 	}
+	shapes := r.shapes()
 	for _, row := range r.Rows {
-		if err := c.Write(r.text(row, "")); err != nil {
+		cells, err := text(row, shapes, "")
+		if err == nil {
+			err = c.Write(cells)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -54,22 +75,28 @@ func (r *Result) WriteCSV(w io.Writer) error {
 func (r *Result) WriteTable(w io.Writer) error {
 	width := make([]int, len(r.Columns))
 	lines := make([][]string, 0, len(r.Rows))
+	shapes, heads := r.shapes(), make([]string, len(r.Columns))
 	for i, c := range r.Columns {
-		width[i] = utf8.RuneCountInString(c)
+		heads[i] = printable(c)
+		width[i] = utf8.RuneCountInString(heads[i])
 	}
 	for _, row := range r.Rows {
-		line := r.text(row, "NULL")
+		line, err := text(row, shapes, "NULL")
+		if err != nil {
+			return err
+		}
 		for i, s := range line {
-			width[i] = max(width[i], utf8.RuneCountInString(s))
+			line[i] = printable(s)
+			width[i] = max(width[i], utf8.RuneCountInString(line[i]))
 		}
 		lines = append(lines, line)
 	}
 	var b strings.Builder
-	put := func(cells []string, right bool) {
+	put := func(cells []string) {
 		for i, s := range cells {
 			pad := strings.Repeat(" ", width[i]-utf8.RuneCountInString(s))
 			switch {
-			case right && numeric(r.Types[i]):
+			case numeric(r.Types[i]):
 				b.WriteString(pad + s)
 			case i == len(cells)-1:
 				b.WriteString(s)
@@ -82,13 +109,12 @@ func (r *Result) WriteTable(w io.Writer) error {
 		}
 		b.WriteByte('\n')
 	}
-	put(r.Columns, true)
-	for _, n := range width {
-		b.WriteString(strings.Repeat("-", n) + "  ")
+	rules := make([]string, len(width))
+	for i, n := range width {
+		rules[i] = strings.Repeat("-", n)
 	}
-	b.WriteByte('\n')
-	for _, l := range lines {
-		put(l, true)
+	for _, l := range append([][]string{heads, rules}, lines...) {
+		put(l)
 	}
 	fmt.Fprintf(&b, "(%d rows)\n", len(r.Rows))
 	_, err := io.WriteString(w, b.String())
@@ -96,68 +122,43 @@ func (r *Result) WriteTable(w io.Writer) error {
 }
 
 func numeric(t string) bool {
-	return strings.HasSuffix(t, "INT") || strings.HasSuffix(t, "INTEGER") || strings.HasPrefix(t, "DECIMAL") || t == "DOUBLE" || t == "FLOAT"
+	return strings.HasSuffix(t, "INT") || strings.HasSuffix(t, "INTEGER") || strings.HasPrefix(t, "DECIMAL") && !strings.HasSuffix(t, "]") || t == "DOUBLE" || t == "FLOAT"
 }
 
-func (r *Result) text(row []any, null string) []string {
+// text gives the cells of a row.
+func text(row []any, shapes []shape, null string) ([]string, error) {
 	out := make([]string, len(row))
 	for i, v := range row {
-		switch p := plain(v, r.Types[i]).(type) {
+		switch p := plain(v, shapes[i]).(type) {
 		case nil:
 			out[i] = null
 		case string:
 			out[i] = p
-		case map[string]any, []any:
-			b, err := json.Marshal(p)
+		case object, map[string]any, []any:
+			b, err := marshal(p)
 			if err != nil {
-				b = []byte(fmt.Sprint(p))
+				return nil, err
 			}
 			out[i] = string(b)
 		default:
 			out[i] = fmt.Sprint(p)
 		}
 	}
-	return out
+	return out, nil
 }
 
-// plain turns a driver's value into one that JSON has, without loss.
-func plain(v any, typ string) any {
-	switch x := v.(type) {
-	case duckdb.Decimal:
-		return x.String()
-	case []byte:
-		if typ == "UUID" && len(x) == 16 {
-			return fmt.Sprintf("%x-%x-%x-%x-%x", x[:4], x[4:6], x[6:8], x[8:10], x[10:])
-		}
-		return base64.StdEncoding.EncodeToString(x)
-	case time.Time:
-		switch typ {
-		case "DATE":
-			return x.Format("2006-01-02")
-		case "TIME":
-			return x.Format("15:04:05.999999")
-		case "TIMESTAMP":
-			return x.Format("2006-01-02T15:04:05.999999")
-		}
-		return x.UTC().Format("2006-01-02T15:04:05.999999Z")
-	case []any:
-		out := make([]any, len(x))
-		for i := range x {
-			out[i] = plain(x[i], "")
-		}
-		return out
-	case map[string]any:
-		out := make(map[string]any, len(x))
-		for k, e := range x {
-			out[k] = plain(e, "")
-		}
-		return out
-	case duckdb.Map:
-		out := make(map[string]any, len(x))
-		for k, e := range x {
-			out[fmt.Sprint(plain(k, ""))] = plain(e, "")
-		}
-		return out
+// printable keeps a cell on its line, and what a terminal would take for a command from reaching it.
+func printable(s string) string {
+	if !strings.ContainsFunc(s, unicode.IsControl) {
+		return s
 	}
-	return v
+	var b strings.Builder
+	for _, c := range s {
+		if unicode.IsControl(c) {
+			b.WriteString(strings.Trim(strconv.QuoteRune(c), "'"))
+		} else {
+			b.WriteRune(c)
+		}
+	}
+	return b.String()
 }
