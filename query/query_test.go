@@ -22,10 +22,7 @@ import (
 const everyType = "id long required, b boolean, i int, f float, d double, m decimal(9,2), big decimal(38,10), day date, tm time, ts timestamp, tz timestamptz, " +
 	"s string, u uuid, bin binary, fix fixed[3]"
 
-var (
-	types = table.Ident{Namespace: "lake", Name: "types"}
-	users = table.Ident{Namespace: "lake", Name: "users"}
-)
+var types = table.Ident{Namespace: "lake", Name: "types"}
 
 // load loads values into a table with the real pipeline: columns, and nested ones that hold commas.
 func load(t *testing.T, e *pipelinetest.Env, name, columns string, nested map[string]string, values ...string) {
