@@ -3,6 +3,7 @@ package scan
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
@@ -25,11 +26,26 @@ func Open(ctx context.Context, store objects.Store, uri string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	p, err := parquet.OpenFile(r, r.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
-	if err != nil {
+	var p *parquet.File
+	if err = sound(func() (err error) {
+		p, err = parquet.OpenFile(r, r.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
+		return err
+	}); err != nil {
 		return nil, errors.Join(fmt.Errorf("%s is no readable Parquet file: %w", uri, err), r.Close())
 	}
 	return &File{p, r}, nil
+}
+
+var errDamaged = errors.New("the file is damaged")
+
+// sound calls into the Parquet library, which panics on some damaged files. That is no reason for the process to end.
+func sound(f func() error) (err error) {
+	defer func() {
+		if p := recover(); p != nil {
+			err = fmt.Errorf("%w: %v", errDamaged, p)
+		}
+	}()
+	return f()
 }
 
 // Close releases the file.
@@ -42,26 +58,32 @@ func (f *File) Rows() int64 { return f.p.NumRows() }
 func (f *File) Groups() int { return len(f.p.RowGroups()) }
 
 // each calls fn with the values of a top-level column, which are good during the call only.
-func (f *File) each(group int, column string, fn func(parquet.Value)) (err error) {
+func (f *File) each(group int, column string, fn func(parquet.Value)) error {
 	leaf, ok := f.p.Schema().Lookup(column)
 	if !ok {
 		return fmt.Errorf("the file has no column %s", column)
 	}
-	r := parquet.NewColumnChunkValueReader(f.p.RowGroups()[group].ColumnChunks()[leaf.ColumnIndex])
-	defer func() { err = errors.Join(err, r.Close()) }()
-	var buf [1024]parquet.Value
-	for {
-		n, err := r.ReadValues(buf[:])
-		for _, v := range buf[:n] {
-			fn(v)
+	err := sound(func() (err error) {
+		r := parquet.NewColumnChunkValueReader(f.p.RowGroups()[group].ColumnChunks()[leaf.ColumnIndex])
+		defer func() { err = errors.Join(err, r.Close()) }()
+		var buf [1024]parquet.Value
+		for {
+			n, err := r.ReadValues(buf[:])
+			for _, v := range buf[:n] {
+				fn(v)
+			}
+			if errors.Is(err, io.EOF) {
+				return nil
+			}
+			if err != nil {
+				return err
+			}
 		}
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return fmt.Errorf("column %s: %w", column, err)
-		}
+	})
+	if err != nil {
+		return fmt.Errorf("column %s: %w", column, err)
 	}
+	return nil
 }
 
 // Ints reads an int or long column without nulls.
@@ -109,8 +131,11 @@ func value(v parquet.Value, t *batch.Type) any {
 	case batch.StoreInt32:
 		return v.Int32()
 	case batch.StoreInt64:
-		if v.Kind() == parquet.Int32 { // a decimal of up to 9 digits, or an int that became a long
+		switch v.Kind() {
+		case parquet.Int32: // a decimal of up to 9 digits, or an int that became a long
 			return int64(v.Int32())
+		case parquet.ByteArray, parquet.FixedLenByteArray: // a decimal as some other programs write it
+			return int64(binary.BigEndian.Uint64(widen(v.ByteArray())[8:]))
 		}
 		return v.Int64()
 	case batch.StoreFloat32:
@@ -139,6 +164,6 @@ func widen(b []byte) []byte {
 			out[i] = 0xff
 		}
 	}
-	copy(out[max(0, 16-len(b)):], b)
+	copy(out[max(0, 16-len(b)):], b[max(0, len(b)-16):])
 	return out
 }
