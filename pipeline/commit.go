@@ -230,6 +230,13 @@ func (c *Committer) move(base *table.Base, next *table.Ledger) table.Change {
 func (c *Committer) Finish(ctx context.Context, l *table.Ledger, owned map[table.Key]bool) error {
 	last := -1
 	rounds := make([]*Round, len(l.Pending))
+	done := map[string]bool{} // what has left pending need not be remembered
+	for _, p := range l.Pending {
+		if c.done[p.ID] {
+			done[p.ID] = true
+		}
+	}
+	c.done = done
 	for i, p := range l.Pending {
 		if c.done[p.ID] {
 			continue
@@ -256,9 +263,6 @@ func (c *Committer) Finish(ctx context.Context, l *table.Ledger, owned map[table
 		}
 		if err := c.Rounds.PutCommitted(ctx, c.uuid, p.Number, p.ID); err != nil {
 			return fmt.Errorf("noting that round %d (%s) was committed: %w", p.Number, p.ID, err)
-		}
-		if c.done == nil {
-			c.done = map[string]bool{}
 		}
 		c.done[p.ID] = true
 	}

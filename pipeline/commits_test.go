@@ -261,3 +261,24 @@ func TestRoundsHaveObjectsOnlyWhenNeeded(t *testing.T) {
 		t.Errorf("%+v", led)
 	}
 }
+
+// With little memory open files are finished early, and still belong to the round: it is committed whole.
+func TestLittleMemoryMakesSmallFiles(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	cfg := pipelinetest.Pipeline("id long required", func(p *configs.Pipeline) { p.Table.PartitionBy = []string{"bucket(4, id)"} }, "a")
+	l := e.Start(t, cfg, func(d *pipeline.Deps) { d.Memory = 1 })
+	for i := range 5 {
+		e.Produce(t, "a", 0, append(numbered(10*i, 10*i+9), "{{")...)
+		l.Position("a", 0, int64(10*i+10))
+	}
+	if led := e.Ledger(t, "p", primary); led != nil && led.Number > 0 {
+		t.Fatalf("committed before the end: %+v", led)
+	}
+	stop(t, l)
+	whole(t, e, cfg, "a-0 [0, 50) 45 rows 5 dead")
+	if n := len(e.Files(t, primary)); n <= 4 || e.Ledger(t, "p", primary).Number != 1 {
+		t.Errorf("%d files in %d rounds", n, e.Ledger(t, "p", primary).Number)
+	}
+}

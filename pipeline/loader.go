@@ -143,13 +143,14 @@ func (l *Loader) take(ctx context.Context) error {
 		return err
 	}
 	now := l.now()
-	if l.moved.IsZero() {
+	records, moved := l.tracks.records() // those of stopped topics do not count: nothing of them is committed
+	if moved && l.moved.IsZero() {
 		l.moved = now
 	}
 	if l.recs.Len() == 0 {
 		return nil
 	}
-	if l.began.IsZero() {
+	if records > 0 && l.began.IsZero() {
 		l.began = now
 		l.waiting.Store(now.UnixNano())
 	}

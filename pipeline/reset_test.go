@@ -1,7 +1,9 @@
 package pipeline_test
 
 import (
+	"strings"
 	"testing"
+	"time"
 
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
@@ -150,4 +152,37 @@ func TestTopicRecreatedInTheMiddleOfARound(t *testing.T) {
 			t.Errorf("%v", r)
 		}
 	}
+}
+
+// Records of a stopped topic go on arriving. They wait for no commit, so the watchdog must not take the loader for stalled.
+func TestStoppedTopicIsNoStall(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	e.Create(t, "b", 1)
+	e.Produce(t, "a", 0, numbered(0, 2)...)
+	cfg := resetConfig("fail")
+	load(t, e, cfg, 2)
+	e.Delete(t, "a")
+	e.Create(t, "a", 1)
+	e.Produce(t, "a", 0, numbered(100, 105)...) // those from 2 on are delivered
+	p := &cfg.Pipelines[0]
+	p.Commit.Interval, p.Commit.StallTimeout = configs.Duration(50*time.Millisecond), configs.Duration(50*time.Millisecond)
+	var now clock
+	l := e.Start(t, cfg, now.use)
+	l.Said("a topic is stopped", "topic=a")
+	l.Position("a", 0, 5)
+	now.jump(time.Hour)
+	ticks := time.NewTicker(10 * time.Millisecond) // the watchdog's
+	defer ticks.Stop()
+	for range 20 {
+		<-ticks.C
+	}
+	e.Produce(t, "b", 0, numbered(0, 2)...)
+	l.Loaded("b", 0, 2)
+	stop(t, l)
+	if strings.Contains(l.Log(), "stalled") {
+		t.Errorf("stalled\n%s", l.Log())
+	}
+	whole(t, e, cfg, "a-0 [0, 2) 2 rows", "b-0 [0, 2) 2 rows")
 }
