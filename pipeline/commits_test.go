@@ -191,10 +191,11 @@ func TestFailingCatalog(t *testing.T) {
 			e.Produce(t, "a", 1, `{"id":0}`, "{{", `{"id":2}`, `{"id":3}`)
 			l.Loaded("a", 1, 4)
 			l.Until("the dead letters to be there", func() bool { return len(e.Rows(t, dead)) == 2 })
-			if err := l.Stop(); err != nil { // the last answer came when it was told to stop already
-				if !errors.Is(err, f.err) {
-					t.Fatal(err)
-				}
+			err := l.Stop()
+			if err != nil && !errors.Is(err, f.err) { // the last answer may have come when it was told to stop already
+				t.Fatal(err)
+			}
+			if len(e.Ledger(t, "p", primary).Pending) > 0 { // or it was stopped while it paused after a failure: the next one finishes
 				l := e.Start(t, cfg, nil)
 				l.Until("the last round to be finished", func() bool { return len(e.Ledger(t, "p", primary).Pending) == 0 })
 				stop(t, l)
