@@ -187,7 +187,7 @@ func (c *Committer) step3(ctx context.Context, base *table.Base, r *Round) (l *t
 	if l.CommitID == r.ID || slices.ContainsFunc(l.Pending, func(p table.Pending) bool { return p.ID == r.ID }) {
 		return l, ch, true, nil
 	}
-	if age := c.Now().Sub(time.UnixMilli(r.OldestMS)); r.OldestMS > 0 && age > c.OrphanAge/2 {
+	if age := c.Now().Sub(time.UnixMilli(r.OldestMS)); age > c.OrphanAge/2 {
 		return nil, ch, false, fmt.Errorf("%w: its oldest file is %v old, more than half the orphan age %v", ErrFenced, age.Round(time.Second), c.OrphanAge)
 	}
 	next := l.Clone()

@@ -45,6 +45,28 @@ type Topics interface {
 	Partitions(ctx context.Context, s configs.Source) ([]source.Partition, error)
 }
 
+// work is what the loop knows of the stages between a fetch and the files of a round. Only stages implements it in the
+// program; simulations of the protocol decide without decoding anything.
+type work interface {
+	// prepare has at hand what the records need; again: the open round must be dropped and read again.
+	prepare(ctx context.Context, r *batch.Records) (again bool, err error)
+	// run brings records into the open files and returns what was decided about each; it is good until the next call.
+	run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.Batch, error)
+	// finish ends the files of the round, durably: the primary table's first, then those of every other table.
+	finish(ctx context.Context) ([]RoundFile, error)
+	// abort drops the open files, committed keeps what was learned of the rows that were in them.
+	abort()
+	committed()
+	// seed and forget follow the partitions that are owned.
+	seed(ctx context.Context, owned map[table.Key]bool, l *table.Ledger) error
+	forget(topic string, partition int32)
+	// size and memory of the open round's files, bytes.
+	size() int64
+	memory() int64
+	memoryFull() bool
+	finishLargest(ctx context.Context) error
+}
+
 // Loader loads the topics of one pipeline into its table until it is told to stop or something fails. After a failure
 // it is thrown away: a new one starts from what the table says. All of it runs on the goroutine that calls Run.
 type Loader struct {
@@ -55,7 +77,7 @@ type Loader struct {
 	consumer  Consumer
 	topics    Topics
 	committer *Committer
-	stages    *stages
+	stages    work
 
 	tracks tracks
 	recs   batch.Records
@@ -266,12 +288,11 @@ func (l *Loader) commit(ctx context.Context) error {
 
 // round finishes the files and closes the books of the open round; nil: there is nothing to commit.
 func (l *Loader) round(ctx context.Context) (*Round, error) {
-	primary, dead, err := l.stages.finish(ctx)
+	tables, err := l.stages.finish(ctx)
 	if err != nil {
 		return nil, err
 	}
-	r := &Round{ID: uuid.Must(uuid.NewV7()).String(), Pipeline: l.cfg.Name, Version: Version, Tables: []RoundFile{
-		{Table: l.committer.Primary, Files: primary}, {Table: l.stages.deadTable, Files: dead}}}
+	r := &Round{ID: uuid.Must(uuid.NewV7()).String(), Pipeline: l.cfg.Name, Version: Version, Tables: tables}
 	for _, k := range slices.SortedFunc(maps.Keys(l.tracks.m), func(a, b table.Key) int {
 		return cmpKey(a, b)
 	}) {
@@ -282,11 +303,10 @@ func (l *Loader) round(ctx context.Context) (*Round, error) {
 	if len(r.Moves) == 0 {
 		return nil, nil
 	}
-	for _, files := range [][]table.File{primary, dead} {
-		for _, f := range files {
-			if r.OldestMS == 0 || f.CreatedMS < r.OldestMS {
-				r.OldestMS = f.CreatedMS
-			}
+	r.OldestMS = l.now().UnixMilli() // the round's object may be taken for an orphan too
+	for _, t := range tables {
+		for _, f := range t.Files {
+			r.OldestMS = min(r.OldestMS, f.CreatedMS)
 		}
 	}
 	return r, l.sameTopics(ctx, r)

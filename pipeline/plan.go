@@ -212,12 +212,12 @@ func (rep *PlanReport) measure(ctx context.Context, p *configs.Pipeline, s *stag
 	for _, r := range b.Rejects {
 		rep.Rejected[rejectedBy(r.Stage, r.Step)+": "+r.Reason]++
 	}
-	files, _, err := s.finish(ctx)
+	tables, err := s.finish(ctx)
 	if err != nil {
 		return err
 	}
 	var size int64
-	for _, f := range files {
+	for _, f := range tables[0].Files {
 		rep.Rows += int(f.Rows)
 		size += f.Size
 		rep.TablePartitions[folderOf(f.Path)] += int(f.Rows)

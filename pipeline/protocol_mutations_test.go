@@ -19,7 +19,7 @@ var mutations = []mutation{
 	{"From is compared by offset only", "step3", "!now.Same(m.From)", "now.Next != m.From.Next"},
 	{"the uuid is not compared in a swap", "step3", "base.UUID != c.uuid", "false"},
 	{"a rollback is not noticed in a swap", "step3", "err = c.notRolledBack(ctx, c.Primary, base, l.Move); err != nil", "false"},
-	{"files that may have been deleted are committed", "step3", "r.OldestMS > 0 && age > c.OrphanAge/2", "age > c.OrphanAge*1000"},
+	{"files that may have been deleted are committed", "step3", "age > c.OrphanAge/2", "age > c.OrphanAge*1000"},
 	{"rounds leave pending before they are finished", "step3", "return c.done[p.ID]", "return true"},
 	{"a round with an object is not pending", "step3", "if r.needsObject() {", "if false {"},
 	{"the object is not written before the swap", "Commit", "if r.needsObject() {", "if false {"},

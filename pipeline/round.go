@@ -20,7 +20,7 @@ type Round struct {
 	Version  string      `json:"lakeloader"` // of the program that wrote it
 	Moves    []Move      `json:"moves"`
 	Tables   []RoundFile `json:"tables"` // the primary first
-	// OldestMS is when the oldest of its files was begun, Unix milliseconds; 0: no files.
+	// OldestMS is when the oldest of its files was begun, without files when its object was made, Unix milliseconds.
 	OldestMS int64 `json:"oldest_ms"`
 }
 

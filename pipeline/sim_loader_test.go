@@ -123,7 +123,7 @@ func (l *simLoader) reset(ctx context.Context) {
 // read makes a round of the next offsets of the owned partitions, deciding at random, differently at every reading.
 func (l *simLoader) read() (*Round, map[simOffset]int) {
 	w := l.w
-	r := &Round{ID: fmt.Sprint("r", w.id())}
+	r := &Round{ID: fmt.Sprint("r", w.id()), OldestMS: w.now.UnixMilli()}
 	for _, id := range simIdents {
 		r.Tables = append(r.Tables, RoundFile{Table: id})
 	}
@@ -156,7 +156,6 @@ func (l *simLoader) read() (*Round, map[simOffset]int) {
 			f := fmt.Sprint("f", w.id())
 			w.rows[f], w.created[f] = rows[i], w.now
 			r.Tables[i].Files = []table.File{{Path: f, Rows: int64(len(rows[i])), CreatedMS: w.now.UnixMilli()}}
-			r.OldestMS = w.now.UnixMilli()
 		}
 	}
 	return r, decisions

@@ -191,12 +191,13 @@ func (k *sink) append(ctx context.Context, b *batch.Batch) error {
 }
 
 // finish ends the files of the round; they are durable when it returns.
-func (s *stages) finish(ctx context.Context) (primary, dead []table.File, err error) {
-	if primary, err = s.primary.finish(ctx); err != nil {
-		return nil, nil, err
+func (s *stages) finish(ctx context.Context) ([]RoundFile, error) {
+	primary, err := s.primary.finish(ctx)
+	if err != nil {
+		return nil, err
 	}
-	dead, err = s.dead.finish(ctx)
-	return primary, dead, err
+	dead, err := s.dead.finish(ctx)
+	return []RoundFile{{Table: s.primaryTable, Files: primary}, {Table: s.deadTable, Files: dead}}, err
 }
 
 func (k *sink) finish(ctx context.Context) ([]table.File, error) {
