@@ -178,8 +178,15 @@ func (w *simWorld) deliver(id table.Ident, base *table.Base, ch table.Change) bo
 		return false
 	}
 	snap := int64(0)
-	if ch.Snapshot || len(ch.Add) > 0 {
-		files := slices.Clone(t.files())
+	files := slices.Clone(t.files())
+	for _, path := range ch.Remove {
+		at := slices.Index(files, path)
+		if at < 0 {
+			return false
+		}
+		files = slices.Delete(files, at, at+1)
+	}
+	if ch.Snapshot || len(ch.Add) > 0 || len(ch.Remove) > 0 {
 		for _, f := range ch.Add {
 			if w.deleted[f.Path] {
 				w.bad("file %s was added to %s when a clean-up had deleted it", f.Path, id)

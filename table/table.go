@@ -105,6 +105,12 @@ type Base struct {
 // Change is one atomic swap.
 type Change struct {
 	Add []File
+	// Remove are the paths of data files that the same snapshot takes out of the table, of any partition spec. They stay
+	// in the object store, for older snapshots. The swap fails with ErrConflict, and names the file, where one is not in
+	// main, or has rows that were deleted after Seen: what replaces it was made from something else.
+	Remove []string
+	// Seen is the snapshot that the files of Remove were read in, with its delete files; 0: base's.
+	Seen int64
 	// Snapshot makes a snapshot even when no file is added: every move of offsets comes with one.
 	Snapshot bool
 	// Props gives the properties to set, from the id of the snapshot that the change makes (0 when it makes none).

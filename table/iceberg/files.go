@@ -16,15 +16,11 @@ import (
 // dataFiles turns finished files into manifest entries.
 func dataFiles(meta icetable.Metadata, files []table.File) ([]icebergo.DataFile, error) {
 	out := make([]icebergo.DataFile, len(files))
-	specs := map[int]*partitioning{}
+	specs := partitionings{meta, map[int]*partitioning{}}
 	for i, f := range files {
-		p := specs[f.SpecID]
-		if p == nil {
-			var err error
-			if p, err = partitioningOf(meta, f.SpecID); err != nil {
-				return nil, fmt.Errorf("file %s: %w", f.Path, err)
-			}
-			specs[f.SpecID] = p
+		p, err := specs.of(f.SpecID)
+		if err != nil {
+			return nil, fmt.Errorf("file %s: %w", f.Path, err)
 		}
 		df, err := p.dataFile(f)
 		if err != nil {
@@ -41,6 +37,23 @@ type partitioning struct {
 	ids   []int
 	names []string
 	types []icebergo.Type
+}
+
+// partitionings keeps those of a table that were asked for.
+type partitionings struct {
+	meta   icetable.Metadata
+	bySpec map[int]*partitioning
+}
+
+func (p partitionings) of(specID int) (*partitioning, error) {
+	if have := p.bySpec[specID]; have != nil {
+		return have, nil
+	}
+	made, err := partitioningOf(p.meta, specID)
+	if err == nil {
+		p.bySpec[specID] = made
+	}
+	return made, err
 }
 
 func partitioningOf(meta icetable.Metadata, specID int) (*partitioning, error) {
@@ -136,7 +149,7 @@ func (l *lake) Files(ctx context.Context, id table.Ident, snapshot int64) (files
 	if err != nil {
 		return nil, nil, l.readError("read the manifests of "+id.String(), err)
 	}
-	specs := map[int]*partitioning{}
+	specs := partitionings{meta, map[int]*partitioning{}}
 	for _, m := range ms {
 		for e, err := range m.Entries(io, true) {
 			if err != nil {
@@ -147,12 +160,9 @@ func (l *lake) Files(ctx context.Context, id table.Ident, snapshot int64) (files
 				deletes = append(deletes, df.FilePath())
 				continue
 			}
-			p := specs[int(df.SpecID())]
-			if p == nil {
-				if p, err = partitioningOf(meta, int(df.SpecID())); err != nil {
-					return nil, nil, fmt.Errorf("table %s, file %s: %w", id, df.FilePath(), err)
-				}
-				specs[int(df.SpecID())] = p
+			p, err := specs.of(int(df.SpecID()))
+			if err != nil {
+				return nil, nil, fmt.Errorf("table %s, file %s: %w", id, df.FilePath(), err)
 			}
 			f, err := p.file(df)
 			if err != nil {
@@ -174,21 +184,29 @@ func (p *partitioning) file(df icebergo.DataFile) (table.File, error) {
 	if o := df.SortOrderID(); o != nil {
 		f.SortOrderID = *o
 	}
+	var err error
+	f.Partition, err = p.tuple(df)
+	return f, err
+}
+
+// tuple gives the partition values of a manifest entry.
+func (p *partitioning) tuple(df icebergo.DataFile) ([][]byte, error) {
+	var out [][]byte
 	values := df.Partition()
 	for i, id := range p.ids {
 		var raw []byte
 		if v := values[id]; v != nil {
 			var err error
 			if raw, err = singleValue(p.types[i], v); err != nil {
-				return f, fmt.Errorf("partition field %s: %w", p.names[i], err)
+				return nil, fmt.Errorf("partition field %s: %w", p.names[i], err)
 			}
 			if raw == nil {
 				raw = []byte{} // an empty text is no null
 			}
 		}
-		f.Partition = append(f.Partition, raw)
+		out = append(out, raw)
 	}
-	return f, nil
+	return out, nil
 }
 
 var errValue = errors.New("unexpected value in a manifest")

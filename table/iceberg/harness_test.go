@@ -3,12 +3,15 @@ package iceberg
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"path/filepath"
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
+	icebergo "github.com/apache/iceberg-go"
 	icetable "github.com/apache/iceberg-go/table"
 
 	"github.com/lakeloader/lakeloader/batch"
@@ -59,7 +62,44 @@ func harness(cfg configs.Catalog, wh configs.Warehouse) tabletest.Harness {
 				return tx.ExpireSnapshots(icetable.WithOlderThan(0), icetable.WithRetainLast(1))
 			})
 		},
+		Delete: func(t *testing.T, id table.Ident, of table.File, equality bool) {
+			l := open(t)
+			other(t, l, id, func(tx *icetable.Transaction) error {
+				return tx.NewRowDelta(nil).AddDeletes(deleteFile(t, l, id, of, equality)).Commit(l.context(t.Context()))
+			})
+		},
+		Repartition: func(t *testing.T, id table.Ident, column string) {
+			other(t, open(t), id, func(tx *icetable.Transaction) error { return tx.UpdateSpec(true).AddIdentity(column).Commit() })
+		},
 	}
+}
+
+// deleteFile describes a delete file, which is never read, in the partition of a data file.
+func deleteFile(t *testing.T, l *lake, id table.Ident, of table.File, equality bool) icebergo.DataFile {
+	t.Helper()
+	tbl, err := l.load(t.Context(), id)
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := dataFiles(tbl.Metadata(), []table.File{of})
+	if err != nil {
+		t.Fatal(err)
+	}
+	content := icebergo.EntryContentPosDeletes
+	if equality {
+		content = icebergo.EntryContentEqDeletes
+	}
+	path := fmt.Sprintf("%s.%d.deletes.parquet", of.Path, time.Now().UnixNano())
+	b, err := icebergo.NewDataFileBuilder(*tbl.Metadata().PartitionSpecByID(of.SpecID), content, path, icebergo.ParquetFile, files[0].Partition(), nil, nil, 1, 100)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if equality {
+		b.EqualityFieldIDs([]int{1})
+	} else {
+		b.ReferencedDataFile(of.Path)
+	}
+	return b.Build()
 }
 
 // other makes a commit as another program would: with iceberg-go alone.

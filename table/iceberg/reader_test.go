@@ -60,14 +60,49 @@ func TestPyIcebergReads(t *testing.T) {
 	move := func(snapshot int64) map[string]string {
 		return map[string]string{table.Prefix + "move": strconv.FormatInt(snapshot, 10)}
 	}
-	swap(table.Change{Add: []table.File{parquetFile(t, info, "0", days[0]), parquetFile(t, info, "1", days[1])}, Props: move})
+	files := []table.File{parquetFile(t, info, "0", days[0]), parquetFile(t, info, "1", days[1]), parquetFile(t, info, "2", days[2])}
+	swap(table.Change{Add: files[:2], Props: move})
 	def.Row = batch.StructOf(append(def.Row.Fields[:3:3], batch.Field{Name: "added", Type: batch.Prim(batch.String)})...)
 	if _, err := c.Ensure(t.Context(), def); err != nil {
 		t.Fatal(err)
 	}
-	swap(table.Change{Add: []table.File{parquetFile(t, info, "2", days[2])}, Props: move})
+	swap(table.Change{Add: files[2:], Props: move})
 	swap(table.Change{Snapshot: true, Props: move})
 
+	check := func(want map[string]any) {
+		t.Helper()
+		base, err := s.Load(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		got := readPyIceberg(t, python, wh, id)
+		want["property"] = strconv.FormatInt(base.Snapshot, 10)
+		want["schema"] = []any{[]any{1., "id", "long", true}, []any{2., "name", "string", false}, []any{3., "day", "date", false}, []any{4., "added", "string", false}}
+		want["partitions"] = []any{[]any{"day_day", "day"}}
+		for k, w := range want {
+			if !reflect.DeepEqual(got[k], w) {
+				t.Errorf("%s: PyIceberg reads %v, want %v", k, got[k], w)
+			}
+		}
+		if got["current"] == nil {
+			t.Error("no current snapshot")
+		}
+	}
+	check(map[string]any{"snapshots": 3., "pruned_files": 2., "records_by_summary": "4", "operation": "append",
+		"rows": []any{[]any{1., "a", "2026-11-20", nil}, []any{2., nil, "2026-11-20", nil}, []any{3., "b", "2026-11-21", nil}, []any{4., "a", "2026-11-22", nil}}})
+
+	// One file is replaced by one with fewer rows, another one goes.
+	swap(table.Change{Add: []table.File{parquetFile(t, info, "3", days[0][1:])}, Remove: []string{files[0].Path}, Props: move})
+	check(map[string]any{"snapshots": 4., "pruned_files": 2., "records_by_summary": "3", "operation": "overwrite",
+		"rows": []any{[]any{2., nil, "2026-11-20", nil}, []any{3., "b", "2026-11-21", nil}, []any{4., "a", "2026-11-22", nil}}})
+	swap(table.Change{Remove: []string{files[1].Path}, Props: move})
+	check(map[string]any{"snapshots": 5., "pruned_files": 1., "records_by_summary": "2", "operation": "overwrite",
+		"rows": []any{[]any{2., nil, "2026-11-20", nil}, []any{4., "a", "2026-11-22", nil}}})
+}
+
+// readPyIceberg gives what PyIceberg sees of a table.
+func readPyIceberg(t *testing.T, python string, wh configs.Warehouse, id table.Ident) map[string]any {
+	t.Helper()
 	root, err := objects.Root(wh)
 	if err != nil {
 		t.Fatal(err)
@@ -83,26 +118,7 @@ func TestPyIcebergReads(t *testing.T) {
 	if err := json.Unmarshal(out, &got); err != nil {
 		t.Fatal(err)
 	}
-	base, err := s.Load(t.Context())
-	if err != nil {
-		t.Fatal(err)
-	}
-	want := map[string]any{
-		"rows":         []any{[]any{1., "a", "2026-11-20", nil}, []any{2., nil, "2026-11-20", nil}, []any{3., "b", "2026-11-21", nil}, []any{4., "a", "2026-11-22", nil}},
-		"snapshots":    3.,
-		"schema":       []any{[]any{1., "id", "long", true}, []any{2., "name", "string", false}, []any{3., "day", "date", false}, []any{4., "added", "string", false}},
-		"partitions":   []any{[]any{"day_day", "day"}},
-		"property":     strconv.FormatInt(base.Snapshot, 10),
-		"pruned_files": 2., "records_by_summary": "4",
-	}
-	if got["current"] == nil {
-		t.Error("no current snapshot")
-	}
-	for k, w := range want {
-		if !reflect.DeepEqual(got[k], w) {
-			t.Errorf("%s: PyIceberg reads %v, want %v", k, got[k], w)
-		}
-	}
+	return got
 }
 
 // parquetFile writes one partition's rows as the table's writers do: with the table's field ids.

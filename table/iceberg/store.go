@@ -99,8 +99,12 @@ func (s *store) stage(ctx context.Context, tbl *icetable.Table, ch table.Change)
 	meta := tbl.Metadata()
 	tx := tbl.NewTransaction()
 	remote := s.lake.kind == rest
-	snapshot := ch.Snapshot || len(ch.Add) > 0 || remote && (ch.Props != nil || anyProtocol(ch.Unset))
-	id, err := stageSnapshot(ctx, tbl, tx, ch, snapshot)
+	snapshot := ch.Snapshot || len(ch.Add) > 0 || len(ch.Remove) > 0 || remote && (ch.Props != nil || anyProtocol(ch.Unset))
+	removed, err := s.removed(ctx, tbl, ch)
+	if err != nil {
+		return nil, nil, err
+	}
+	id, err := stageSnapshot(ctx, tbl, tx, ch, removed, snapshot)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -131,38 +135,42 @@ func (s *store) stage(ctx context.Context, tbl *icetable.Table, ch table.Change)
 	return reqs, updates, nil
 }
 
-// stageSnapshot stages an append, of nothing if need be, and returns the id of its snapshot; 0: none was asked for.
-func stageSnapshot(ctx context.Context, tbl *icetable.Table, tx *icetable.Transaction, ch table.Change, snapshot bool) (int64, error) {
+// stageSnapshot stages an append, of nothing if need be, or an overwrite that removes files, and returns the id of its
+// snapshot; 0: none was asked for.
+func stageSnapshot(ctx context.Context, tbl *icetable.Table, tx *icetable.Transaction, ch table.Change, removed []icebergo.DataFile, snapshot bool) (int64, error) {
 	if !snapshot {
 		return 0, nil
 	}
-	if len(ch.Add) == 0 {
-		sc, err := icetable.SchemaToArrowSchema(tbl.Schema(), nil, true, false)
-		if err != nil {
-			return 0, err
-		}
-		none, err := array.NewRecordReader(sc, nil)
-		if err != nil {
-			return 0, err
-		}
-		defer none.Release()
-		if err := tx.Append(ctx, none, ch.Summary); err != nil {
-			return 0, err
-		}
-	} else {
-		files, err := dataFiles(tbl.Metadata(), ch.Add)
-		if err != nil {
-			return 0, err
-		}
-		if err := tx.AddDataFiles(ctx, files, ch.Summary, icetable.WithoutDuplicateCheck(), icetable.WithoutAutoNameMapping()); err != nil {
-			return 0, err
-		}
+	if err := stageFiles(ctx, tbl, tx, ch, removed); err != nil {
+		return 0, err
 	}
 	staged, err := tx.StagedTable()
 	if err != nil {
 		return 0, err
 	}
 	return currentSnapshot(staged.Metadata()).SnapshotID, nil
+}
+
+func stageFiles(ctx context.Context, tbl *icetable.Table, tx *icetable.Transaction, ch table.Change, removed []icebergo.DataFile) error {
+	added, err := dataFiles(tbl.Metadata(), ch.Add)
+	switch {
+	case err != nil:
+		return err
+	case len(removed) > 0:
+		return tx.ReplaceDataFilesWithDataFiles(ctx, removed, added, ch.Summary, icetable.WithoutAutoNameMapping())
+	case len(added) > 0:
+		return tx.AddDataFiles(ctx, added, ch.Summary, icetable.WithoutDuplicateCheck(), icetable.WithoutAutoNameMapping())
+	}
+	sc, err := icetable.SchemaToArrowSchema(tbl.Schema(), nil, true, false)
+	if err != nil {
+		return err
+	}
+	none, err := array.NewRecordReader(sc, nil)
+	if err != nil {
+		return err
+	}
+	defer none.Release()
+	return tx.Append(ctx, none, ch.Summary)
 }
 
 // ref returns the snapshot of a branch or tag; nil: there is none.

@@ -174,8 +174,11 @@ func staleBase(t *testing.T, h Harness) {
 		},
 		"property": func(table.Info) table.Change { return table.Change{Props: props(key, "3")} },
 		"empty":    func(table.Info) table.Change { return table.Change{Snapshot: true, Props: props(key, "3")} },
-		"unset":    func(table.Info) table.Change { return table.Change{Unset: []string{key}} },
-		"nothing":  func(table.Info) table.Change { return table.Change{Props: props(key, "1")} },
+		"remove": func(i table.Info) table.Change {
+			return table.Change{Add: []table.File{file(i, "loser", 5)}, Remove: []string{file(i, "start", 3).Path}, Props: props(key, "3")}
+		},
+		"unset":   func(table.Info) table.Change { return table.Change{Unset: []string{key}} },
+		"nothing": func(table.Info) table.Change { return table.Change{Props: props(key, "1")} },
 	}
 	for _, move := range slices.Sorted(maps.Keys(moves)) {
 		t.Run(move, func(t *testing.T) {

@@ -28,6 +28,10 @@ type Harness struct {
 	Rollback func(t *testing.T, id table.Ident, snapshot int64)
 	// Expire removes all snapshots but main's.
 	Expire func(t *testing.T, id table.Ident)
+	// Delete commits a delete file for the partition of a data file: of positions of that file, or of equal values.
+	Delete func(t *testing.T, id table.Ident, of table.File, equality bool)
+	// Repartition adds an identity field to the table's partition spec.
+	Repartition func(t *testing.T, id table.Ident, column string)
 	// Metadata returns the number and total bytes of the files in the table's metadata folder; nil: not measured.
 	Metadata func(t *testing.T, location string) (files int, bytes int64)
 	// Commits of the long test; 0: 200.
@@ -45,7 +49,8 @@ func Run(t *testing.T, h Harness) {
 		{"create race", createRace}, {"types", types}, {"evolve", evolve}, {"evolve refuses", evolveRefuses}, {"evolve race", evolveRace},
 		{"append", appendFiles}, {"partition values", partitionValues}, {"stale base", staleBase}, {"racing writers", racingWriters},
 		{"unknown outcome", unknownOutcome}, {"empty snapshot", emptySnapshot}, {"ancestors", ancestors},
-		{"many commits", manyCommits}, {"large ledger", largeLedger},
+		{"remove", removeFiles}, {"remove refuses", removeRefuses}, {"remove partitioned", removePartitioned}, {"remove after deletes", removeAfterDeletes},
+		{"racing rewrites", racingRewrites}, {"many commits", manyCommits}, {"large ledger", largeLedger},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, h) })
 	}

@@ -16,5 +16,6 @@ print(json.dumps({
     "property": t.properties.get("lakeloader.move"),
     "current": t.current_snapshot().snapshot_id,
     "pruned_files": len(pruned),
+    "operation": t.current_snapshot().summary.operation.value,
     "records_by_summary": t.current_snapshot().summary["total-records"],
 }))
