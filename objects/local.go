@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"github.com/lakeloader/lakeloader/internal/point"
 )
 
 // A file under construction is hidden from List and from readers that glob; a crash may leave one behind.
@@ -205,6 +207,9 @@ type localUpload struct {
 }
 
 func (u *localUpload) Write(p []byte) (int, error) {
+	if err := point.Disk(); err != nil {
+		return 0, localError("write", u.path, err)
+	}
 	n, err := u.f.Write(p)
 	if err != nil {
 		return n, localError("write", u.path, err)

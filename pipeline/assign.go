@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/lakeloader/lakeloader/internal/point"
 	"github.com/lakeloader/lakeloader/source"
 	"github.com/lakeloader/lakeloader/table"
 )
@@ -68,6 +69,7 @@ func (l *Loader) assign(ctx context.Context, ps []source.Partition) (map[source.
 		start[p] = t.from.Next
 	}
 	l.reportOwned(gained)
+	point.Hit(point.Assigned)
 	return start, l.stages.seed(ctx, gained, ledger)
 }
 
@@ -192,6 +194,7 @@ func (l *Loader) fetchError(ctx context.Context, err error) error {
 // Revoked implements source.Handler. The open round is committed in time, or dropped whole: its files hold rows of
 // partitions that another loader is about to read.
 func (l *Loader) Revoked(ctx context.Context, ps []source.Partition, lost bool) {
+	point.Hit(point.HandOver)
 	records, moved := l.tracks.records()
 	switch {
 	case !moved || l.reseek:

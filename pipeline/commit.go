@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/lakeloader/lakeloader/internal/point"
 	"github.com/lakeloader/lakeloader/table"
 )
 
@@ -151,9 +152,11 @@ func (c *Committer) Commit(ctx context.Context, r *Round, owned map[table.Key]bo
 		return nil, err
 	}
 	if r.needsObject() {
+		point.Hit(point.BeforeRoundObject)
 		if err := c.Rounds.PutRound(ctx, c.uuid, r); err != nil {
 			return nil, fmt.Errorf("writing the object of round %s: %w", r.ID, err)
 		}
+		point.Hit(point.AfterRoundObject)
 	}
 	primary, err := c.open(ctx, c.Primary)
 	if err != nil {
@@ -170,6 +173,7 @@ func (c *Committer) Commit(ctx context.Context, r *Round, owned map[table.Key]bo
 	if err != nil {
 		return nil, fmt.Errorf("committing round %s to %s: %w", r.ID, c.Primary, err)
 	}
+	point.Hit(point.AfterSwap)
 	return l, c.Finish(ctx, l, owned)
 }
 
@@ -201,11 +205,15 @@ func (c *Committer) step3(ctx context.Context, base *table.Base, r *Round) (l *t
 	next.Number++
 	next.CommitID = r.ID
 	next.Pending = slices.DeleteFunc(next.Pending, func(p table.Pending) bool { return c.done[p.ID] })
+	if len(next.Pending) < len(l.Pending) {
+		point.Hit(point.BeforeLeavePending)
+	}
 	if r.needsObject() {
 		next.Pending = append(next.Pending, table.Pending{Number: next.Number, ID: r.ID})
 	}
 	ch = c.move(base, next)
 	ch.Add = r.Tables[0].Files
+	point.Hit(point.BeforeSwap)
 	return next, ch, false, nil
 }
 
@@ -257,13 +265,17 @@ func (c *Committer) Finish(ctx context.Context, l *table.Ledger, owned map[table
 			if len(t.Files) == 0 {
 				continue
 			}
+			point.Hit(point.BeforeApply)
 			if err := c.apply(ctx, p, t); err != nil {
 				return fmt.Errorf("adding round %d (%s) to %s: %w", p.Number, p.ID, t.Table, err)
 			}
+			point.Hit(point.AfterApply)
 		}
+		point.Hit(point.BeforeCommitted)
 		if err := c.Rounds.PutCommitted(ctx, c.uuid, p.Number, p.ID); err != nil {
 			return fmt.Errorf("noting that round %d (%s) was committed: %w", p.Number, p.ID, err)
 		}
+		point.Hit(point.AfterCommitted)
 		c.done[p.ID] = true
 	}
 	return nil
@@ -325,6 +337,7 @@ func (c *Committer) samePrimary(ctx context.Context) error {
 // Settle finishes pending rounds of owned partitions and takes finished ones out of pending: what a loader does when
 // it is given partitions, when idle, and before it stops. It returns the ledger as it is then.
 func (c *Committer) Settle(ctx context.Context, owned map[table.Key]bool) (*table.Ledger, error) {
+	point.Hit(point.Settle)
 	l, err := c.Load(ctx)
 	if err != nil {
 		return nil, err
@@ -351,6 +364,7 @@ func (c *Committer) Settle(ctx context.Context, owned map[table.Key]bool) (*tabl
 			return ch, true, nil
 		}
 		l.Pending = left
+		point.Hit(point.BeforeLeavePending)
 		set, unset := l.Properties(c.Pipeline, base.Props)
 		return table.Change{Unset: unset, Props: func(int64) map[string]string { return set }}, false, nil
 	})

@@ -16,6 +16,7 @@ import (
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/internal/point"
 	"github.com/lakeloader/lakeloader/obs"
 	"github.com/lakeloader/lakeloader/schemas"
 	"github.com/lakeloader/lakeloader/source"
@@ -174,6 +175,7 @@ func (l *Loader) take(ctx context.Context) error {
 	}
 	if records > 0 && l.began.IsZero() {
 		l.began = now
+		point.Hit(point.FirstRecord)
 		l.waiting.Store(now.UnixNano())
 	}
 	b, err := l.stages.run(ctx, &l.recs, &l.tracks)
@@ -260,16 +262,19 @@ func (l *Loader) commit(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(ctx, commitLimit)
 	defer cancel()
 	start := l.now()
+	point.Hit(point.BeforeFiles)
 	r, err := l.round(ctx)
 	if err != nil || r == nil {
 		return err
 	}
+	point.Hit(point.AfterFiles)
 	ledger, err := l.committer.Commit(ctx, r, l.tracks.owned())
 	if ledger != nil {
 		l.ledger = ledger
 		l.begin(ledger)
 		l.stages.committed()
 		l.advise(r)
+		point.Hit(point.Committed)
 		l.reportCommit(r, ledger.Number, l.now().Sub(start))
 		l.log.Info("committed", "round", ledger.Number, "id", r.ID, "rows", rowsOf(r), "files", len(r.Tables[0].Files),
 			"partitions", len(r.Moves), "seconds", l.now().Sub(start).Round(time.Millisecond).Seconds())
@@ -278,6 +283,7 @@ func (l *Loader) commit(ctx context.Context) error {
 	case err == nil:
 		return nil
 	case errors.Is(err, ErrFenced):
+		point.Hit(point.Dropped)
 		l.log.Warn("the round is dropped and its offsets are read again", "id", r.ID, "reason", err)
 		l.rec.Dropped(true)
 		l.reseek = true
@@ -340,6 +346,7 @@ func (l *Loader) begin(ledger *table.Ledger) {
 
 // drop gives the open round up. What was fetched is fetched again from where the table is.
 func (l *Loader) drop() {
+	point.Hit(point.Dropped)
 	l.stages.abort()
 	l.reseek = true
 	l.rec.Dropped(false)
@@ -347,6 +354,7 @@ func (l *Loader) drop() {
 
 // reload reads the table after a dropped round and seeks every partition to what it says.
 func (l *Loader) reload(ctx context.Context) error {
+	point.Hit(point.Reload)
 	l.stages.abort()
 	ledger, err := l.committer.Settle(ctx, l.tracks.owned())
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/internal/point"
 	"github.com/lakeloader/lakeloader/obs"
 	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/schemas"
@@ -167,13 +168,13 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 	}
 	fetch, files := shares(d.cfg)
 	return pipeline.Deps{
-		Catalog: d.lake.catalog, Objects: d.lake.objects, Root: d.lake.root, Topics: d.admin, Recorder: rec, Log: log, Now: time.Now,
+		Catalog: d.lake.catalog, Objects: d.lake.objects, Root: d.lake.root, Topics: d.admin, Recorder: rec, Log: log, Now: point.Now,
 		Primary: primary, DeadLetters: dead, Memory: files,
 		NewConsumer: func(h source.Handler) (pipeline.Consumer, error) {
 			return source.New(source.Options{Kafka: d.cfg.Kafka, Source: p.Source, Pipeline: p.Name, Memory: fetch, Log: log}, h)
 		},
 		NewDecoder: func(accept func(*batch.Type) error) (*schemas.Decoder, error) {
-			return schemas.NewDecoder(p.Decode, reg, schemas.Options{Clock: time.Now, UnknownIDAfter: time.Duration(d.cfg.Registry.UnknownIDAfter),
+			return schemas.NewDecoder(p.Decode, reg, schemas.Options{Clock: point.Now, UnknownIDAfter: time.Duration(d.cfg.Registry.UnknownIDAfter),
 				Freeze: p.Table.Evolve != nil && !*p.Table.Evolve, Accept: accept})
 		},
 		Audit: func(ctx context.Context) error {

@@ -13,6 +13,7 @@ import (
 	icebergo "github.com/apache/iceberg-go"
 	icetable "github.com/apache/iceberg-go/table"
 
+	"github.com/lakeloader/lakeloader/internal/point"
 	"github.com/lakeloader/lakeloader/objects"
 	"github.com/lakeloader/lakeloader/table"
 )
@@ -86,6 +87,7 @@ func (s *store) Swap(ctx context.Context, base *table.Base, ch table.Change) err
 	if err != nil {
 		return s.lake.readError("stage a commit to "+s.id.String(), err)
 	}
+	point.Hit(point.BeforeCatalog)
 	meta, err := s.lake.commit(ctx, tbl, reqs, updates)
 	if err != nil {
 		return fmt.Errorf("commit to %s: %w", s.id, err)
