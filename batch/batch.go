@@ -78,11 +78,13 @@ const (
 
 // Reject is why a record goes to the dead letters.
 type Reject struct {
-	Record   int32  // index into Records
-	SchemaID int32  // of the registry; 0: none known
-	Stage    string // decode, resolve, cleanse, enrich, partition, encode, evolve
-	Step     string // name of the step within the stage, with its position: "cleanse[3] validate"
-	Reason   string
+	Record   int32 // index into Records
+	SchemaID int32 // of the value, in the registry; 0: none known
+	// KeySchemaID is that of the key, when the key was refused; 0: none known.
+	KeySchemaID int32
+	Stage       string // decode, resolve, cleanse, enrich, partition, encode, evolve
+	Step        string // name of the step within the stage, with its position: "cleanse[3] validate"
+	Reason      string
 }
 
 // Batch is the rows decoded from some records.

@@ -75,7 +75,7 @@ func (s *Splitter) forget() {
 }
 
 // Split assigns every row whose fate is Keep, in the order in which partitions first occur. A column that the batch
-// lacks counts as null. The result is good until the next call, except for Tuple, Path and Key, which may be kept but
+// lacks counts as null. Refuse must have looked at the batch. The result is good until the next call, except for Tuple, Path and Key, which may be kept but
 // not changed. The error is about a column of another type than the table's.
 func (s *Splitter) Split(b *batch.Batch) ([]Part, error) {
 	s.rows = s.rows[:0]
@@ -112,6 +112,23 @@ func (s *Splitter) Split(b *batch.Batch) ([]Part, error) {
 	}
 	s.gather(codes)
 	return s.out, nil
+}
+
+// Refuse makes dead letters (stage partition, the step being the partition field) of rows that are kept so far but whose
+// partition value cannot be computed or encoded. The error is that of Split.
+func (s *Splitter) Refuse(b *batch.Batch) error {
+	for _, f := range s.fields {
+		if f.transform != "hour" && f.transform != "truncate" {
+			continue // what goes in always has a value that fits
+		}
+		if err := f.bind(b.Root); err != nil {
+			return err
+		}
+		if len(f.chain) > 0 {
+			f.refuse(b)
+		}
+	}
+	return nil
 }
 
 func (s *Splitter) full() bool {

@@ -3,6 +3,7 @@ package pipeline
 import (
 	"encoding/binary"
 	"fmt"
+	"math"
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
@@ -78,7 +79,7 @@ func (a *audit) apply(b *batch.Batch, runs []run) {
 	}
 	topic, part, off, ts, epoch := a.cols[0], a.cols[1], a.cols[2], a.cols[3], a.cols[4]
 	at := 0
-	for _, rec := range b.Record {
+	for i, rec := range b.Record {
 		for int(rec) >= runs[at].to {
 			at++
 		}
@@ -87,6 +88,9 @@ func (a *audit) apply(b *batch.Batch, runs []run) {
 		off.Int64 = append(off.Int64, r.Offset[rec])
 		epoch.Int32 = append(epoch.Int32, runs[at].t.from.Epoch)
 		appendKafkaTime(ts, r.Timestamp[rec])
+		if r.Timestamp[rec] > maxKafkaTime {
+			b.Reject(i, "encode", ColumnTimestamp, fmt.Sprintf("Kafka's timestamp is %d ms, after all that a timestamp column can hold (%d ms)", r.Timestamp[rec], maxKafkaTime))
+		}
 	}
 	topic.Len, part.Len, off.Len, epoch.Len = b.Rows, b.Rows, b.Rows, b.Rows
 	next := 5
@@ -107,9 +111,12 @@ func (a *audit) apply(b *batch.Batch, runs []run) {
 	b.Root = &a.root
 }
 
-// appendKafkaTime appends milliseconds since the epoch as microseconds; -1, Kafka's "none", as null.
+// maxKafkaTime is the last millisecond since the epoch that fits into microseconds, in the year 294247.
+const maxKafkaTime = math.MaxInt64 / 1000
+
+// appendKafkaTime appends milliseconds since the epoch as microseconds; -1, Kafka's "none", and what does not fit, as null.
 func appendKafkaTime(c *batch.Column, ms int64) {
-	if ms < 0 {
+	if ms < 0 || ms > maxKafkaTime {
 		c.AppendNull()
 		return
 	}

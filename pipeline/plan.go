@@ -71,7 +71,7 @@ func Plan(ctx context.Context, cfg *configs.Config, i, n int, d Deps) (rep *Plan
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	s := &stages{cfg: p, letters: newDeadLetters(p.Name), primaryTable: d.Primary, deadTable: d.DeadLetters}
+	s := &stages{cfg: p, letters: newDeadLetters(p.Name, Version), primaryTable: d.Primary, deadTable: d.DeadLetters}
 	s.d = d
 	s.d.Objects, s.d.Catalog = objects.NewLocal(), &planCatalog{location: "file://" + dir}
 	if s.decoder, err = d.NewDecoder(s.accepts); err != nil {

@@ -62,7 +62,11 @@ func Idents(cfg *configs.Config, p *configs.Pipeline) (primary, deadLetters tabl
 
 // newStages makes the stages and the tables.
 func newStages(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d Deps) (*stages, error) {
-	s := &stages{cfg: cfg, d: d, letters: newDeadLetters(cfg.Name), primaryTable: d.Primary, deadTable: d.DeadLetters}
+	rules, err := cfg.Fingerprint()
+	if err != nil {
+		return nil, fmt.Errorf("%w: %w", ErrStop, err)
+	}
+	s := &stages{cfg: cfg, d: d, letters: newDeadLetters(cfg.Name, Version+" "+rules), primaryTable: d.Primary, deadTable: d.DeadLetters}
 	// What the table is already, decides which schemas fit.
 	info, err := d.Catalog.Info(ctx, s.primaryTable)
 	if err != nil && !errors.Is(err, table.ErrNoTable) {
@@ -165,6 +169,9 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 		return nil, fmt.Errorf("%w: pipeline %s: %w", ErrStop, s.cfg.Name, err)
 	}
 	s.audit.apply(b, ts.runs)
+	if err := s.primary.refuse(b); err != nil {
+		return nil, fmt.Errorf("table %s: %w", s.primaryTable, err)
+	}
 	if err := s.primary.append(ctx, b); err != nil {
 		return nil, fmt.Errorf("table %s: %w", s.primaryTable, err)
 	}
@@ -175,6 +182,14 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 	}
 	b.Root = root // the decoder appends to its own columns again
 	return b, nil
+}
+
+// refuse makes dead letters of rows that cannot be written. It comes before any table gets rows of the batch.
+func (k *sink) refuse(b *batch.Batch) error {
+	if err := k.splitter.Refuse(b); err != nil {
+		return err
+	}
+	return k.w.Refuse(b)
 }
 
 func (k *sink) append(ctx context.Context, b *batch.Batch) error {

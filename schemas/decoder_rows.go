@@ -16,11 +16,12 @@ func (d *Decoder) Decode(r *batch.Records, b *batch.Batch) error {
 	values, keys := d.roots(b.Root)
 	for i := range r.Len() {
 		n := b.Root.Len
+		keyID := int32(0)
 		id, bad := d.value.append(r, r.Value[i], values)
 		if bad == nil && d.key != nil {
-			var keyID int32
-			if keyID, bad = d.key.append(r, r.Key[i], keys); bad != nil {
-				id = keyID
+			var of int32
+			if of, bad = d.key.append(r, r.Key[i], keys); bad != nil {
+				keyID = of
 			}
 		}
 		if bad != nil {
@@ -28,7 +29,7 @@ func (d *Decoder) Decode(r *batch.Records, b *batch.Batch) error {
 				return fmt.Errorf("decode: topic %s, partition %d, offset %d: %s: Prepare has not succeeded for these records", r.Topics[r.Topic[i]], r.Partition[i], r.Offset[i], bad.reason)
 			}
 			b.Root.Truncate(n)
-			b.Rejects = append(b.Rejects, batch.Reject{Record: int32(i), SchemaID: id, Stage: bad.stage, Step: bad.step, Reason: bad.reason})
+			b.Rejects = append(b.Rejects, batch.Reject{Record: int32(i), SchemaID: id, KeySchemaID: keyID, Stage: bad.stage, Step: bad.step, Reason: bad.reason})
 			continue
 		}
 		b.Root.AppendStruct()

@@ -111,7 +111,11 @@ func (g *rig) wantRow(want string) {
 
 func wantReject(t *testing.T, got batch.Reject, record, id int32, stage, step, reason string) {
 	t.Helper()
-	if got.Record != record || got.SchemaID != id || got.Stage != stage || got.Step != step || !strings.Contains(got.Reason, reason) {
+	of := got.SchemaID
+	if step == "key" {
+		of = got.KeySchemaID
+	}
+	if got.Record != record || of != id || got.Stage != stage || got.Step != step || !strings.Contains(got.Reason, reason) {
 		t.Errorf("got  %+v\nwant record %d, schema id %d, stage %s, step %s, reason with %q", got, record, id, stage, step, reason)
 	}
 }
@@ -302,6 +306,9 @@ func TestDecoderKeys(t *testing.T) {
 	}
 	wantReject(t, rejects[0], 2, 3, "decode", "key", "field id: the payload ends")
 	wantReject(t, rejects[1], 3, 0, "decode", "value", "tombstone")
+	if rejects[0].SchemaID != 2 || rejects[1].KeySchemaID != 0 {
+		t.Errorf("a refused key keeps the value's schema id, a refused value has no key's: %+v", rejects)
+	}
 }
 
 func TestDecoderKeyCollision(t *testing.T) {

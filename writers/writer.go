@@ -50,6 +50,8 @@ type Options struct {
 	Prefix string
 	// Now is the clock; nil: time.Now.
 	Now func() time.Time
+	// MaxValue is the longest text or binary that Refuse lets pass, bytes; 0: 512 MiB.
+	MaxValue int
 }
 
 const (
@@ -123,6 +125,7 @@ func New(opts Options) (*Writer, error) {
 	if w.opts.Prefix == "" {
 		w.opts.Prefix = strings.ToLower(rand.Text())
 	}
+	w.opts.MaxValue = cmp.Or(w.opts.MaxValue, defaultMaxValue)
 	if w.opts.Now == nil {
 		w.opts.Now = time.Now
 	}
@@ -150,7 +153,7 @@ func (w *Writer) bloomFilters(names []string) error {
 }
 
 // Append writes rows of a batch to the file of their partition. The batch is not kept. After an error the round
-// cannot be finished: call Abort.
+// cannot be finished: call Abort. Values that came from outside are for Refuse to check before.
 func (w *Writer) Append(ctx context.Context, b *batch.Batch, p Part) error {
 	if w.err != nil {
 		return w.err
@@ -163,12 +166,8 @@ func (w *Writer) Append(ctx context.Context, b *batch.Batch, p Part) error {
 }
 
 func (w *Writer) append(ctx context.Context, b *batch.Batch, p Part) error {
-	if w.row != b.Root.Type {
-		bound, err := bind(w.leaves, b.Root.Type, w.opts.Info.Row)
-		if err != nil {
-			return err
-		}
-		w.row, w.bound = b.Root.Type, bound
+	if err := w.bind(b.Root.Type); err != nil {
+		return err
 	}
 	for rows := p.Rows; len(rows) > 0; {
 		f := w.files[p.Key]
@@ -235,12 +234,8 @@ func (w *Writer) sorted(f *file) error {
 	if f.sort == nil || f.sort.batch.Rows == 0 {
 		return nil
 	}
-	if w.row != f.sort.batch.Root.Type {
-		bound, err := bind(w.leaves, f.sort.batch.Root.Type, w.opts.Info.Row)
-		if err != nil {
-			return err
-		}
-		w.row, w.bound = f.sort.batch.Root.Type, bound
+	if err := w.bind(f.sort.batch.Root.Type); err != nil {
+		return err
 	}
 	if err := f.append(w, f.sort.batch, f.sort.order()); err != nil {
 		return err
