@@ -191,6 +191,9 @@ func (d *decoder) textMap(n ast.Node, v reflect.Value, path string) {
 		}
 		seen[e.key] = e.at
 		d.pos.at[inner] = nodePlace(e.value)
+		if sensitive(e.key) {
+			d.pos.secret[inner] = true
+		}
 		text := reflect.New(v.Type().Elem()).Elem()
 		if isNull(e.value) {
 			d.problem(inner, e.at, "write \"\" for empty text", "%s has no value", e.key)

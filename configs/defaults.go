@@ -20,6 +20,7 @@ const (
 	defaultLocation   = "./lake"
 	groupPrefix       = "lakeloader-"
 	deadLettersSuffix = "_dead_letters"
+	sessionName       = "lakeloader"
 	// memoryPerPipeline is the default limit without a container around the process.
 	memoryPerPipeline = 512 * mib
 )
@@ -34,6 +35,13 @@ func ApplyDefaults(c *Config) {
 	def(&c.Warehouse.Location, defaultLocation)
 	def(&c.Warehouse.S3.Region, "us-east-1")
 	def(&c.Warehouse.S3.PartSize, 8*mib)
+	if c.Warehouse.S3.RoleARN != "" {
+		def(&c.Warehouse.S3.SessionName, sessionName)
+	}
+	if a := c.Kafka.SASL.AWS; a != nil && a.RoleARN != "" {
+		def(&a.SessionName, sessionName)
+	}
+	def(&c.Warehouse.S3.Encryption, "none")
 	defTo(&c.Warehouse.S3.PathStyle, c.Warehouse.S3.Endpoint != "")
 	defaultCatalog(c)
 	def(&c.HTTP.Address, "127.0.0.1:8080")

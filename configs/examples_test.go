@@ -14,8 +14,12 @@ import (
 // TestExamples loads every configuration that is published with lakeloader, with the variables that it names, and
 // checks that it has no problems.
 func TestExamples(t *testing.T) {
-	env := map[string]string{"LAKELOADER_HASH_KEY": "k", "KAFKA_BROKERS": "a:9092,b:9092", "REGISTRY_PASSWORD": "p", "CATALOG_CREDENTIAL": "id:secret"}
-	secrets := fstest.MapFS{"run/secrets/kafka-password": {Data: []byte("p\n")}}
+	env := map[string]string{"LAKELOADER_HASH_KEY": "k", "KAFKA_BROKERS": "a:9092,b:9092", "REGISTRY_PASSWORD": "p", "CATALOG_CREDENTIAL": "id:secret",
+		"HTTP_TOKEN": "0123456789abcdef"}
+	secrets := fstest.MapFS{}
+	for _, name := range []string{"kafka-password", "kafka-client-secret", "registry-token", "catalog-credential", "http-token"} {
+		secrets["run/secrets/"+name] = &fstest.MapFile{Data: []byte("0123456789abcdef\n")}
+	}
 	for _, name := range exampleFiles(t) {
 		data, err := os.ReadFile(name)
 		if err != nil {
@@ -64,7 +68,7 @@ func checkPublished(t *testing.T, name string, c *Config, used []string) {
 	if got := [3]string{p.Source.Topics[0], p.Source.Group, p.Table.Name}; got != want[name] {
 		t.Errorf("%s: got %v, want %v", name, got, want[name])
 	}
-	for _, v := range []string{"LAKELOADER_BROKERS", "LAKELOADER_CATALOG", "LAKELOADER_CATALOG_URI", "LAKELOADER_WAREHOUSE", "LAKELOADER_S3_ENDPOINT", "LAKELOADER_HTTP"} {
+	for _, v := range []string{"LAKELOADER_BROKERS", "LAKELOADER_CATALOG", "LAKELOADER_CATALOG_URI", "LAKELOADER_WAREHOUSE", "LAKELOADER_S3_ENDPOINT", "LAKELOADER_HTTP", "LAKELOADER_HTTP_TOKEN"} {
 		if !slices.Contains(used, v) {
 			t.Errorf("%s does not take %s", name, v)
 		}

@@ -56,13 +56,22 @@ func (d *decoder) resolve(n ast.Node, path string) ast.Node {
 		case *ast.AliasNode:
 			name := t.Value.GetToken().Value
 			target, ok := d.anchors[name]
-			if !ok {
+			switch {
+			case !ok && d.pos.secret[path]: // what was meant as the value itself
+				d.wrong(path, n, "quote the value", "a value that begins with * is the name of an anchor, and there is none of that name")
+				return nil
+			case !ok:
 				d.wrong(path, n, "define it with &"+name, "there is no anchor %s", name)
 				return nil
 			}
 			n = target
 		case *ast.TagNode:
-			if tag := t.GetToken().Value; tag != "!!str" {
+			tag := t.GetToken().Value
+			switch {
+			case tag != "!!str" && d.pos.secret[path]:
+				d.wrong(path, n, "quote the value", "a value that begins with ! is a tag, which is not supported")
+				return nil
+			case tag != "!!str":
 				d.wrong(path, n, "leave it out", "the tag %s is not supported", tag)
 				return nil
 			}

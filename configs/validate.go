@@ -19,9 +19,7 @@ func Validate(c *Config, pos *Positions) Problems {
 	v.registry(&c.Registry)
 	v.warehouse(&c.Warehouse)
 	v.catalog(c)
-	if c.HTTP.Address != "off" {
-		v.address("http.address", c.HTTP.Address, true)
-	}
+	v.http(&c.HTTP)
 	v.memory(c)
 	v.unique(c)
 	for i := range c.Pipelines {

@@ -28,6 +28,7 @@ var refusedKafka = map[string]string{
 	"security.protocol":             "use kafka.security",
 	"sasl.username":                 "use kafka.sasl.username",
 	"sasl.password":                 "use kafka.sasl.password",
+	"sasl.oauthbearer.method":       "use kafka.sasl.oauth",
 	"ssl.ca.location":               "use kafka.tls.ca_file",
 	"ssl.certificate.location":      "use kafka.tls.cert_file",
 	"ssl.key.location":              "use kafka.tls.key_file",
@@ -66,34 +67,39 @@ func (v *validator) kafka(k *Kafka) {
 			v.bad(join("kafka.properties", name), "it is not a property of librdkafka", "the property %s cannot be set", name)
 		}
 	}
-	sasl := strings.HasPrefix(k.Security, "sasl_")
-	own := k.Properties["sasl.mechanism"] + k.Properties["sasl.mechanisms"]
-	switch {
-	case sasl && own != "" && k.SASL.Mechanism != "":
-		v.bad("kafka.sasl.mechanism", "leave out one of them", "the mechanism is set here and in kafka.properties")
-	case sasl && own == "" && k.SASL.Mechanism == "":
-		v.missing("kafka.sasl.mechanism", "", "security %s needs sasl.mechanism", k.Security)
-	case sasl && k.SASL.Mechanism != "" && k.SASL.Username == "":
-		v.missing("kafka.sasl.username", "", "the mechanism %s needs sasl.username", k.SASL.Mechanism)
-	case sasl && k.SASL.Mechanism != "" && k.SASL.Password == "":
-		v.missing("kafka.sasl.password", "write ${env:NAME}", "the mechanism %s needs sasl.password", k.SASL.Mechanism)
-	case !sasl && k.SASL != SASL{}:
-		v.bad("kafka.sasl", "set kafka.security to sasl_ssl or sasl_plaintext", "sasl has no effect with security %s", k.Security)
-	}
-	tls := k.Security == "ssl" || k.Security == "sasl_ssl"
-	switch {
-	case !tls && k.TLS != TLS{}:
+	v.sasl(k)
+	if k.Security == "ssl" || k.Security == "sasl_ssl" {
+		v.tls("kafka.tls", &k.TLS)
+	} else if k.TLS != (TLS{}) {
 		v.bad("kafka.tls", "set kafka.security to ssl or sasl_ssl", "tls has no effect with security %s", k.Security)
-	case k.TLS.Cert != "" && k.TLS.Key == "":
-		v.missing("kafka.tls.key_file", "", "cert_file needs key_file")
-	case k.TLS.Key != "" && k.TLS.Cert == "":
-		v.missing("kafka.tls.cert_file", "", "key_file needs cert_file")
 	}
+}
+
+// tls checks that a certificate and its key come together.
+func (v *validator) tls(path string, t *TLS) {
+	switch {
+	case t.Cert != "" && t.Key == "":
+		v.missing(path+".key_file", "", "cert_file needs key_file")
+	case t.Key != "" && t.Cert == "":
+		v.missing(path+".cert_file", "", "key_file needs cert_file")
+	}
+}
+
+// tlsFor checks the TLS settings beside a URL.
+func (v *validator) tlsFor(path, urlPath, url string, t *TLS) {
+	if *t == (TLS{}) {
+		return
+	}
+	if strings.HasPrefix(url, "http://") {
+		v.bad(path, "write https:// in "+urlPath, "tls has no effect with an http:// URL")
+		return
+	}
+	v.tls(path, t)
 }
 
 func (v *validator) registry(r *Registry) {
 	if r.URL == "" {
-		if r.Username != "" || r.Password != "" {
+		if r.Username != "" || r.Password != "" || r.Token != "" || r.TLS != (TLS{}) {
 			v.missing("registry.url", "write registry.url, e.g. http://registry:8081", "registry needs url")
 		}
 		return
@@ -102,6 +108,10 @@ func (v *validator) registry(r *Registry) {
 	if (r.Username == "") != (r.Password == "") {
 		v.missing("registry", "", "registry needs both username and password, or neither")
 	}
+	if r.Username != "" && r.Token != "" {
+		v.bad("registry.token", "leave out one of them", "there is a token as well as a username")
+	}
+	v.tlsFor("registry.tls", "registry.url", r.URL, &r.TLS)
 }
 
 func (v *validator) warehouse(w *Warehouse) {
@@ -119,17 +129,44 @@ func (v *validator) warehouse(w *Warehouse) {
 	case !bucketName.MatchString(bucket):
 		v.bad(path, "3 to 63 of a-z, 0-9, - and .", "%q is not the name of a bucket", bucket)
 	}
-	if w.S3.Endpoint != "" {
-		v.url("warehouse.s3.endpoint", w.S3.Endpoint, "http", "https")
+	v.s3(&w.S3)
+}
+
+func (v *validator) s3(s *S3) {
+	if s.Endpoint != "" {
+		v.url("warehouse.s3.endpoint", s.Endpoint, "http", "https")
 	}
-	if (w.S3.AccessKey == "") != (w.S3.SecretKey == "") {
+	if s.STSEndpoint != "" {
+		v.url("warehouse.s3.sts_endpoint", s.STSEndpoint, "http", "https")
+	}
+	if (s.AccessKey == "") != (s.SecretKey == "") {
 		v.missing("warehouse.s3", "leave out both to use the usual AWS chain", "s3 needs both access_key and secret_key, or neither")
+	}
+	if s.SessionToken != "" && s.AccessKey == "" {
+		v.bad("warehouse.s3.session_token", "write access_key and secret_key too", "session_token belongs to keys")
+	}
+	v.role("warehouse.s3", s.RoleARN, s.ExternalID, s.SessionName)
+	if s.KMSKey != "" && s.Encryption != "sse-kms" {
+		v.bad("warehouse.s3.kms_key", "set warehouse.s3.encryption to sse-kms", "kms_key has no effect with encryption %s", s.Encryption)
+	}
+}
+
+// role checks a role to assume.
+func (v *validator) role(path, arn, externalID, session string) {
+	switch {
+	case arn == "" && (externalID != "" || session != ""):
+		v.missing(path+".role_arn", "", "external_id and session_name belong to a role_arn")
+	case arn != "" && !strings.HasPrefix(arn, "arn:"):
+		v.bad(path+".role_arn", "write arn:aws:iam::ACCOUNT:role/NAME", "%s is not the ARN of a role", v.pos.Quote(path+".role_arn", arn))
+	case arn != "" && !roleSession.MatchString(session):
+		v.bad(path+".session_name", "2 to 64 letters, digits and =,.@_-", "%s is not the name of a session", v.pos.Quote(path+".session_name", session))
 	}
 }
 
 var (
-	bucketName = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
-	identifier = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
+	bucketName  = regexp.MustCompile(`^[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]$`)
+	roleSession = regexp.MustCompile(`^[A-Za-z0-9_+=,.@-]{2,64}$`)
+	identifier  = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 )
 
 func (v *validator) catalog(c *Config) {
@@ -158,6 +195,11 @@ func (v *validator) catalog(c *Config) {
 	}
 	if k.Type != "rest" && (k.Credential != "" || k.Token != "") {
 		v.bad("catalog", "set catalog.type to rest", "credential and token are for a rest catalog, not %s", k.Type)
+	}
+	if k.Type == "rest" {
+		v.tlsFor("catalog.tls", "catalog.uri", k.URI, &k.TLS)
+	} else if k.TLS != (TLS{}) {
+		v.bad("catalog.tls", "for postgres write sslrootcert=FILE in the URI", "tls is for a rest catalog, not %s", k.Type)
 	}
 	if k.Credential != "" && k.Token != "" {
 		v.bad("catalog.token", "leave out one of them", "there is a credential as well as a token")

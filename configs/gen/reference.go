@@ -125,8 +125,11 @@ func describe(m *model, t reflect.Type, s setting.Setting) string {
 	case s.Min != "":
 		text += fmt.Sprintf(" At least %s.", s.Min)
 	}
-	if s.Secret {
+	switch {
+	case s.Secret:
 		text += " Never shown."
+	case s.URL:
+		text += " A password in it is never shown."
 	}
 	return text
 }

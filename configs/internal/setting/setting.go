@@ -2,7 +2,8 @@
 // validation, the reference and the JSON Schema for editors all follow one declaration.
 //
 // The tag is rule:"NAME;NAME=VALUE": required (not empty), present (must be written, may be empty), enum=a|b,
-// range=FROM:TO (either end may be left out, written as the setting is), secret (never shown), file (a path, relative to the
+// range=FROM:TO (either end may be left out, written as the setting is), secret (never shown), url (of which a password is never
+// shown), file (a path, relative to the
 // configuration's folder, that must exist), split (text is cut at commas), short (the setting that a step's value is,
 // when the step is written without naming its settings).
 package setting
@@ -21,6 +22,7 @@ type Setting struct {
 	Required bool
 	Present  bool
 	Secret   bool
+	URL      bool
 	File     bool
 	Split    bool
 	Short    bool
@@ -43,6 +45,8 @@ func Of(t reflect.Type) []Setting {
 				s.Present = true
 			case "secret":
 				s.Secret = true
+			case "url":
+				s.URL = true
 			case "file":
 				s.File = true
 			case "split":
