@@ -3,6 +3,7 @@ package obs
 import (
 	"bytes"
 	"context"
+	"crypto/tls"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -14,15 +15,18 @@ import (
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus/promhttp"
+
+	"github.com/lakeloader/lakeloader/configs"
 )
 
-// NewHandler serves what there is to see of a state: /healthz, /readyz, /metrics and /api/status.
-func NewHandler(s *State) http.Handler {
+// NewHandler serves what there is to see of a state: /healthz, /readyz, /metrics and /api/status. What hide knows is not
+// shown.
+func NewHandler(s *State, hide *configs.Redactor) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, "text/plain; charset=utf-8", []byte("ok\n"))
 	})
-	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { ready(w, s.Status(), r.FormValue("pipeline")) })
+	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, r *http.Request) { ready(w, s.Status(), hide, r.FormValue("pipeline")) })
 	mux.Handle("GET /metrics", promhttp.HandlerFor(NewRegistry(s), promhttp.HandlerOpts{}))
 	mux.HandleFunc("GET /api/status", func(w http.ResponseWriter, r *http.Request) {
 		var body bytes.Buffer
@@ -32,7 +36,7 @@ func NewHandler(s *State) http.Handler {
 			http.Error(w, "cannot write the status: "+err.Error(), http.StatusInternalServerError)
 			return
 		}
-		reply(w, http.StatusOK, "application/json", body.Bytes())
+		reply(w, http.StatusOK, "application/json", []byte(hide.Text(body.String())))
 	})
 	return mux
 }
@@ -47,7 +51,7 @@ func reply(w http.ResponseWriter, code int, contentType string, body []byte) {
 
 // ready answers 200 when commits of every pipeline, or of the one asked for, are progressing, else 503 with a line for
 // each that does not.
-func ready(w http.ResponseWriter, s Status, only string) {
+func ready(w http.ResponseWriter, s Status, hide *configs.Redactor, only string) {
 	var why strings.Builder
 	found := only == ""
 	for _, p := range s.Pipelines {
@@ -66,7 +70,7 @@ func ready(w http.ResponseWriter, s Status, only string) {
 	case len(s.Pipelines) == 0:
 		reply(w, http.StatusServiceUnavailable, text, []byte("starting: no pipeline runs yet\n"))
 	case why.Len() > 0:
-		reply(w, http.StatusServiceUnavailable, text, []byte(why.String()))
+		reply(w, http.StatusServiceUnavailable, text, []byte(hide.Text(why.String())))
 	default:
 		reply(w, http.StatusOK, text, []byte("ready\n"))
 	}
@@ -79,11 +83,14 @@ type Server struct {
 	done     chan error
 }
 
-// Listen serves h on an address, host:port (port 0: a free one). The caller stops it.
-func Listen(address string, h http.Handler, log *slog.Logger) (*Server, error) {
+// Listen serves h on an address, host:port (port 0: a free one), with TLS unless secure is nil. The caller stops it.
+func Listen(address string, secure *tls.Config, h http.Handler, log *slog.Logger) (*Server, error) {
 	l, err := net.Listen("tcp", address)
 	if err != nil {
 		return nil, fmt.Errorf("cannot listen on %s (http.address): %w", address, err)
+	}
+	if secure != nil {
+		l = tls.NewListener(l, secure)
 	}
 	s := &Server{
 		http:     &http.Server{Handler: h, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, ErrorLog: slog.NewLogLogger(log.Handler(), slog.LevelWarn)},
@@ -114,13 +121,22 @@ func (s *Server) Stop(ctx context.Context) error {
 	return errors.Join(err, <-s.done)
 }
 
-// Fetch gets the status of a daemon from its HTTP endpoint, host:port.
-func Fetch(ctx context.Context, client *http.Client, address string) (Status, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+address+"/api/status", nil)
+// Fetch gets the status of a daemon from its HTTP endpoint.
+func Fetch(ctx context.Context, d Daemon) (Status, error) {
+	scheme, address := "http://", d.Address
+	transport := &http.Transport{TLSClientConfig: d.TLS, TLSHandshakeTimeout: 10 * time.Second}
+	defer transport.CloseIdleConnections()
+	if d.TLS != nil {
+		scheme = "https://"
+	}
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, scheme+address+"/api/status", nil)
 	if err != nil {
 		return Status{}, fmt.Errorf("status of the daemon at %s: %w", address, err)
 	}
-	resp, err := client.Do(req)
+	if d.Token != "" {
+		req.Header.Set("Authorization", "Bearer "+d.Token)
+	}
+	resp, err := transport.RoundTrip(req) // follows no redirection, which could lead the token elsewhere
 	if err != nil {
 		return Status{}, fmt.Errorf("no answer from a daemon at %s: %w", address, err)
 	}
@@ -129,6 +145,9 @@ func Fetch(ctx context.Context, client *http.Client, address string) (Status, er
 	body, err := io.ReadAll(io.LimitReader(resp.Body, most))
 	if err != nil {
 		return Status{}, fmt.Errorf("status of the daemon at %s: %w", address, err)
+	}
+	if resp.StatusCode == http.StatusUnauthorized {
+		return Status{}, fmt.Errorf("status of the daemon at %s: it wants another token than http.token of this configuration", address)
 	}
 	if resp.StatusCode != http.StatusOK {
 		return Status{}, fmt.Errorf("status of the daemon at %s: it answers %s", address, resp.Status)

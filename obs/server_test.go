@@ -58,7 +58,7 @@ func get(t *testing.T, address, path string) (int, string) {
 
 func serve(t *testing.T, s *State) *Server {
 	t.Helper()
-	srv, err := Listen("127.0.0.1:0", NewHandler(s), quiet())
+	srv, err := Listen("127.0.0.1:0", nil, NewHandler(s, nil), quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -96,7 +96,7 @@ func TestEndpoints(t *testing.T) {
 // TestStatusTravels checks that a status arrives as it was sent.
 func TestStatusTravels(t *testing.T) {
 	s, _ := example()
-	got, err := Fetch(context.Background(), http.DefaultClient, serve(t, s).Addr())
+	got, err := Fetch(context.Background(), Daemon{Address: serve(t, s).Addr()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -114,19 +114,19 @@ func TestFetchSaysWhatIsWrong(t *testing.T) {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	other, err := Listen("127.0.0.1:0", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "<html>") }), quiet())
+	other, err := Listen("127.0.0.1:0", nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { _, _ = io.WriteString(w, "<html>") }), quiet())
 	if err != nil {
 		t.Fatal(err)
 	}
 	for address, want := range map[string]string{closed: "no answer from a daemon at", other.Addr(): "is not lakeloader"} {
-		if _, err := Fetch(context.Background(), http.DefaultClient, address); err == nil || !strings.Contains(err.Error(), want) {
+		if _, err := Fetch(context.Background(), Daemon{Address: address}); err == nil || !strings.Contains(err.Error(), want) {
 			t.Errorf("got %v, want %s", err, want)
 		}
 	}
 	if err := other.Stop(context.Background()); err != nil {
 		t.Error(err)
 	}
-	if _, err := Listen("256.0.0.1:0", http.NotFoundHandler(), quiet()); err == nil || !strings.Contains(err.Error(), "http.address") {
+	if _, err := Listen("256.0.0.1:0", nil, http.NotFoundHandler(), quiet()); err == nil || !strings.Contains(err.Error(), "http.address") {
 		t.Errorf("got %v", err)
 	}
 }
@@ -134,7 +134,7 @@ func TestFetchSaysWhatIsWrong(t *testing.T) {
 // TestStop checks that Stop lets a request end within its deadline, and cuts it off after that.
 func TestStop(t *testing.T) {
 	arrived, release := make(chan struct{}), make(chan struct{})
-	srv, err := Listen("127.0.0.1:0", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+	srv, err := Listen("127.0.0.1:0", nil, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		close(arrived)
 		<-release
 	}), quiet())
@@ -231,7 +231,7 @@ func TestNewLogger(t *testing.T) {
 			t.Fatal(err)
 		}
 		defer f.Close()
-		l := NewLogger(cfg, f)
+		l := NewLogger(cfg, f, nil)
 		l.Debug("d")
 		l.Info("i", "n", 1)
 		l.Warn("w")

@@ -59,10 +59,9 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 		}
 	}
 	if cfg.HTTP.Address != "off" { // after deps: the state must name the pipelines before anyone asks for it
-		if d.server, err = obs.Listen(cfg.HTTP.Address, obs.NewHandler(d.state), log); err != nil {
-			return d, fail(exitUnreachable, err)
+		if err := d.listen(); err != nil {
+			return d, err
 		}
-		log.Info("listening", "address", d.server.Addr()) // the port may have been chosen by the system
 	}
 	bg, cancel := context.WithCancel(ctx)
 	d.stop = cancel
@@ -85,6 +84,20 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 		close(d.done)
 	}()
 	return d, nil
+}
+
+// listen opens the endpoint for health, metrics and status.
+func (d *daemon) listen() error {
+	secure, err := obs.ServerTLS(d.cfg.HTTP.TLS)
+	if err != nil {
+		return fail(exitUsage, err)
+	}
+	h := obs.Guard(obs.NewHandler(d.state, configs.NewRedactor(d.cfg)), d.cfg.HTTP.Token)
+	if d.server, err = obs.Listen(d.cfg.HTTP.Address, secure, h, d.log); err != nil {
+		return fail(exitUnreachable, err)
+	}
+	d.log.Info("listening", "address", d.server.Addr()) // the port may have been chosen by the system
+	return nil
 }
 
 func (d *daemon) errors() error {

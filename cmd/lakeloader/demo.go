@@ -88,7 +88,7 @@ func runDemo(w io.Writer, name string, f demoFlags) (err error) {
 	}
 	log := slog.New(slog.DiscardHandler)
 	if f.verbose {
-		log = obs.NewLogger(cfg.Log, os.Stderr)
+		log = obs.NewLogger(cfg.Log, os.Stderr, configs.NewRedactor(cfg))
 	}
 	stop, hard, release := signals(time.Duration(cfg.Shutdown))
 	defer release()

@@ -82,6 +82,9 @@ Start with:  lakeloader demo clicks --records 1000000 --dir ./demo`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
 	root.AddCommand(newRun(), newValidate(), newPlan(), newStatus(), newVerify(), newQuery(), newDemo(), newVersion())
+	for _, c := range root.Commands() {
+		hideSecrets(c)
+	}
 	root.InitDefaultCompletionCmd()
 	return root
 }

@@ -38,7 +38,7 @@ long; 5 every pipeline has stopped for a reason that needs a person.`,
 		}
 		stop, hard, release := signals(time.Duration(cfg.Shutdown))
 		defer release()
-		return runDaemon(hard, stop, cfg, obs.NewLogger(cfg.Log, os.Stderr))
+		return runDaemon(hard, stop, cfg, obs.NewLogger(cfg.Log, os.Stderr, configs.NewRedactor(cfg)))
 	}
 	return c
 }

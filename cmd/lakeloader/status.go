@@ -3,7 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
-	"net/http"
+	"os"
 	"strings"
 	"time"
 
@@ -17,35 +17,37 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Show what a running daemon does",
 		Long: `status asks a running daemon (http.address of the configuration) for the state of each pipeline and partition: rates,
-lag in records and in seconds to the lake, the last commit, what is not published yet, and the last error.`,
+lag in records and in seconds to the lake, the last commit, what is not published yet, and the last error. It sends
+http.token, and trusts http.tls.ca_file.`,
 		Example: `  lakeloader status -c lakeloader.yaml --watch
-  lakeloader status --address 10.0.0.5:8080 -o json`,
+  lakeloader status --address 10.0.0.5:8080 --token-file token -o json`,
 		Args: cobra.NoArgs,
 	}
 	path := configFlag(c)
 	out := outputFlag(c, "text", "json")
 	address := c.Flags().String("address", "", "host:port of the daemon; default: http.address of the configuration")
+	tokenFile := c.Flags().String("token-file", "", "file with the daemon's http.token; default: http.token of the configuration")
 	watch := c.Flags().Bool("watch", false, "show it anew every second until interrupted")
 	c.RunE = func(c *cobra.Command, _ []string) error {
 		if err := checkOutput(*out, "text", "json"); err != nil {
 			return err
 		}
-		addr := *address
-		if addr == "" {
-			cfg, _, err := load(*path)
-			if err != nil {
+		// With --address alone no configuration is needed.
+		d, err := obs.Daemon{Address: *address}, error(nil)
+		if *address == "" || c.Flags().Changed("config") {
+			if d, err = daemonOf(*path, *address); err != nil {
 				return err
 			}
-			if cfg.HTTP.Address == "off" {
-				return fail(exitUsage, fmt.Errorf("http.address is off in %s: the daemon cannot be asked", *path))
+		}
+		if *tokenFile != "" {
+			token, err := os.ReadFile(*tokenFile)
+			if err != nil {
+				return fail(exitUsage, fmt.Errorf("--token-file: %w", err))
 			}
-			addr = cfg.HTTP.Address
-			if strings.HasSuffix(addr, ":0") {
-				return fail(exitUsage, fmt.Errorf("http.address is %s in %s, which stands for any free port: name the daemon's with --address (its log says on which it listens)", addr, *path))
-			}
+			d.Token = strings.TrimSpace(string(token))
 		}
 		for {
-			if err := showStatus(c, addr, *out, *watch); err != nil || !*watch {
+			if err := showStatus(c, d, *out, *watch); err != nil || !*watch {
 				return err
 			}
 			t := time.NewTimer(time.Second)
@@ -60,10 +62,30 @@ lag in records and in seconds to the lake, the last commit, what is not publishe
 	return c
 }
 
-func showStatus(c *cobra.Command, addr, format string, clear bool) error {
+// daemonOf is how to reach the daemon of a configuration, at another address unless that is empty.
+func daemonOf(path, address string) (obs.Daemon, error) {
+	cfg, _, err := load(path)
+	if err != nil {
+		return obs.Daemon{}, err
+	}
+	d, err := obs.DaemonOf(cfg.HTTP)
+	switch {
+	case err != nil:
+		return d, fail(exitUsage, err)
+	case address != "":
+		d.Address = address
+	case cfg.HTTP.Address == "off":
+		return d, fail(exitUsage, fmt.Errorf("http.address is off in %s: the daemon cannot be asked", path))
+	case strings.HasSuffix(d.Address, ":0"):
+		return d, fail(exitUsage, fmt.Errorf("http.address is %s in %s, which stands for any free port: name the daemon's with --address (its log says on which it listens)", cfg.HTTP.Address, path))
+	}
+	return d, nil
+}
+
+func showStatus(c *cobra.Command, d obs.Daemon, format string, clear bool) error {
 	ctx, cancel := context.WithTimeout(c.Context(), 10*time.Second)
 	defer cancel()
-	s, err := obs.Fetch(ctx, http.DefaultClient, addr)
+	s, err := obs.Fetch(ctx, d)
 	if err != nil {
 		return fail(exitUnreachable, fmt.Errorf("asking the daemon: %w", err))
 	}
