@@ -6,7 +6,7 @@ STACK := test/stack
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
 SCRIPTS = $(shell find . -name '*.sh' -not -path './build/*') .ci/run
 # packages whose tests need no server and no heavy library: these run under the race detector
-RACE = ./batch/... ./configs/... ./schemas/... ./objects/... ./obs/... ./cleanse/... ./partitioner/... ./pipeline/...
+RACE = ./batch/... ./configs/... ./schemas/... ./objects/... ./obs/... ./cleanse/... ./partitioner/... ./pipeline/... ./jobs/...
 # the test binaries hold DuckDB and librdkafka: without debug information they link in half the time; lint runs vet
 LINK = -vet=off -ldflags '-s -w'
 # what make bench measures: the whole of it with BENCH_N records, or packages by themselves (BENCH=./schemas BENCH_TIME=1s)

@@ -149,3 +149,13 @@ func (r *Round) keys() []table.Key {
 func (r *Round) movesAny(owned map[table.Key]bool) bool {
 	return slices.ContainsFunc(r.keys(), func(k table.Key) bool { return owned[k] })
 }
+
+// files are the paths of its data files, of all tables.
+func (r *Round) files() (paths []string) {
+	for _, t := range r.Tables {
+		for _, f := range t.Files {
+			paths = append(paths, f.Path)
+		}
+	}
+	return paths
+}

@@ -113,3 +113,34 @@ func (o *RoundObjects) Committed(ctx context.Context, uuid string) (map[int64]st
 	}
 	return ids, nil
 }
+
+// Objects lists the round objects of every primary table that the pipeline has had, by its uuid and the round's id.
+func (o *RoundObjects) Objects(ctx context.Context) (map[string]map[string]objects.Info, error) {
+	dir := o.Root + "/_lakeloader/" + o.Pipeline + "/"
+	list, err := o.Store.List(ctx, dir)
+	if err != nil {
+		return nil, err
+	}
+	byTable := map[string]map[string]objects.Info{}
+	for _, i := range list {
+		uuid, rest, _ := strings.Cut(strings.TrimPrefix(i.URI, dir), "/")
+		id, isRound := strings.CutPrefix(strings.TrimSuffix(rest, ".json"), "rounds/")
+		if !isRound {
+			continue
+		}
+		if byTable[uuid] == nil {
+			byTable[uuid] = map[string]objects.Info{}
+		}
+		byTable[uuid][id] = i
+	}
+	return byTable, nil
+}
+
+// Files are the paths of the data files that a round names, of all tables.
+func (o *RoundObjects) Files(ctx context.Context, uuid, id string) ([]string, error) {
+	r, err := o.Round(ctx, uuid, id)
+	if err != nil {
+		return nil, err
+	}
+	return r.files(), nil
+}

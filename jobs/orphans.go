@@ -1,0 +1,219 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lakeloader/lakeloader/objects"
+	"github.com/lakeloader/lakeloader/table"
+)
+
+// Lake is what the removal of orphans reads.
+type Lake interface {
+	Open(ctx context.Context, id table.Ident) (table.Store, error)
+	// References are the URIs of everything that the table's metadata, as it is now, refers to: the data files, delete
+	// files, manifests and statistics of all snapshots, and metadata files. table.ErrNoTable: there is none.
+	References(ctx context.Context, id table.Ident) ([]string, error)
+	// List returns the objects that lie in the table's own folder: nothing but this table may keep any there.
+	List(ctx context.Context, id table.Ident) ([]objects.Info, error)
+}
+
+// Rounds reads the round objects of one pipeline.
+type Rounds interface {
+	// Objects lists them all, by the uuid of the primary table and by id. A pipeline has had several primary tables when
+	// its table was dropped and created again.
+	Objects(ctx context.Context) (map[string]map[string]objects.Info, error)
+	// Committed lists the ids of the rounds that have left pending, by number.
+	Committed(ctx context.Context, uuid string) (map[int64]string, error)
+	// Files are the data files that a round names, of all tables.
+	Files(ctx context.Context, uuid, id string) ([]string, error)
+}
+
+// Writer is a pipeline that writes into the tables.
+type Writer struct {
+	Pipeline string
+	Primary  table.Ident
+	Rounds   Rounds
+}
+
+// Orphans finds objects that nothing refers to: of rounds that were dropped, of jobs that gave up, of programs that died.
+type Orphans struct {
+	Lake Lake
+	// Tables are those whose folders are looked through.
+	Tables []table.Ident
+	// Writers are all pipelines that write into any of the tables. One that is missing here would lose its pending rounds.
+	Writers []Writer
+	// Age is how old an object must be to go. Loaders and jobs commit nothing older than half of it.
+	Age  time.Duration
+	Now  func() time.Time
+	Wait table.Wait
+}
+
+// Orphan is an object that may be deleted.
+type Orphan struct {
+	objects.Info
+	Why string
+}
+
+// OrphanPlan is what may be deleted, the oldest first, and when that was found out.
+type OrphanPlan struct {
+	Cutoff  time.Time // everything from then on was left alone
+	Listed  int       // objects that were looked at
+	Live    int       // URIs that are referred to
+	Orphans []Orphan
+}
+
+// Bytes is the size of all orphans.
+func (p *OrphanPlan) Bytes() (n int64) {
+	for _, o := range p.Orphans {
+		n += o.Size
+	}
+	return n
+}
+
+// candidate is an object with what it is, for people.
+type candidate struct {
+	objects.Info
+	what string
+}
+
+// Plan finds the orphans. Nothing is deleted; what was an orphan stays one, so a plan does not go stale. The order is what
+// makes it right:
+//
+//  1. The cutoff is taken from the clock before anything is read: what is made meanwhile is younger.
+//  2. An empty snapshot is committed to every table: a swap that was checked before, by a program that slept ever since,
+//     can no longer land.
+//  3. What is pending is read before the tables: the files of a round that is finished meanwhile are found in one of both.
+//  4. All tables are read, and then what there is.
+//
+// ErrRolledBack, and no orphans, while a table is rolled back.
+func (o *Orphans) Plan(ctx context.Context) (*OrphanPlan, error) {
+	plan := &OrphanPlan{Cutoff: o.Now().Add(-o.Age)}
+	tables, err := o.fence(ctx)
+	if err != nil {
+		return nil, err
+	}
+	live := map[string]bool{}
+	var found []candidate
+	for _, w := range o.Writers {
+		rounds, err := o.rounds(ctx, w, live)
+		if err != nil {
+			return nil, fmt.Errorf("reading the rounds of pipeline %s: %w", w.Pipeline, err)
+		}
+		found = append(found, rounds...)
+	}
+	for _, id := range tables {
+		refs, err := o.Lake.References(ctx, id)
+		if err != nil {
+			return nil, fmt.Errorf("reading what table %s refers to: %w", id, err)
+		}
+		for _, uri := range refs {
+			live[uri] = true
+		}
+	}
+	for _, id := range tables {
+		list, err := o.Lake.List(ctx, id)
+		if err != nil {
+			return nil, fmt.Errorf("listing the folder of table %s: %w", id, err)
+		}
+		for _, i := range list {
+			found = append(found, candidate{i, fmt.Sprintf("no snapshot of table %s and no round refers to it", id)})
+		}
+	}
+	plan.Orphans, plan.Listed, plan.Live = chooseOrphans(found, live, plan.Cutoff), len(found), len(live)
+	return plan, nil
+}
+
+// chooseOrphans are the objects before the cutoff that are not live, the oldest first.
+func chooseOrphans(found []candidate, live map[string]bool, cutoff time.Time) (out []Orphan) {
+	for _, c := range found {
+		if !live[c.URI] && c.Modified.Before(cutoff) {
+			out = append(out, Orphan{Info: c.Info, Why: c.what})
+		}
+	}
+	slices.SortFunc(out, func(a, b Orphan) int { return cmp.Or(a.Modified.Compare(b.Modified), cmp.Compare(a.URI, b.URI)) })
+	return out
+}
+
+// fence moves every table on, and returns those that exist.
+func (o *Orphans) fence(ctx context.Context) (there []table.Ident, err error) {
+	for _, id := range o.Tables {
+		s, err := o.Lake.Open(ctx, id)
+		if err == nil {
+			err = table.Commit(ctx, s, o.Wait, func(base *table.Base) (table.Change, bool, error) {
+				return table.Change{Snapshot: true, Summary: map[string]string{"lakeloader.job": "orphans"}}, false, notRolledBack(base)
+			})
+		}
+		switch {
+		case errors.Is(err, table.ErrNoTable): // such as dead letters that there have never been
+		case err != nil:
+			return nil, fmt.Errorf("committing an empty snapshot to table %s, before its orphans are looked for: %w", id, err)
+		default:
+			there = append(there, id)
+		}
+	}
+	return there, nil
+}
+
+// rounds adds what the rounds of a pipeline still need to live, and returns their objects that may be orphans. Objects of
+// committed rounds stay: they say what became of offsets that are no rows. Those of earlier primary tables stay, with
+// the files of the ones that were not finished: a loader that has slept may still add them to the other tables.
+func (o *Orphans) rounds(ctx context.Context, w Writer, live map[string]bool) ([]candidate, error) {
+	s, err := o.Lake.Open(ctx, w.Primary)
+	if err != nil {
+		return nil, fmt.Errorf("opening table %s: %w", w.Primary, err)
+	}
+	base, err := s.Load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading table %s: %w", w.Primary, err)
+	}
+	ledger, err := table.ParseLedger(w.Pipeline, base.Props)
+	if err != nil {
+		return nil, fmt.Errorf("table %s: %w", w.Primary, err)
+	}
+	needed := map[string]bool{}
+	if ledger != nil {
+		for _, p := range ledger.Pending {
+			needed[p.ID] = true
+		}
+	}
+	byTable, err := w.Rounds.Objects(ctx)
+	if err != nil {
+		return nil, err
+	}
+	var found []candidate
+	for uuid, byID := range byTable {
+		committed, err := w.Rounds.Committed(ctx, uuid)
+		if err != nil {
+			return nil, err
+		}
+		finished := map[string]bool{}
+		for _, id := range committed {
+			finished[id] = true
+		}
+		for id, info := range byID {
+			found = append(found, candidate{info, fmt.Sprintf("round %s of pipeline %s was never committed", id, w.Pipeline)})
+			earlier := uuid != base.UUID
+			if live[info.URI] = earlier || finished[id] || needed[id]; finished[id] || !earlier && !needed[id] {
+				continue
+			}
+			files, err := w.Rounds.Files(ctx, uuid, id)
+			if err != nil {
+				return nil, fmt.Errorf("reading the object of round %s: %w", id, err)
+			}
+			for _, f := range files {
+				live[f] = true
+			}
+		}
+	}
+	for id := range needed {
+		if _, ok := byTable[base.UUID][id]; !ok {
+			return nil, fmt.Errorf("the object of pending round %s is missing: what it names cannot be told from orphans", id)
+		}
+	}
+	return found, nil
+}
