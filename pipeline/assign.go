@@ -49,6 +49,14 @@ func (l *Loader) assign(ctx context.Context, ps []source.Partition) (map[source.
 		return nil, fmt.Errorf("asking for the first offsets: %w", err)
 	}
 	l.ledger = ledger
+	if ledger.Edit != l.seen && l.stages.remembers() {
+		// What the deduplicate steps remember is of rows that may have gone, or lacks some that have come.
+		if len(l.tracks.m) > 0 {
+			l.drop()
+		} else {
+			l.seen = ledger.Edit
+		}
+	}
 	start := make(map[source.Partition]int64, len(ps))
 	for _, p := range ps {
 		k := table.Key(p)
@@ -144,7 +152,8 @@ func (l *Loader) onReset(ctx context.Context, t *track, why error, cluster, id s
 		return nil
 	}
 	to := table.Record{Cluster: cluster, TopicID: id, First: next, Next: next, MaxTimestamp: -1}
-	ledger, err := l.committer.Reset(ctx, uuid.Must(uuid.NewV7()).String(), map[table.Key]table.Record{t.key: t.from}, map[table.Key]table.Record{t.key: to})
+	ledger, err := l.committer.Edit(ctx, &Round{ID: uuid.Must(uuid.NewV7()).String(), Pipeline: l.cfg.Name, Version: Version,
+		Tables: []RoundFile{{Table: l.committer.Primary}}, Begins: []Begin{{Key: t.key, From: t.from, To: to}}})
 	if err != nil {
 		return err
 	}

@@ -27,12 +27,17 @@ import (
 //  5. committed/<n> -> id is written (never overwritten), and only then may the round leave pending, in a later swap.
 //  6. Kafka's group offsets follow (in loader.go); nothing rests on them.
 //
+// A round with edits (Edit) changes what was decided before it: its swap takes the rows of the offsets that it names out of
+// the primary table and adds their new ones; step 4 does the same to every other table. Edits follow one another: one
+// that was planned before another landed is fenced.
+//
 // Checked against the base of every attempt in step 3, each for a reason:
 //   - uuid: the table is the one that the offsets were read from;
 //   - rollback: the snapshot of the last move is still main or an ancestor of it (the same in step 4);
 //   - own id: a swap whose reply was lost may have landed;
 //   - age: files older than half the orphan age may be deleted as orphans before they are live;
-//   - From: a loader that lost its partitions, or whose partitions were rewound, is fenced.
+//   - From: a loader that lost its partitions, or whose partitions were rewound, is fenced;
+//   - last edit: what the round's decisions rest on (the memory of deduplicate steps, the decisions to be changed) holds still.
 //
 // Whatever goes wrong before step 3 leaves orphan files and offsets that are read again; after it, a pending round
 // that someone finishes. Files are never deleted here, since an outcome may be unknown.
@@ -56,6 +61,13 @@ type Rounds interface {
 	PutCommitted(ctx context.Context, uuid string, number int64, id string) error
 }
 
+// Rewriter makes the files that take the place of those which hold rows of edited offsets.
+type Rewriter interface {
+	// Rewrite looks for rows of the offsets that round number n edits in a snapshot of a table, and says which files must
+	// leave it and which, durable already, replace them. It is asked again in every attempt, and after a crash by others.
+	Rewrite(ctx context.Context, id table.Ident, snapshot int64, n int64, r *Round) (remove []string, add []table.File, err error)
+}
+
 // Committer carries out the protocol for one pipeline. It is not safe for concurrent use.
 type Committer struct {
 	Pipeline string
@@ -69,6 +81,8 @@ type Committer struct {
 	// Audit proves that the table holds what its ledger says. It is asked when the snapshot of the last move has expired,
 	// so that a rollback could not be told from an expiry.
 	Audit func(ctx context.Context) error
+	// Rewriter takes rows out of tables for rounds with edits.
+	Rewriter Rewriter
 
 	uuid   string          // of the primary table, from the last Load
 	done   map[string]bool // pending rounds known to be finished
@@ -177,15 +191,21 @@ func (c *Committer) Commit(ctx context.Context, r *Round, owned map[table.Key]bo
 	return l, c.Finish(ctx, l, owned)
 }
 
+// present reads the ledger from a base and makes the checks that every move of it needs.
+func (c *Committer) present(ctx context.Context, base *table.Base) (*table.Ledger, error) {
+	if base.UUID != c.uuid {
+		return nil, fmt.Errorf("%w: table %s was dropped and created again while it was being loaded", ErrFenced, c.Primary)
+	}
+	l, err := c.ledger(base)
+	if err != nil {
+		return nil, err
+	}
+	return l, c.notRolledBack(ctx, c.Primary, base, l.Move)
+}
+
 // step3 makes the checks above against one base and builds the swap.
 func (c *Committer) step3(ctx context.Context, base *table.Base, r *Round) (l *table.Ledger, ch table.Change, landed bool, err error) {
-	if base.UUID != c.uuid {
-		return nil, ch, false, fmt.Errorf("%w: table %s was dropped and created again while it was being loaded", ErrFenced, c.Primary)
-	}
-	if l, err = c.ledger(base); err != nil {
-		return nil, ch, false, err
-	}
-	if err = c.notRolledBack(ctx, c.Primary, base, l.Move); err != nil {
+	if l, err = c.present(ctx, base); err != nil {
 		return nil, ch, false, err
 	}
 	if l.CommitID == r.ID || slices.ContainsFunc(l.Pending, func(p table.Pending) bool { return p.ID == r.ID }) {
@@ -194,16 +214,22 @@ func (c *Committer) step3(ctx context.Context, base *table.Base, r *Round) (l *t
 	if age := c.Now().Sub(time.UnixMilli(r.OldestMS)); age > c.OrphanAge/2 {
 		return nil, ch, false, fmt.Errorf("%w: its oldest file is %v old, more than half the orphan age %v", ErrFenced, age.Round(time.Second), c.OrphanAge)
 	}
+	if r.Seen >= 0 && r.Seen != l.Edit {
+		return nil, ch, false, fmt.Errorf("%w: round %d changed what was decided about offsets of %s after this round began", ErrFenced, l.Edit, c.Primary)
+	}
 	next := l.Clone()
 	for _, m := range r.Moves {
 		now, known := l.Records[m.Key]
 		if known != m.Known || known && !now.Same(m.From) {
 			return nil, ch, false, fmt.Errorf("%w: %s was read from offset %d (epoch %d), but the table is at %d (epoch %d)", ErrFenced, m.Key, m.From.Next, m.From.Epoch, now.Next, now.Epoch)
 		}
-		next.Records[m.Key] = m.To
+		next.Records[m.Key] = m.onto(now)
 	}
 	next.Number++
 	next.CommitID = r.ID
+	if err := applyEdits(next, r); err != nil {
+		return nil, ch, false, err
+	}
 	next.Pending = slices.DeleteFunc(next.Pending, func(p table.Pending) bool { return c.done[p.ID] })
 	if len(next.Pending) < len(l.Pending) {
 		point.Hit(point.BeforeLeavePending)
@@ -213,8 +239,27 @@ func (c *Committer) step3(ctx context.Context, base *table.Base, r *Round) (l *t
 	}
 	ch = c.move(base, next)
 	ch.Add = r.Tables[0].Files
+	err = c.rewrite(ctx, &ch, c.Primary, base, next.Number, r)
 	point.Hit(point.BeforeSwap)
-	return next, ch, false, nil
+	return next, ch, false, err
+}
+
+// rewrite adds to a change what a round with edits takes out of a table.
+func (c *Committer) rewrite(ctx context.Context, ch *table.Change, id table.Ident, base *table.Base, n int64, r *Round) error {
+	if len(r.Edits) == 0 {
+		return nil
+	}
+	remove, add, err := c.Rewriter.Rewrite(ctx, id, base.Snapshot, n, r)
+	if err != nil {
+		return fmt.Errorf("taking the rows of edited offsets out of %s: %w", id, err)
+	}
+	for _, f := range add {
+		if age := c.Now().Sub(time.UnixMilli(f.CreatedMS)); age > c.OrphanAge/2 {
+			return fmt.Errorf("%s replaces another file, but is %v old, more than half the orphan age %v", f.Path, age.Round(time.Second), c.OrphanAge)
+		}
+	}
+	ch.Remove, ch.Add = remove, append(slices.Clone(ch.Add), add...)
+	return nil
 }
 
 // move builds the swap that writes a ledger whose offsets have moved.
@@ -262,11 +307,11 @@ func (c *Committer) Finish(ctx context.Context, l *table.Ledger, owned map[table
 			continue
 		}
 		for _, t := range rounds[i].Tables[1:] {
-			if len(t.Files) == 0 {
+			if len(t.Files) == 0 && len(rounds[i].Edits) == 0 {
 				continue
 			}
 			point.Hit(point.BeforeApply)
-			if err := c.apply(ctx, p, t); err != nil {
+			if err := c.apply(ctx, p, rounds[i], t); err != nil {
 				return fmt.Errorf("adding round %d (%s) to %s: %w", p.Number, p.ID, t.Table, err)
 			}
 			point.Hit(point.AfterApply)
@@ -282,7 +327,7 @@ func (c *Committer) Finish(ctx context.Context, l *table.Ledger, owned map[table
 }
 
 // apply is step 4 for one round and table.
-func (c *Committer) apply(ctx context.Context, p table.Pending, t RoundFile) error {
+func (c *Committer) apply(ctx context.Context, p table.Pending, r *Round, t RoundFile) error {
 	s, err := c.open(ctx, t.Table)
 	if err != nil {
 		return err
@@ -306,14 +351,16 @@ func (c *Committer) apply(ctx context.Context, p table.Pending, t RoundFile) err
 				return ch, false, err
 			}
 		}
-		return table.Change{
+		ch = table.Change{
 			Add:      t.Files,
 			Snapshot: true,
 			Summary:  map[string]string{"lakeloader.round": fmt.Sprint(p.Number), "lakeloader.commit-id": p.ID, "lakeloader.pipeline": c.Pipeline},
 			Props: func(snapshot int64) map[string]string {
 				return table.Applied{UUID: c.uuid, Number: p.Number, Snapshot: snapshot}.Property(c.Pipeline)
 			},
-		}, false, nil
+		}
+		err = c.rewrite(ctx, &ch, t.Table, base, p.Number, r)
+		return ch, err == nil && len(ch.Add)+len(ch.Remove) == 0, err
 	})
 }
 
@@ -332,114 +379,4 @@ func (c *Committer) samePrimary(ctx context.Context) error {
 		return fmt.Errorf("%w: table %s was dropped and created again while it was being loaded", ErrFenced, c.Primary)
 	}
 	return nil
-}
-
-// Settle finishes pending rounds of owned partitions and takes finished ones out of pending: what a loader does when
-// it is given partitions, when idle, and before it stops. It returns the ledger as it is then.
-func (c *Committer) Settle(ctx context.Context, owned map[table.Key]bool) (*table.Ledger, error) {
-	point.Hit(point.Settle)
-	l, err := c.Load(ctx)
-	if err != nil {
-		return nil, err
-	}
-	if err := c.Finish(ctx, l, owned); err != nil {
-		return nil, err
-	}
-	primary, err := c.open(ctx, c.Primary)
-	if err != nil {
-		return nil, err
-	}
-	err = table.Commit(ctx, primary, c.Wait, func(base *table.Base) (ch table.Change, done bool, err error) {
-		if base.UUID != c.uuid {
-			return ch, false, fmt.Errorf("%w: table %s was dropped and created again while it was being loaded", ErrFenced, c.Primary)
-		}
-		if l, err = c.ledger(base); err != nil {
-			return ch, false, err
-		}
-		if err := c.notRolledBack(ctx, c.Primary, base, l.Move); err != nil {
-			return ch, false, err
-		}
-		left := slices.DeleteFunc(slices.Clone(l.Pending), func(p table.Pending) bool { return c.done[p.ID] })
-		if len(left) == len(l.Pending) {
-			return ch, true, nil
-		}
-		l.Pending = left
-		point.Hit(point.BeforeLeavePending)
-		set, unset := l.Properties(c.Pipeline, base.Props)
-		return table.Change{Unset: unset, Props: func(int64) map[string]string { return set }}, false, nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("taking finished rounds out of pending in %s: %w", c.Primary, err)
-	}
-	return l, nil
-}
-
-// Start commits the first records of partitions before anything was read: for a start at latest or at a time, which
-// must be resolved only once. Partitions that the table knows already keep their record; the ledger says what holds.
-func (c *Committer) Start(ctx context.Context, id string, first map[table.Key]table.Record) (*table.Ledger, error) {
-	primary, err := c.open(ctx, c.Primary)
-	if err != nil {
-		return nil, err
-	}
-	var l *table.Ledger
-	err = table.Commit(ctx, primary, c.Wait, func(base *table.Base) (ch table.Change, done bool, err error) {
-		if base.UUID != c.uuid {
-			return ch, false, fmt.Errorf("%w: table %s was dropped and created again", ErrFenced, c.Primary)
-		}
-		if l, err = c.ledger(base); err != nil {
-			return ch, false, err
-		}
-		if l.Number > 0 {
-			return ch, true, nil
-		}
-		for k, r := range first {
-			l.Records[k] = r
-		}
-		l.Number, l.CommitID = 1, id
-		return c.move(base, l), false, nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("committing the first offsets to %s: %w", c.Primary, err)
-	}
-	return l, nil
-}
-
-// Reset begins a new epoch of partitions whose topic was created again or whose offsets are gone, as on_reset says.
-// from is what the table must still say of each.
-func (c *Committer) Reset(ctx context.Context, id string, from, to map[table.Key]table.Record) (*table.Ledger, error) {
-	primary, err := c.open(ctx, c.Primary)
-	if err != nil {
-		return nil, err
-	}
-	var l *table.Ledger
-	err = table.Commit(ctx, primary, c.Wait, func(base *table.Base) (ch table.Change, done bool, err error) {
-		if base.UUID != c.uuid {
-			return ch, false, fmt.Errorf("%w: table %s was dropped and created again", ErrFenced, c.Primary)
-		}
-		if l, err = c.ledger(base); err != nil {
-			return ch, false, err
-		}
-		if err := c.notRolledBack(ctx, c.Primary, base, l.Move); err != nil {
-			return ch, false, err
-		}
-		if l.CommitID == id {
-			return ch, true, nil
-		}
-		for k, r := range to {
-			now := l.Records[k]
-			if !now.Same(from[k]) {
-				return ch, false, fmt.Errorf("%w: %s was to begin a new epoch after offset %d (epoch %d), but the table is at %d (epoch %d)", ErrFenced, k, from[k].Next, from[k].Epoch, now.Next, now.Epoch)
-			}
-			l.Past = append(l.Past, table.PastEpoch{Key: k, Record: now})
-			r.Epoch = now.Epoch + 1
-			l.Records[k] = r
-		}
-		l.Number++
-		l.CommitID = id
-		return c.move(base, l), false, nil
-	})
-	if err != nil {
-		return nil, fmt.Errorf("beginning a new epoch in %s: %w", c.Primary, err)
-	}
-	return l, nil
 }

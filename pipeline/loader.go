@@ -58,7 +58,9 @@ type work interface {
 	// abort drops the open files, committed keeps what was learned of the rows that were in them.
 	abort()
 	committed()
-	// seed and forget follow the partitions that are owned.
+	// remembers reports whether what is decided about a record depends on rows that are in the table; seed and forget
+	// follow the partitions that are owned.
+	remembers() bool
 	seed(ctx context.Context, owned map[table.Key]bool, l *table.Ledger) error
 	forget(topic string, partition int32)
 	// size and memory of the open round's files, bytes.
@@ -92,6 +94,8 @@ type Loader struct {
 	began, moved time.Time
 	// reseek: the open round was dropped, and what was fetched with it; the kept partitions must be sought.
 	reseek bool
+	// seen is the last edit of the table (Ledger.Edit) that what the deduplicate steps remember rests on.
+	seen int64
 	// holding: prepare waits with fetched records that are not yet accounted for.
 	holding bool
 	failed  error // what a rebalance callback ran into
@@ -298,7 +302,10 @@ func (l *Loader) round(ctx context.Context) (*Round, error) {
 	if err != nil {
 		return nil, err
 	}
-	r := &Round{ID: uuid.Must(uuid.NewV7()).String(), Pipeline: l.cfg.Name, Version: Version, Tables: tables}
+	r := &Round{ID: uuid.Must(uuid.NewV7()).String(), Pipeline: l.cfg.Name, Version: Version, Seen: -1, Tables: tables}
+	if l.stages.remembers() {
+		r.Seen = l.seen
+	}
 	for _, k := range slices.SortedFunc(maps.Keys(l.tracks.m), func(a, b table.Key) int {
 		return cmpKey(a, b)
 	}) {
@@ -372,6 +379,7 @@ func (l *Loader) reload(ctx context.Context) error {
 	if err := l.stages.seed(ctx, l.tracks.owned(), ledger); err != nil {
 		return err
 	}
+	l.seen = ledger.Edit
 	l.reseek = false
 	return nil
 }

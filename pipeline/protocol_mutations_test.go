@@ -11,14 +11,14 @@ import (
 	"testing"
 )
 
-// A mutation takes one rule out of commit.go: in the function named, old becomes new.
+// A mutation takes one rule out of commit.go or settle.go: in the function named, old becomes new.
 type mutation struct{ name, function, old, new string }
 
 var mutations = []mutation{
 	{"From is not compared with the table", "step3", "if known != m.Known || known && !now.Same(m.From) {", "if _ = known; false {"},
 	{"From is compared by offset only", "step3", "!now.Same(m.From)", "now.Next != m.From.Next"},
-	{"the uuid is not compared in a swap", "step3", "base.UUID != c.uuid", "false"},
-	{"a rollback is not noticed in a swap", "step3", "err = c.notRolledBack(ctx, c.Primary, base, l.Move); err != nil", "false"},
+	{"the uuid is not compared in a swap", "present", "base.UUID != c.uuid", "false"},
+	{"a rollback is not noticed in a swap", "present", "return l, c.notRolledBack(ctx, c.Primary, base, l.Move)", "return l, nil"},
 	{"files that may have been deleted are committed", "step3", "age > c.OrphanAge/2", "age > c.OrphanAge*1000"},
 	{"rounds leave pending before they are finished", "step3", "return c.done[p.ID]", "return true"},
 	{"a round with an object is not pending", "step3", "if r.needsObject() {", "if false {"},
@@ -29,8 +29,7 @@ var mutations = []mutation{
 	{"a rollback is not noticed in another table", "apply", "if err := c.notRolledBack(ctx, t.Table, base, a.Snapshot); err != nil {", "if false {"},
 	{"rounds are not applied in ascending order", "Finish", "if rounds[i] == nil {", "if rounds[i] == nil || !rounds[i].movesAny(owned) {"},
 	{"a round leaves pending without its mark", "Finish", "if err := c.Rounds.PutCommitted(ctx, c.uuid, p.Number, p.ID); err != nil {", "if err := error(nil); err != nil {"},
-	{"a new epoch has the number of the one before", "Reset", "r.Epoch = now.Epoch + 1", "r.Epoch = now.Epoch"},
-	{"a rollback is not noticed when an epoch begins", "Reset", "if err := c.notRolledBack(ctx, c.Primary, base, l.Move); err != nil {", "if false {"},
+	{"a new epoch has the number of the one before", "applyEdits", "to.Epoch = now.Epoch + 1", "to.Epoch = now.Epoch"},
 	{"the rest of pending is taken out before it is finished", "Settle", "return c.done[p.ID]", "return true"},
 	{control, "move", "return table.Change{", "return table.Change{Add: nil,"},
 }
@@ -39,7 +38,7 @@ var mutations = []mutation{
 const control = "nothing"
 
 // mutantSeeds is how many histories are tried at most.
-const mutantSeeds = 300
+const mutantSeeds = 3000
 
 // TestProtocolNeedsEachRule compiles the protocol once for each mutation, with the same simulation, and shows that there
 // is a history in which it loses or duplicates something. Production code has no hooks for this: the copies exist in an
@@ -125,7 +124,7 @@ func runMutants(t *testing.T, program string) map[string]string {
 		replace[at] = name
 	}
 	source := map[string]string{}
-	for _, f := range []string{"commit.go", "round.go", "rounds.go", "track.go", "sim_world_test.go", "sim_loader_test.go"} {
+	for _, f := range []string{"commit.go", "settle.go", "edits.go", "round.go", "rounds.go", "track.go", "sim_world_test.go", "sim_loader_test.go"} {
 		text, err := os.ReadFile(f)
 		if err != nil {
 			t.Fatal(err)
@@ -134,8 +133,12 @@ func runMutants(t *testing.T, program string) map[string]string {
 	}
 	source["simulate.go"] = simulate
 	for i, m := range mutations {
+		file := "commit.go"
+		if !strings.Contains(source[file], m.signature()) {
+			file = "settle.go"
+		}
 		for name, text := range source {
-			if name == "commit.go" {
+			if name == file {
 				text = m.apply(t, text)
 			}
 			put(filepath.Join(here, "mutants", fmt.Sprint("m", i), name), text)
@@ -173,12 +176,19 @@ func goRun(t *testing.T, overlay string) map[string]string {
 	return results
 }
 
-// apply changes one function of commit.go. The text must be there, just once.
+func (m mutation) signature() string {
+	if m.function == "applyEdits" {
+		return "func applyEdits("
+	}
+	return "func (c *Committer) " + m.function + "("
+}
+
+// apply changes one function. The text must be there, just once.
 func (m mutation) apply(t *testing.T, text string) string {
 	t.Helper()
-	at := strings.Index(text, "func (c *Committer) "+m.function+"(")
+	at := strings.Index(text, m.signature())
 	if at < 0 {
-		t.Fatalf("%s: commit.go has no function %s", m.name, m.function)
+		t.Fatalf("%s: there is no function %s", m.name, m.function)
 	}
 	end := at + strings.Index(text[at:], "\n}\n")
 	body := text[at:end]

@@ -20,6 +20,12 @@ type Round struct {
 	Version  string      `json:"lakeloader"` // of the program that wrote it
 	Moves    []Move      `json:"moves"`
 	Tables   []RoundFile `json:"tables"` // the primary first
+	Edits    []Edit      `json:"edits,omitempty"`
+	Begins   []Begin     `json:"begins,omitempty"`
+	// AtMS is when the round was planned, Unix milliseconds; of rounds with edits only.
+	AtMS int64 `json:"at_ms,omitempty"`
+	// Seen is the number of the last round with edits that this one rests on (Ledger.Edit); -1: it rests on none.
+	Seen int64 `json:"-"`
 	// OldestMS is when the oldest of its files was begun, without files when its object was made, Unix milliseconds.
 	OldestMS int64 `json:"oldest_ms"`
 }
@@ -42,6 +48,17 @@ type Move struct {
 	Filtered map[string]*Offsets `json:"filtered,omitempty"`
 	Dead     map[string]*Offsets `json:"dead,omitempty"`
 	Gaps     *Offsets            `json:"gaps,omitempty"`
+}
+
+// onto is what a table at now, which is where the move begins, says after it. Edits may have changed the counters and the
+// first offset since the move was planned.
+func (m *Move) onto(now table.Record) table.Record {
+	to := m.To
+	if m.Known {
+		to.First = now.First
+		to.Counts = now.Counts.Plus(m.To.Counts.Minus(m.From.Counts))
+	}
+	return to
 }
 
 // Offsets is a set of offsets of one partition, in JSON as a portable roaring64 bitmap in base64.
@@ -80,6 +97,9 @@ func (o *Offsets) UnmarshalJSON(text []byte) error {
 // needsObject: a round that touches the primary table only, with nothing filtered and no gaps, says all there is to
 // say in the swap itself.
 func (r *Round) needsObject() bool {
+	if len(r.Edits) > 0 {
+		return true
+	}
 	for _, t := range r.Tables[1:] {
 		if len(t.Files) > 0 {
 			return true
@@ -97,11 +117,17 @@ func (r *Round) needsObject() bool {
 func (r *Round) check() error {
 	rows := int64(0)
 	for _, m := range r.Moves {
-		d := m.To.Rows - m.From.Rows + m.To.Filtered - m.From.Filtered + m.To.Dead - m.From.Dead + m.To.Gaps - m.From.Gaps
-		if d != m.To.Next-m.From.Next {
+		if d := m.To.Counts.Minus(m.From.Counts).Sum(); d != m.To.Next-m.From.Next {
 			return fmt.Errorf("round %s, %s: %d offsets are accounted for in the range %d to %d: this is a defect of lakeloader, nothing was committed", r.ID, m.Key, d, m.From.Next, m.To.Next)
 		}
 		rows += m.To.Rows - m.From.Rows
+	}
+	for _, e := range r.Edits {
+		c := e.counts()
+		if n := int64(e.Changed().GetCardinality()); c.Sum() != n {
+			return fmt.Errorf("round %s, %s epoch %d: %d decisions were made about %d offsets: this is a defect of lakeloader, nothing was committed", r.ID, e.Key, e.Epoch, c.Sum(), n)
+		}
+		rows += c.Rows
 	}
 	files := int64(0)
 	for _, f := range r.Tables[0].Files {
@@ -118,36 +144,41 @@ func (r *Round) wellFormed(id string) error {
 	if r.ID != id {
 		return fmt.Errorf("it is the object of round %q", r.ID)
 	}
-	if len(r.Tables) == 0 || len(r.Moves) == 0 {
+	if len(r.Tables) == 0 || len(r.Moves)+len(r.Edits)+len(r.Begins) == 0 {
 		return errors.New("it names no tables or no partitions")
 	}
 	for _, m := range r.Moves {
 		if m.From.Next < 0 || m.To.Next < m.From.Next {
 			return fmt.Errorf("%s moves from %d to %d", m.Key, m.From.Next, m.To.Next)
 		}
-		for _, sets := range []map[string]*Offsets{m.Filtered, m.Dead} {
-			for by, o := range sets {
-				if o == nil {
-					return fmt.Errorf("%s: the offsets decided by %q are missing", m.Key, by)
-				}
+		if err := decidedBy(m.Key, m.Filtered, m.Dead); err != nil {
+			return err
+		}
+	}
+	for _, e := range r.Edits {
+		if err := decidedBy(e.Key, e.Filtered, e.Dead, e.Removed); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func decidedBy(k table.Key, steps ...map[string]*Offsets) error {
+	for _, sets := range steps {
+		for by, o := range sets {
+			if o == nil {
+				return fmt.Errorf("%s: the offsets decided by %q are missing", k, by)
 			}
 		}
 	}
 	return nil
 }
 
-// keys are the partitions that the round moves.
-func (r *Round) keys() []table.Key {
-	ks := make([]table.Key, len(r.Moves))
-	for i, m := range r.Moves {
-		ks[i] = m.Key
-	}
-	return ks
-}
-
-// moves reports whether the round moves any of the partitions.
+// movesAny reports whether the round moves or edits any of the partitions.
 func (r *Round) movesAny(owned map[table.Key]bool) bool {
-	return slices.ContainsFunc(r.keys(), func(k table.Key) bool { return owned[k] })
+	return slices.ContainsFunc(r.Moves, func(m Move) bool { return owned[m.Key] }) ||
+		slices.ContainsFunc(r.Edits, func(e Edit) bool { return owned[e.Key] }) ||
+		slices.ContainsFunc(r.Begins, func(b Begin) bool { return owned[b.Key] })
 }
 
 // files are the paths of its data files, of all tables.

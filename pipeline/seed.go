@@ -27,6 +27,9 @@ func (s *stages) seed(ctx context.Context, owned map[table.Key]bool, l *table.Le
 	return nil
 }
 
+// remembers reports whether what is decided about a record depends on rows that are in the table.
+func (s *stages) remembers() bool { return len(s.program.Dedups()) > 0 }
+
 func (s *stages) seedOne(ctx context.Context, d *cleanse.Dedup, owned map[table.Key]bool, l *table.Ledger) error {
 	slowest := int64(math.MaxInt64) // of the partitions' newest timestamps: the window reaches back from there
 	for k := range owned {

@@ -109,8 +109,8 @@ func (l *simLoader) reset(ctx context.Context) {
 		if !t.known {
 			continue
 		}
-		from, to := map[table.Key]table.Record{k: t.from}, map[table.Key]table.Record{k: {Cluster: "c", TopicID: "id", MaxTimestamp: -1}}
-		led, err := l.c.Reset(ctx, fmt.Sprint("reset", l.w.id()), from, to)
+		to := table.Record{Cluster: "c", TopicID: "id", MaxTimestamp: -1}
+		led, err := l.c.Edit(ctx, &Round{ID: fmt.Sprint("reset", l.w.id()), Tables: []RoundFile{{Table: simIdents[0]}}, Begins: []Begin{{Key: k, From: t.from, To: to}}})
 		if err == nil {
 			l.w.did["resets"]++
 			l.ts.begin(led)

@@ -273,7 +273,7 @@ func (s *stages) prepare(ctx context.Context, r *batch.Records) (again bool, err
 	changed, err := s.decoder.Prepare(ctx, r)
 	if changed {
 		s.d.Log.Info("the schema changed", "columns", s.decoder.Row().String())
-		again = len(s.program.Dedups()) > 0
+		again = s.remembers()
 		err = errors.Join(s.rebuild(ctx), err)
 	}
 	return again, err

@@ -31,9 +31,28 @@ type Record struct {
 	Epoch int32
 	First int64 // where the epoch began
 	Next  int64
-	// Cumulative over the epoch: Rows+Filtered+Dead+Gaps == Next-First.
+	Counts
+	MaxTimestamp int64 // greatest Kafka timestamp seen, Unix milliseconds; -1: none
+}
+
+// Counts says what became of offsets. Of an epoch they are cumulative, and their sum is Next-First.
+type Counts struct {
 	Rows, Filtered, Dead, Gaps int64
-	MaxTimestamp               int64 // greatest Kafka timestamp seen, Unix milliseconds; -1: none
+	// Removed are the offsets whose rows a job has taken away since: a rewind, a backfill of a later epoch, retention.
+	Removed int64
+}
+
+// Sum is the number of offsets.
+func (c Counts) Sum() int64 { return c.Rows + c.Filtered + c.Dead + c.Gaps + c.Removed }
+
+// Plus adds o.
+func (c Counts) Plus(o Counts) Counts {
+	return Counts{c.Rows + o.Rows, c.Filtered + o.Filtered, c.Dead + o.Dead, c.Gaps + o.Gaps, c.Removed + o.Removed}
+}
+
+// Minus takes o away.
+func (c Counts) Minus(o Counts) Counts {
+	return Counts{c.Rows - o.Rows, c.Filtered - o.Filtered, c.Dead - o.Dead, c.Gaps - o.Gaps, c.Removed - o.Removed}
 }
 
 // Same reports whether a loader that read a partition from r may move it on from o: the comparison From = table.
@@ -63,6 +82,8 @@ type Ledger struct {
 	// CommitID is the id of the last committed round.
 	CommitID string
 	Pending  []Pending // ascending by number
+	// Edit is the number of the last round that changed what was decided before it; 0: none has.
+	Edit int64
 	// Move is the snapshot that the last move made: see Base.IsAncestor for what it is checked against.
 	Move int64
 }
@@ -75,6 +96,7 @@ type ledgerHead struct {
 	Number   int64  `json:"number"`
 	CommitID string `json:"commit_id"`
 	Move     int64  `json:"snapshot"`
+	Edit     int64  `json:"edit,omitempty"`
 	// How many properties each part takes.
 	Topics  int `json:"topics"`
 	Offsets int `json:"offsets"`
@@ -121,7 +143,7 @@ func parseTopic(s string) (cluster, id, topic string, err error) {
 // Properties encodes the ledger. prev are the table's properties now: those of this pipeline that are no longer
 // needed are returned in unset.
 func (l *Ledger) Properties(pipeline string, prev map[string]string) (set map[string]string, unset []string) {
-	head := ledgerHead{Version: 1, Number: l.Number, CommitID: l.CommitID, Move: l.Move}
+	head := ledgerHead{Version: 1, Number: l.Number, CommitID: l.CommitID, Move: l.Move, Edit: l.Edit}
 	var topics []string // indexed by the records' first number
 	index := map[string]int{}
 	topic := func(k Key, r Record) int {
@@ -135,7 +157,7 @@ func (l *Ledger) Properties(pipeline string, prev map[string]string) (set map[st
 		return i
 	}
 	line := func(k Key, r Record) string {
-		return fmt.Sprintf("%d:%d:%d:%d:%d:%d:%d:%d:%d:%d", topic(k, r), k.Partition, r.Epoch, r.First, r.Next, r.Rows, r.Filtered, r.Dead, r.Gaps, r.MaxTimestamp)
+		return fmt.Sprintf("%d:%d:%d:%d:%d:%d:%d:%d:%d:%d:%d", topic(k, r), k.Partition, r.Epoch, r.First, r.Next, r.Rows, r.Filtered, r.Dead, r.Gaps, r.Removed, r.MaxTimestamp)
 	}
 	var offsets, past, pending []string
 	for _, k := range slices.SortedFunc(maps.Keys(l.Records), compareKeys) {
@@ -257,7 +279,7 @@ func ParseLedger(pipeline string, props map[string]string) (*Ledger, error) {
 	if head.Version != 1 {
 		return nil, p.bad("ledger", text, fmt.Errorf("version %d was written by a newer lakeloader", head.Version))
 	}
-	l := &Ledger{Records: map[Key]Record{}, Number: head.Number, CommitID: head.CommitID, Move: head.Move}
+	l := &Ledger{Records: map[Key]Record{}, Number: head.Number, CommitID: head.CommitID, Move: head.Move, Edit: head.Edit}
 	if err := p.each("topics", head.Topics, func(s string) error { p.topics = append(p.topics, s); return nil }); err != nil {
 		return nil, err
 	}
@@ -297,15 +319,15 @@ func ParseLedger(pipeline string, props map[string]string) (*Ledger, error) {
 
 func (p *parser) record(s string) (k Key, r Record, err error) {
 	f := strings.Split(s, ":")
-	if len(f) != 10 {
-		return k, r, fmt.Errorf("want 10 numbers, got %d", len(f))
+	var v [11]int64
+	if len(f) != len(v) {
+		return k, r, fmt.Errorf("want %d numbers, got %d", len(v), len(f))
 	}
-	var v [10]int64
 	for i := range f {
 		if v[i], err = strconv.ParseInt(f[i], 10, 64); err != nil {
 			return k, r, err
 		}
-		if v[i] < 0 && i < 9 {
+		if v[i] < 0 && i < len(v)-1 {
 			return k, r, fmt.Errorf("number %d is negative", i+1)
 		}
 	}
@@ -319,7 +341,8 @@ func (p *parser) record(s string) (k Key, r Record, err error) {
 	if r.Cluster, r.TopicID, k.Topic, err = parseTopic(p.topics[v[0]]); err != nil {
 		return k, r, err
 	}
-	r.Epoch, r.First, r.Next, r.Rows, r.Filtered, r.Dead, r.Gaps, r.MaxTimestamp = int32(v[2]), v[3], v[4], v[5], v[6], v[7], v[8], v[9]
+	r.Epoch, r.First, r.Next, r.MaxTimestamp = int32(v[2]), v[3], v[4], v[10]
+	r.Counts = Counts{Rows: v[5], Filtered: v[6], Dead: v[7], Gaps: v[8], Removed: v[9]}
 	return k, r, nil
 }
 

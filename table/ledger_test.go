@@ -26,7 +26,7 @@ func topicIDs() *rapid.Generator[string] {
 func records(t *rapid.T, k Key) Record {
 	n := func(label string) int64 { return rapid.Int64Range(0, 1<<62).Draw(t, label) }
 	r := Record{Cluster: rapid.SampledFrom([]string{"", "5L6g3nShT-eMCtK--X86sw", "redpanda.0b1d/c,%", "kfake"}).Draw(t, "cluster"), TopicID: topicIDs().Draw(t, "id"),
-		Epoch: rapid.Int32Range(0, 1<<31-1).Draw(t, "epoch"), First: n("first"), Rows: n("rows"), Filtered: n("filtered"), Dead: n("dead"), Gaps: n("gaps"),
+		Epoch: rapid.Int32Range(0, 1<<31-1).Draw(t, "epoch"), First: n("first"), Counts: Counts{n("rows"), n("filtered"), n("dead"), n("gaps"), n("removed")},
 		MaxTimestamp: rapid.Int64Range(-1, 1<<50).Draw(t, "ts")}
 	r.Next = r.First + rapid.Int64Range(0, 1<<60).Draw(t, "more")
 	return r
@@ -35,7 +35,7 @@ func records(t *rapid.T, k Key) Record {
 func ledgers() *rapid.Generator[*Ledger] {
 	return rapid.Custom(func(t *rapid.T) *Ledger {
 		l := &Ledger{Records: map[Key]Record{}, Number: rapid.Int64Range(0, 1<<40).Draw(t, "number"), Move: rapid.Int64().Draw(t, "move"),
-			CommitID: rapid.StringMatching(`[0-9a-f-]{0,36}`).Draw(t, "id")}
+			CommitID: rapid.StringMatching(`[0-9a-f-]{0,36}`).Draw(t, "id"), Edit: rapid.Int64Range(0, 1<<40).Draw(t, "edit")}
 		keys := rapid.Custom(func(t *rapid.T) Key {
 			return Key{rapid.StringMatching(`[A-Za-z0-9._-]{1,249}`).Draw(t, "topic"), rapid.Int32Range(0, 1<<31-1).Draw(t, "partition")}
 		})
@@ -128,11 +128,11 @@ func bigLedger(partitions int) *Ledger {
 	l := &Ledger{Records: map[Key]Record{}, Number: 123456, CommitID: "0193d4f2-8b1e-7c3a-9f10-aabbccddeeff", Move: 1 << 62}
 	for i := range partitions {
 		l.Records[Key{fmt.Sprintf("topic-%d", i%7), int32(i / 7)}] = Record{Cluster: "5L6g3nShT-eMCtK--X86sw", TopicID: fmt.Sprintf("ab/+%dBCDEFGHIJKLMNOPQR", i%7), Epoch: 3,
-			First: 1e12, Next: 2e12, Rows: 4e11, Filtered: 3e11, Dead: 2e11, Gaps: 1e11, MaxTimestamp: 1767225600123}
+			First: 1e12, Next: 2e12, Counts: Counts{Rows: 4e11, Filtered: 3e11, Dead: 2e11, Gaps: 1e11, Removed: 1e9}, MaxTimestamp: 1767225600123}
 	}
 	for i := range 300 {
 		l.Pending = append(l.Pending, Pending{int64(100000 + i), fmt.Sprintf("0193d4f2-8b1e-7c3a-9f10-%012d", i)})
-		l.Past = append(l.Past, PastEpoch{Key{"topic-0", int32(i)}, Record{Cluster: "c", TopicID: "old/", Epoch: 2, First: 5, Next: 9, Rows: 4, MaxTimestamp: -1}})
+		l.Past = append(l.Past, PastEpoch{Key{"topic-0", int32(i)}, Record{Cluster: "c", TopicID: "old/", Epoch: 2, First: 5, Next: 9, Counts: Counts{Rows: 4}, MaxTimestamp: -1}})
 	}
 	return l
 }
@@ -197,15 +197,15 @@ func TestBrokenLedgerIsNamed(t *testing.T) {
 	for name, c := range map[string]struct{ key, value, want string }{
 		"not JSON":               {"ledger", "{", "p.ledger cannot be read"},
 		"from the future":        {"ledger", `{"version":2}`, "newer lakeloader"},
-		"one part more":          {fmt.Sprint("past.", pasts), "0:0:0:0:0:0:0:0:0:0", fmt.Sprintf("p.past.%d is one more than the %[1]d", pasts)},
-		"too few numbers":        {"offsets.0", "0:1:2", "p.offsets.0 cannot be read (\"0:1:2\"): want 10 numbers"},
+		"one part more":          {fmt.Sprint("past.", pasts), "0:0:0:0:0:0:0:0:0:0:0", fmt.Sprintf("p.past.%d is one more than the %[1]d", pasts)},
+		"too few numbers":        {"offsets.0", "0:1:2", "p.offsets.0 cannot be read (\"0:1:2\"): want 11 numbers"},
 		"no number":              {"offsets.0", "0:1:2:3:4:5:6:7:8:x", "p.offsets.0"},
-		"unknown topic":          {"offsets.1", "9:0:0:0:0:0:0:0:0:0", "topic number 9 is not in the list"},
-		"the same twice":         {"offsets.1", "0:0:0:0:0:0:0:0:0:0,0:0:0:0:0:0:0:0:0:0", "is there twice"},
-		"negative offset":        {"offsets.0", "0:0:0:-5:0:0:0:0:0:0", "number 4 is negative"},
-		"begins behind its end":  {"offsets.0", "0:0:0:5:4:0:0:0:0:0", "cannot be"},
-		"partition too large":    {"offsets.0", "0:4294967296:0:0:0:0:0:0:0:0", "partition 4294967296"},
-		"epoch too large":        {"past.0", "0:0:2147483648:0:0:0:0:0:0:0", "epoch 2147483648"},
+		"unknown topic":          {"offsets.1", "9:0:0:0:0:0:0:0:0:0:0", "topic number 9 is not in the list"},
+		"the same twice":         {"offsets.1", "0:0:0:0:0:0:0:0:0:0:0,0:0:0:0:0:0:0:0:0:0:0", "is there twice"},
+		"negative offset":        {"offsets.0", "0:0:0:-5:0:0:0:0:0:0:0", "number 4 is negative"},
+		"begins behind its end":  {"offsets.0", "0:0:0:5:4:0:0:0:0:0:0", "cannot be"},
+		"partition too large":    {"offsets.0", "0:4294967296:0:0:0:0:0:0:0:0:0", "partition 4294967296"},
+		"epoch too large":        {"past.0", "0:0:2147483648:0:0:0:0:0:0:0:0", "epoch 2147483648"},
 		"topic without a name":   {"topics.0", "a/b", "want cluster/id/name"},
 		"topic broken":           {"topics.0", "a/b/%zz", "%zz"},
 		"pending without id":     {"pending.0", "7:", "p.pending.0 cannot be read (\"7:\"): want number:id"},
