@@ -9,6 +9,13 @@ import (
 	"github.com/lakeloader/lakeloader/table"
 )
 
+// Columns of a dead-letter table that a replay fills in: when, and by which round. A row that has them counts as a dead
+// letter no longer.
+const (
+	ColumnReplayedAt    = "replayed_at"
+	ColumnReplayedRound = "replayed_round"
+)
+
 // Edit changes what was decided about offsets of one epoch of a partition: a rewind that takes rows away, a backfill, a
 // replay of dead letters. What earlier rounds said of the offsets that it names holds no longer, and their rows leave
 // every table. Each of them is in exactly one of Rows, Filtered, Dead, Gaps and Removed.

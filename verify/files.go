@@ -10,6 +10,7 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 
+	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/objects"
 	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/scan"
@@ -71,8 +72,9 @@ func ranges(set *roaring64.Bitmap) []Range {
 // rowsOf is told of rows [first, next) of a partition in a file.
 type rowsOf func(k accountKey, first, next int64, file string)
 
-// files takes in the rows of a snapshot of a table; of gives the set that they belong to.
-func (v *verifier) files(ctx context.Context, id table.Ident, snapshot int64, of func(*account) *offsets) error {
+// files takes in the rows of a snapshot of a table; of gives the set that they belong to. Rows with a value in the column
+// marked, if one is named, do not count.
+func (v *verifier) files(ctx context.Context, id table.Ident, snapshot int64, marked string, of func(*account) *offsets) error {
 	files, deletes, err := v.in.Catalog.Files(ctx, id, snapshot)
 	if err != nil {
 		return fmt.Errorf("listing the files of table %s: %w", id, err)
@@ -82,7 +84,7 @@ func (v *verifier) files(ctx context.Context, id table.Ident, snapshot int64, of
 	if err != nil {
 		return fmt.Errorf("table %s: %w", id, err)
 	}
-	broken, err := v.each(ctx, files, deleted, func(k accountKey, first, next int64, _ string) { of(v.account(k.Key, k.epoch)).add(first, next) })
+	broken, err := v.each(ctx, files, deleted, marked, func(k accountKey, first, next int64, _ string) { of(v.account(k.Key, k.Epoch)).add(first, next) })
 	if err != nil {
 		return err
 	}
@@ -94,8 +96,8 @@ func (v *verifier) files(ctx context.Context, id table.Ident, snapshot int64, of
 			continue
 		}
 		// Both places of a duplicated row are known only now: they are looked for once more.
-		_, err := v.each(ctx, files, deleted, func(k accountKey, first, next int64, file string) {
-			of(v.account(k.Key, k.epoch)).find(first, next, file)
+		_, err := v.each(ctx, files, deleted, marked, func(k accountKey, first, next int64, file string) {
+			of(v.account(k.Key, k.Epoch)).find(first, next, file)
 		})
 		return err
 	}
@@ -103,9 +105,9 @@ func (v *verifier) files(ctx context.Context, id table.Ident, snapshot int64, of
 }
 
 // each passes the rows of files on. broken says which files cannot be read, and why.
-func (v *verifier) each(ctx context.Context, files []table.File, deleted map[string]*roaring64.Bitmap, rows rowsOf) (broken []error, err error) {
+func (v *verifier) each(ctx context.Context, files []table.File, deleted map[string]*roaring64.Bitmap, marked string, rows rowsOf) (broken []error, err error) {
 	for _, f := range files {
-		err := v.file(ctx, f, deleted[f.Path], rows)
+		err := v.file(ctx, f, deleted[f.Path], marked, rows)
 		switch {
 		case ctx.Err() != nil:
 			return nil, ctx.Err()
@@ -118,8 +120,8 @@ func (v *verifier) each(ctx context.Context, files []table.File, deleted map[str
 	return broken, nil
 }
 
-// file passes on the rows of one data file, but those at deleted positions.
-func (v *verifier) file(ctx context.Context, f table.File, deleted *roaring64.Bitmap, rows rowsOf) (err error) {
+// file passes on the rows of one data file, but those at deleted positions and marked ones.
+func (v *verifier) file(ctx context.Context, f table.File, deleted *roaring64.Bitmap, marked string, rows rowsOf) (err error) {
 	p, err := scan.Open(ctx, v.in.Objects, f.Path)
 	if err != nil {
 		return err
@@ -143,13 +145,37 @@ func (v *verifier) file(ctx context.Context, f table.File, deleted *roaring64.Bi
 		if i := slices.IndexFunc(nums[1], func(off int64) bool { return off < 0 || off == math.MaxInt64 }); i >= 0 {
 			return fmt.Errorf("row %d has the offset %d", row+int64(i), nums[1][i])
 		}
-		group(topics, nums, row, deleted, func(k accountKey, first, next int64) { rows(k, first, next, f.Path) })
+		left := deleted
+		if marked != "" {
+			if left, err = withMarked(p, g, marked, row, deleted); err != nil {
+				return err
+			}
+		}
+		group(topics, nums, row, left, func(k accountKey, first, next int64) { rows(k, first, next, f.Path) })
 		row += int64(len(topics))
 	}
 	if row != f.Rows {
 		return fmt.Errorf("the file has %d rows, the table's metadata says %d", row, f.Rows)
 	}
 	return nil
+}
+
+// withMarked adds the positions of rows that have a value in a column to deleted; row is the position of the group's first.
+func withMarked(p *scan.File, g int, column string, row int64, deleted *roaring64.Bitmap) (*roaring64.Bitmap, error) {
+	values, err := p.Values(g, column, batch.Prim(batch.Long))
+	if err != nil {
+		return nil, err
+	}
+	left := roaring64.New()
+	if deleted != nil {
+		left.Or(deleted)
+	}
+	for i, v := range values {
+		if v != nil {
+			left.Add(uint64(row) + uint64(i))
+		}
+	}
+	return left, nil
 }
 
 // group passes on one row group as runs of ascending offsets of one partition. row is the position of its first row.
@@ -161,14 +187,14 @@ func group(topics []string, nums [3][]int64, row int64, deleted *roaring64.Bitma
 			continue
 		}
 		topic, part, off, epoch := topics[i], int32(nums[0][i]), nums[1][i], int32(nums[2][i])
-		if off == next && first < next && part == k.Partition && epoch == k.epoch && topic == k.Topic {
+		if off == next && first < next && part == k.Partition && epoch == k.Epoch && topic == k.Topic {
 			next++
 			continue
 		}
 		if first < next {
 			rows(k, first, next)
 		}
-		k, first, next = accountKey{table.Key{Topic: topic, Partition: part}, epoch}, off, off+1
+		k, first, next = accountKey{Key: table.Key{Topic: topic, Partition: part}, Epoch: epoch}, off, off+1
 	}
 	if first < next {
 		rows(k, first, next)

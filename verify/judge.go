@@ -18,7 +18,7 @@ func (v *verifier) judge() {
 		if a.Partition != b.Partition {
 			return int(a.Partition) - int(b.Partition)
 		}
-		return int(a.epoch) - int(b.epoch)
+		return int(a.Epoch) - int(b.Epoch)
 	})
 	for _, k := range keys {
 		v.judgeOne(k, v.accounts[k])
@@ -33,8 +33,8 @@ func (v *verifier) judgeOne(k accountKey, a *account) {
 		v.offsets(a, Uncommitted, prim, k, a.decided(), "rounds decided about a partition or epoch that the table has no offsets of")
 		return
 	}
-	v.report.Partitions = append(v.report.Partitions, Partition{Topic: k.Topic, Partition: k.Partition, Epoch: k.epoch, First: a.rec.First, Next: a.rec.Next,
-		Rows: size(a.rows.set), Filtered: size(a.filtered), Dead: size(a.dead), Gaps: size(a.gaps)})
+	v.report.Partitions = append(v.report.Partitions, Partition{Topic: k.Topic, Partition: k.Partition, Epoch: k.Epoch, First: a.rec.First, Next: a.rec.Next,
+		Rows: size(a.rows.set), Filtered: size(a.Filtered), Dead: size(a.Dead), Gaps: size(a.Gaps), Removed: size(a.Removed)})
 	v.offsets(a, Duplicated, prim, k, a.rows.dup, "more than one row"+a.rows.where())
 	v.offsets(a, Duplicated, deadTable, k, a.deadRows.dup, "more than one row"+a.deadRows.where())
 
@@ -45,7 +45,7 @@ func (v *verifier) judgeOne(k accountKey, a *account) {
 	named := []struct {
 		name string
 		set  *roaring64.Bitmap
-	}{{"a row", a.rows.set}, {"filtered", a.filtered}, {"a dead letter", a.dead}, {"a gap", a.gaps}}
+	}{{"a row", a.rows.set}, {"filtered", a.Filtered}, {"a dead letter", a.Dead}, {"a gap", a.Gaps}, {"removed", a.Removed}}
 	all := roaring64.New()
 	for i, x := range named {
 		for _, y := range named[:i] {
@@ -54,7 +54,8 @@ func (v *verifier) judgeOne(k accountKey, a *account) {
 		all.Or(x.set)
 	}
 	lost := roaring64.AndNot(committed, all)
-	extra := roaring64.AndNot(a.deadRows.set, a.dead)
+	extra := roaring64.AndNot(a.deadRows.set, roaring64.AndNot(a.Dead, a.Purged))
+	extra.AndNot(a.ghosts)
 	// A dead letter that no round names is not lost. Whether it should be one, only a round that cannot be read may say.
 	nameless := roaring64.And(lost, extra)
 	lost.AndNot(nameless)
@@ -64,8 +65,9 @@ func (v *verifier) judgeOne(k accountKey, a *account) {
 	}
 	v.offsets(a, Lost, prim, k, lost, "committed, but neither a row, filtered, a dead letter nor a gap")
 	v.offsets(a, Uncommitted, deadTable, k, extra, "rows of offsets that no round made dead letters")
-	missing := roaring64.AndNot(a.dead, a.deadRows.set)
+	missing := roaring64.AndNot(a.Dead, a.deadRows.set)
 	missing.AndNot(a.unborn)
+	missing.AndNot(a.Purged)
 	v.offsets(a, Lost, deadTable, k, missing, "dead letters by their rounds, but not in the table")
 	if !a.wrong {
 		v.counters(k, a)
@@ -76,7 +78,7 @@ func size(set *roaring64.Bitmap) int64 { return int64(set.GetCardinality()) }
 
 // decided are the offsets that rounds decided about.
 func (a *account) decided() *roaring64.Bitmap {
-	return roaring64.FastOr(a.filtered, a.dead, a.gaps)
+	return roaring64.FastOr(a.Filtered, a.Dead, a.Gaps, a.Removed)
 }
 
 // counters compares the ledger's cumulative counters with the sets; it says nothing new where a set is wrong already.
@@ -85,9 +87,10 @@ func (v *verifier) counters(k accountKey, a *account) {
 		name string
 		want int64
 		set  *roaring64.Bitmap
-	}{{"rows", a.rec.Rows, a.rows.set}, {"filtered", a.rec.Filtered, a.filtered}, {"dead letters", a.rec.Dead, a.dead}, {"gaps", a.rec.Gaps, a.gaps}} {
+	}{{"rows", a.rec.Rows, a.rows.set}, {"filtered", a.rec.Filtered, a.Filtered}, {"dead letters", a.rec.Dead, a.Dead},
+		{"gaps", a.rec.Gaps, a.Gaps}, {"removed", a.rec.Removed, a.Removed}} {
 		if n := size(c.set); n != c.want {
-			v.problem(Problem{Kind: Counter, Table: v.in.Primary.String(), Topic: k.Topic, Partition: k.Partition, Epoch: k.epoch,
+			v.problem(Problem{Kind: Counter, Table: v.in.Primary.String(), Topic: k.Topic, Partition: k.Partition, Epoch: k.Epoch,
 				Ranges: []Range{{a.rec.First, a.rec.Next}}, Message: fmt.Sprintf("the offsets count %d %s, the files and rounds have %d", c.want, c.name, n)})
 		}
 	}

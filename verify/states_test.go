@@ -62,7 +62,7 @@ func healthy(t *testing.T, l *lake) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, part := range []string{`"problems":[]`, `"partitions":[{"topic":"a","partition":0,"epoch":0,"first":0,"next":40,"rows":32,"filtered":4,"dead_letters":4,"gaps":0}`, `"rounds":3`} {
+	for _, part := range []string{`"problems":[]`, `"partitions":[{"topic":"a","partition":0,"epoch":0,"first":0,"next":40,"rows":32,"filtered":4,"dead_letters":4,"gaps":0,"removed":0}`, `"rounds":3`} {
 		if !strings.Contains(string(text), part) {
 			t.Errorf("%s lacks %s", text, part)
 		}

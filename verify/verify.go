@@ -58,6 +58,7 @@ type Partition struct {
 	Filtered  int64  `json:"filtered"`
 	Dead      int64  `json:"dead_letters"`
 	Gaps      int64  `json:"gaps"`
+	Removed   int64  `json:"removed"` // rows that a rewind, a backfill or retention has taken away
 }
 
 // The kinds of problems.
@@ -133,17 +134,13 @@ type account struct {
 	known    bool
 	rows     *offsets // of the primary table
 	deadRows *offsets // of the dead-letter table
-	filtered *roaring64.Bitmap
-	dead     *roaring64.Bitmap
-	gaps     *roaring64.Bitmap
-	unborn   *roaring64.Bitmap // dead letters of pending rounds, which need not be in their table yet
-	wrong    bool              // a problem was found
+	pipeline.Decisions
+	unborn *roaring64.Bitmap // dead letters of pending rounds, which need not be in their table yet
+	ghosts *roaring64.Bitmap // dead letters that pending rounds take away, which may be in their table still
+	wrong  bool              // a problem was found
 }
 
-type accountKey struct {
-	table.Key
-	epoch int32
-}
+type accountKey = pipeline.EpochKey
 
 type verifier struct {
 	in       Input
@@ -186,11 +183,11 @@ func Run(ctx context.Context, in Input) (*Report, error) {
 	if err := v.rounds(ctx, prim.UUID, ledger, applied); err != nil {
 		return nil, err
 	}
-	if err := v.files(ctx, in.Primary, prim.Snapshot, func(a *account) *offsets { return a.rows }); err != nil {
+	if err := v.files(ctx, in.Primary, prim.Snapshot, "", func(a *account) *offsets { return a.rows }); err != nil {
 		return nil, err
 	}
 	if dead != nil {
-		if err := v.files(ctx, in.DeadLetters, dead.Snapshot, func(a *account) *offsets { return a.deadRows }); err != nil {
+		if err := v.files(ctx, in.DeadLetters, dead.Snapshot, pipeline.ColumnReplayedRound, func(a *account) *offsets { return a.deadRows }); err != nil {
 			return nil, err
 		}
 	}
@@ -248,20 +245,20 @@ func (v *verifier) base(ctx context.Context, id table.Ident) (*table.Base, table
 }
 
 func newAccount() *account {
-	return &account{rows: newOffsets(), deadRows: newOffsets(), filtered: roaring64.New(), dead: roaring64.New(), gaps: roaring64.New(), unborn: roaring64.New()}
+	return &account{rows: newOffsets(), deadRows: newOffsets(), Decisions: pipeline.NewDecisions(), unborn: roaring64.New(), ghosts: roaring64.New()}
 }
 
 func (v *verifier) known(k table.Key, r table.Record) {
 	a := newAccount()
 	a.rec, a.known = r, true
-	v.accounts[accountKey{k, r.Epoch}] = a
+	v.accounts[accountKey{Key: k, Epoch: r.Epoch}] = a
 }
 
 func (v *verifier) account(k table.Key, epoch int32) *account {
-	a := v.accounts[accountKey{k, epoch}]
+	a := v.accounts[accountKey{Key: k, Epoch: epoch}]
 	if a == nil {
 		a = newAccount()
-		v.accounts[accountKey{k, epoch}] = a
+		v.accounts[accountKey{Key: k, Epoch: epoch}] = a
 	}
 	return a
 }
@@ -293,32 +290,53 @@ func (v *verifier) rounds(ctx context.Context, uuid string, l *table.Ledger, app
 		}
 		// A pending round may lack its dead letters; so may one that was finished while the tables were being read.
 		unborn := n > applied.Number && (pending[n] || !v.settled && applied.UUID == uuid)
-		for _, m := range r.Moves {
-			v.move(m, unborn)
+		for i := range r.Moves {
+			v.move(&r.Moves[i], unborn)
+		}
+		for i := range r.Edits {
+			v.edit(&r.Edits[i], unborn)
 		}
 	}
 	return nil
 }
 
-func (v *verifier) move(m pipeline.Move, unborn bool) {
-	a := v.account(m.Key, m.From.Epoch)
+func (v *verifier) move(m *pipeline.Move, unborn bool) {
+	k := accountKey{Key: m.Key, Epoch: m.From.Epoch}
+	a := v.account(k.Key, k.Epoch)
+	decide := func(into *roaring64.Bitmap, more *pipeline.Offsets, what string) {
+		v.offsets(a, Twice, v.in.Primary, k, roaring64.And(into, &more.Bitmap), what)
+		into.Or(&more.Bitmap)
+	}
 	for _, o := range m.Filtered {
-		v.decide(a, a.filtered, &o.Bitmap, m, "filtered by two rounds")
+		decide(a.Filtered, o, "filtered by two rounds")
 	}
 	for _, o := range m.Dead {
-		v.decide(a, a.dead, &o.Bitmap, m, "a dead letter in two rounds")
+		decide(a.Dead, o, "a dead letter in two rounds")
 		if unborn {
 			a.unborn.Or(&o.Bitmap)
 		}
 	}
 	if m.Gaps != nil {
-		v.decide(a, a.gaps, &m.Gaps.Bitmap, m, "a gap in two rounds")
+		decide(a.Gaps, m.Gaps, "a gap in two rounds")
 	}
 }
 
-func (v *verifier) decide(a *account, into, more *roaring64.Bitmap, m pipeline.Move, what string) {
-	v.offsets(a, Twice, v.in.Primary, accountKey{m.Key, m.From.Epoch}, roaring64.And(into, more), what)
-	into.Or(more)
+// edit takes in a round that changed what was decided before it.
+func (v *verifier) edit(e *pipeline.Edit, unborn bool) {
+	a := v.account(e.Key, e.Epoch)
+	changed := e.Changed()
+	if unborn {
+		// Until it is applied, the dead-letter table has what it had.
+		a.ghosts.Or(roaring64.And(a.Dead, changed))
+		if e.Purged != nil {
+			a.ghosts.Or(&e.Purged.Bitmap)
+		}
+	}
+	a.unborn.AndNot(changed)
+	a.Edit(e)
+	if unborn {
+		a.unborn.Or(roaring64.And(a.Dead, changed))
+	}
 }
 
 func (v *verifier) problem(p Problem) { v.report.Problems = append(v.report.Problems, p) }
@@ -327,6 +345,6 @@ func (v *verifier) problem(p Problem) { v.report.Problems = append(v.report.Prob
 func (v *verifier) offsets(a *account, kind string, t table.Ident, k accountKey, set *roaring64.Bitmap, message string) {
 	if !set.IsEmpty() {
 		a.wrong = true
-		v.problem(Problem{Kind: kind, Table: t.String(), Topic: k.Topic, Partition: k.Partition, Epoch: k.epoch, Ranges: ranges(set), Message: message})
+		v.problem(Problem{Kind: kind, Table: t.String(), Topic: k.Topic, Partition: k.Partition, Epoch: k.Epoch, Ranges: ranges(set), Message: message})
 	}
 }

@@ -89,11 +89,25 @@ func printReports(w io.Writer, format string, reports []*verify.Report) error {
 func printReport(w io.Writer, r *verify.Report) error {
 	fmt.Fprintf(w, "pipeline %s, table %s, snapshot %d: %s, %s\n\n", r.Pipeline, r.Table, r.Snapshot, count(r.Rounds, "round"), count(r.Files, "file"))
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
-	fmt.Fprintln(tw, "topic\tpartition\tepoch\tfirst\tnext\trows\tfiltered\tdead letters\tgaps\t")
-	var rows, filtered, dead, gaps, all int64
+	var sum table.Counts
+	all := int64(0)
 	for _, p := range r.Partitions {
-		fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t\n", p.Topic, p.Partition, p.Epoch, p.First, p.Next, p.Rows, p.Filtered, p.Dead, p.Gaps)
-		rows, filtered, dead, gaps, all = rows+p.Rows, filtered+p.Filtered, dead+p.Dead, gaps+p.Gaps, all+p.Next-p.First
+		sum = sum.Plus(table.Counts{Rows: p.Rows, Filtered: p.Filtered, Dead: p.Dead, Gaps: p.Gaps, Removed: p.Removed})
+		all += p.Next - p.First
+	}
+	removed := func(n int64) string { // most tables never had any
+		if sum.Removed == 0 {
+			return ""
+		}
+		return fmt.Sprintf("%d\t", n)
+	}
+	fmt.Fprint(tw, "topic\tpartition\tepoch\tfirst\tnext\trows\tfiltered\tdead letters\tgaps\t")
+	if sum.Removed > 0 {
+		fmt.Fprint(tw, "removed\t")
+	}
+	fmt.Fprintln(tw)
+	for _, p := range r.Partitions {
+		fmt.Fprintf(tw, "%s\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%d\t%s\n", p.Topic, p.Partition, p.Epoch, p.First, p.Next, p.Rows, p.Filtered, p.Dead, p.Gaps, removed(p.Removed))
 	}
 	if err := tw.Flush(); err != nil {
 		return err
@@ -103,7 +117,11 @@ func printReport(w io.Writer, r *verify.Report) error {
 		fmt.Fprintln(w, p)
 	}
 	if r.OK() {
-		fmt.Fprintf(w, "OK: all %d offsets are accounted for exactly once: %d rows, %d filtered, %d dead letters, %d gaps\n", all, rows, filtered, dead, gaps)
+		fmt.Fprintf(w, "OK: all %d offsets are accounted for exactly once: %d rows, %d filtered, %d dead letters, %d gaps", all, sum.Rows, sum.Filtered, sum.Dead, sum.Gaps)
+		if sum.Removed > 0 {
+			fmt.Fprintf(w, ", %d removed", sum.Removed)
+		}
+		fmt.Fprintln(w)
 	}
 	return nil
 }
