@@ -80,7 +80,7 @@ func (v *verifier) files(ctx context.Context, id table.Ident, snapshot int64, ma
 		return fmt.Errorf("listing the files of table %s: %w", id, err)
 	}
 	v.report.Files += len(files)
-	deleted, err := v.positionDeletes(ctx, deletes)
+	deleted, err := scan.PositionDeletes(ctx, v.in.Objects, deletes)
 	if err != nil {
 		return fmt.Errorf("table %s: %w", id, err)
 	}
@@ -199,43 +199,4 @@ func group(topics []string, nums [3][]int64, row int64, deleted *roaring64.Bitma
 	if first < next {
 		rows(k, first, next)
 	}
-}
-
-// positionDeletes reads which rows of which files other engines have deleted.
-func (v *verifier) positionDeletes(ctx context.Context, paths []string) (map[string]*roaring64.Bitmap, error) {
-	out := map[string]*roaring64.Bitmap{}
-	for _, path := range paths {
-		if err := v.positionDelete(ctx, path, out); err != nil {
-			return nil, fmt.Errorf("delete file %s: %w", path, err)
-		}
-	}
-	return out, nil
-}
-
-func (v *verifier) positionDelete(ctx context.Context, path string, out map[string]*roaring64.Bitmap) (err error) {
-	p, err := scan.Open(ctx, v.in.Objects, path)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, p.Close()) }()
-	for g := range p.Groups() {
-		names, err := p.Strings(g, "file_path")
-		if err != nil {
-			return fmt.Errorf("this is no position delete file, and rows removed by equality deletes cannot be accounted for: compact the table first: %w", err)
-		}
-		at, err := p.Ints(g, "pos")
-		if err != nil {
-			return err
-		}
-		if len(at) != len(names) {
-			return fmt.Errorf("%d files and %d positions", len(names), len(at))
-		}
-		for i, name := range names {
-			if out[name] == nil {
-				out[name] = roaring64.New()
-			}
-			out[name].Add(uint64(at[i]))
-		}
-	}
-	return nil
 }
