@@ -107,11 +107,11 @@ func TestRESTCatalogAtStart(t *testing.T) {
 	addr := closedPort(t)
 	s.catalog = "{type: rest, uri: http://" + addr + "}"
 	s.refused(exitUnreachable, "catalog rest http://"+addr, "connection refused")
-	p := newHTTPProxy(t, stacktest.REST(t))
+	p := stacktest.NewHTTPProxy(t, stacktest.REST(t))
 	s.catalog = "{type: rest, uri: " + p.URL + ", token: wrong}"
-	p.answer(broken(401))
+	p.Answer(stacktest.Broken(401))
 	s.refused(exitUnreachable, "catalog rest "+p.URL, "credentials", "catalog.token")
-	p.answer(nil)
+	p.Answer(nil)
 
 	namespace := strings.ReplaceAll(stacktest.Name("ns"), "-", "_")
 	s.catalog = "{type: rest, uri: " + p.URL + ", namespace: " + namespace + "}"

@@ -25,36 +25,36 @@ func TestS3GoesAway(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
 	s3 := strings.TrimPrefix(stacktest.S3(t), "http://")
-	p := newProxy(t, s3)
-	s.inS3("http://"+p.addr(), stacktest.NewBucket(t))
+	p := stacktest.NewProxy(t, s3)
+	s.inS3("http://"+p.Addr(), stacktest.NewBucket(t))
 	s.produce(0, 50)
 	d := s.start()
 	d.until(func(p obs.PipelineStatus) bool { return p.Rows == 50 })
-	p.setCut(true)
+	p.SetCut(true)
 	s.produce(50, 100)
-	d.troubled(obs.Failing, "http://"+p.addr(), "s3://")
+	d.troubled(obs.Failing, "http://"+p.Addr(), "s3://")
 	s.produce(100, 150)
-	p.setCut(false)
+	p.SetCut(false)
 	d.loaded(150, 0)
 }
 
 func TestS3StopsWhileItIsAway(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
-	p := newProxy(t, strings.TrimPrefix(stacktest.S3(t), "http://"))
-	s.inS3("http://"+p.addr(), stacktest.NewBucket(t))
+	p := stacktest.NewProxy(t, strings.TrimPrefix(stacktest.S3(t), "http://"))
+	s.inS3("http://"+p.Addr(), stacktest.NewBucket(t))
 	s.more = "shutdown_timeout: 2s"
 	s.produce(0, 50)
 	d := s.start()
 	d.until(func(p obs.PipelineStatus) bool { return p.Rows == 50 })
-	p.setCut(true)
+	p.SetCut(true)
 	s.produce(50, 100)
 	d.until(func(p obs.PipelineStatus) bool { return p.Records >= 100 })
 	if code := d.Stop(); code != exitDeadline {
 		t.Errorf("exit code %d, want %d", code, exitDeadline)
 	}
 	says(t, d.Log(), "the shutdown took longer than shutdown_timeout (2s)", "read again at the next start")
-	p.setCut(false)
+	p.SetCut(false)
 	s.start().loaded(100, 0)
 }
 
@@ -66,10 +66,10 @@ func TestPostgresGoesAway(t *testing.T) {
 		t.Fatal(err)
 	}
 	s.reader.Catalog, s.reader.URI = "postgres", u.String()
-	p := newProxy(t, u.Host)
-	u.Host = p.addr()
+	p := stacktest.NewProxy(t, u.Host)
+	u.Host = p.Addr()
 	s.catalog = fmt.Sprintf("{type: postgres, uri: %q}", u)
-	catalogGoesAway(s, p, "catalog postgres "+p.addr())
+	catalogGoesAway(s, p, "catalog postgres "+p.Addr())
 }
 
 func TestRESTCatalogGoesAway(t *testing.T) {
@@ -82,22 +82,22 @@ func TestRESTCatalogGoesAway(t *testing.T) {
 	}
 	namespace := strings.ReplaceAll(stacktest.Name("ns"), "-", "_")
 	s.reader.Catalog, s.reader.URI, s.reader.Table = "rest", u.String(), namespace+".events"
-	p := newProxy(t, u.Host)
-	u.Host = p.addr()
+	p := stacktest.NewProxy(t, u.Host)
+	u.Host = p.Addr()
 	s.catalog = fmt.Sprintf("{type: rest, uri: %q, namespace: %s}", u, namespace)
-	catalogGoesAway(s, p, "catalog rest http://"+p.addr())
+	catalogGoesAway(s, p, "catalog rest http://"+p.Addr())
 }
 
-func catalogGoesAway(s *system, p *proxy, where string) {
+func catalogGoesAway(s *system, p *stacktest.Proxy, where string) {
 	s.t.Helper()
 	s.produce(0, 50)
 	d := s.start()
 	d.until(func(p obs.PipelineStatus) bool { return p.Rows == 50 })
-	p.setCut(true)
+	p.SetCut(true)
 	s.produce(50, 100)
 	d.troubled(obs.Waiting, "the catalog cannot be asked", where)
 	d.WaitLog(`"level":"WARN"`, "the catalog cannot be asked", where)
-	p.setCut(false)
+	p.SetCut(false)
 	s.produce(100, 150)
 	d.loaded(150, 0)
 }

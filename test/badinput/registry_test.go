@@ -156,35 +156,35 @@ func TestUndecodableJSON(t *testing.T) {
 func TestRegistryDown(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
-	p := newHTTPProxy(t, stacktest.Registry(t))
+	p := stacktest.NewHTTPProxy(t, stacktest.Registry(t))
 	s.inAvro(p.URL, "timeout: 500ms, unknown_id_after: 0s")
-	p.answer(dropped)
+	p.Answer(stacktest.Dropped)
 	s.produceAvro(0, 0, 10)
 	d := s.start()
 	d.troubled(obs.Waiting, "schema registry cannot be asked", "subject "+s.topic+"-value")
-	p.answer(nil)
+	p.Answer(nil)
 	d.ready()
 
 	n := 10
 	for i, c := range []struct {
-		bad  answer
+		bad  stacktest.Answer
 		says []string
 	}{
-		{dropped, []string{p.URL}},
-		{broken(500), []string{"HTTP status 500"}},
-		{silent, []string{p.URL, "did not answer within registry.timeout (500ms)"}},
-		{broken(401), []string{"HTTP status 401", "registry.username"}},
-		{broken(404), []string{"HTTP status 404", "registry.url"}}, // of a proxy, or a wrong path: not the registry's word
+		{stacktest.Dropped, []string{p.URL}},
+		{stacktest.Broken(500), []string{"HTTP status 500"}},
+		{stacktest.Silent, []string{p.URL, "did not answer within registry.timeout (500ms)"}},
+		{stacktest.Broken(401), []string{"HTTP status 401", "registry.username"}},
+		{stacktest.Broken(404), []string{"HTTP status 404", "registry.url"}}, // of a proxy, or a wrong path: not the registry's word
 	} {
 		d.until(func(p obs.PipelineStatus) bool { return p.Rows == int64(n) })
-		p.answer(c.bad)
+		p.Answer(c.bad)
 		s.produceAvro(i+1, n, n+10)
 		n += 10
 		d.troubled(obs.Waiting, append(c.says, "schema registry cannot be asked", "schema id")...)
 		if st := d.status(); st.Rows != int64(n-10) || st.DeadLetters != 0 {
 			t.Errorf("while the registry is down, %d rows and %d dead letters are committed", st.Rows, st.DeadLetters)
 		}
-		p.answer(nil)
+		p.Answer(nil)
 		d.ready()
 	}
 	d.loaded(n, 0)
@@ -210,19 +210,19 @@ func TestUnknownSchemaID(t *testing.T) {
 func TestSchemaIDThatComesLate(t *testing.T) {
 	t.Parallel()
 	s := newSystem(t)
-	p := newHTTPProxy(t, stacktest.Registry(t))
+	p := stacktest.NewHTTPProxy(t, stacktest.Registry(t))
 	s.inAvro(p.URL, "unknown_id_after: 10m")
 	s.produceAvro(0, 0, 4)
 	d := s.start()
 	d.until(func(p obs.PipelineStatus) bool { return p.Rows == 4 })
-	p.answer(func(w http.ResponseWriter, _ *http.Request) bool {
+	p.Answer(func(w http.ResponseWriter, _ *http.Request) bool {
 		w.WriteHeader(http.StatusNotFound)
 		fmt.Fprint(w, `{"error_code": 40403, "message": "Schema not found"}`)
 		return true
 	})
 	s.produceAvro(1, 4, 8)
 	d.troubled(obs.Waiting, "not found", "dead letters if it is not registered until")
-	p.answer(nil)
+	p.Answer(nil)
 	d.loaded(8, 0)
 }
 

@@ -37,9 +37,9 @@ func TestEnginesAgreeAfterKill(t *testing.T) {
 func TestEnginesReadEveryType(t *testing.T) {
 	l := restLake(t)
 	for name, w := range matrix(t, l, "clock_ms", "clock_us", "clock", "clock_number") {
-		w.holds(t, stacktest.Spark(t, l.named(name), stacktest.Read{Rows: true}))
-		if r := stacktest.Trino(t, l.named(name), stacktest.Read{}); r.Rows != int64(len(w.rows)) {
-			t.Errorf("Trino counts %d rows of %s, and not %d", r.Rows, name, len(w.rows))
+		w.Holds(t, stacktest.Spark(t, l.named(name), stacktest.Read{Rows: true}))
+		if r := stacktest.Trino(t, l.named(name), stacktest.Read{}); r.Rows != int64(len(w.Rows)) {
+			t.Errorf("Trino counts %d rows of %s, and not %d", r.Rows, name, len(w.Rows))
 		}
 	}
 }
@@ -53,5 +53,5 @@ func TestEnginesReadAnEvolvedTable(t *testing.T) {
 	if d := iceberg.Differences(stacktest.Trino(t, l.named("open"), read)); d != nil {
 		t.Errorf("Trino: %v", d)
 	}
-	open.holds(t, stacktest.Spark(t, l.named("open"), stacktest.Read{Rows: true}))
+	open.Holds(t, stacktest.Spark(t, l.named("open"), stacktest.Read{Rows: true}))
 }

@@ -30,35 +30,35 @@ const (
 	otherVersion = `{"type":"record","name":"Reading","fields":[{"name":"id","type":"string"},{"name":"place","type":"string"}]}`
 )
 
-func (v *versions) next(schema uint32) message {
+func (v *versions) next(schema uint32) stacktest.Message {
 	i := v.made
 	v.made++
-	m := message{Record: &kgo.Record{Topic: v.topic, Partition: int32(i % 2), Timestamp: v.began.Add(time.Duration(i) * time.Millisecond)}}
+	m := stacktest.Message{Record: &kgo.Record{Topic: v.topic, Partition: int32(i % 2), Timestamp: v.began.Add(time.Duration(i) * time.Millisecond)}}
 	b := binary.BigEndian.AppendUint32([]byte{0}, schema)
 	place := fmt.Sprintf("place %d", i)
 	switch schema {
 	case v.old:
-		m.Value = avroText(binary.AppendVarint(b, int64(i)), place)
-		m.row = row{"id": i, "place": place, "note": nil}
+		m.Value = stacktest.AvroText(binary.AppendVarint(b, int64(i)), place)
+		m.Row = stacktest.Row{"id": i, "place": place, "note": nil}
 	case v.new:
 		id, note := int64(i)+1<<40, any(nil)
-		m.Value = avroText(binary.AppendVarint(b, id), place)
+		m.Value = stacktest.AvroText(binary.AppendVarint(b, id), place)
 		if i%3 == 0 {
 			m.Value = append(m.Value, 0)
 		} else {
 			note = fmt.Sprintf("note %d", i)
-			m.Value = avroText(append(m.Value, 2), note.(string))
+			m.Value = stacktest.AvroText(append(m.Value, 2), note.(string))
 		}
-		m.row = row{"id": id, "place": place, "note": note}
+		m.Row = stacktest.Row{"id": id, "place": place, "note": note}
 	default:
-		m.Value, m.dead = avroText(avroText(b, "text"), place), "evolve"
+		m.Value, m.Dead = stacktest.AvroText(stacktest.AvroText(b, "text"), place), "evolve"
 	}
 	return m
 }
 
 // some makes n records of the versions, in turns.
-func (v *versions) some(n int, ids ...uint32) []message {
-	ms := make([]message, n)
+func (v *versions) some(n int, ids ...uint32) []stacktest.Message {
+	ms := make([]stacktest.Message, n)
 	for i := range ms {
 		ms[i] = v.next(ids[i%len(ids)])
 	}
@@ -66,12 +66,12 @@ func (v *versions) some(n int, ids ...uint32) []message {
 }
 
 // frozen is what becomes of messages where the table keeps its columns: only the old version fits.
-func frozen(old uint32, ms []message) []message {
-	out := make([]message, len(ms))
+func frozen(old uint32, ms []stacktest.Message) []stacktest.Message {
+	out := make([]stacktest.Message, len(ms))
 	for i, m := range ms {
-		out[i] = message{Record: m.Record, dead: "evolve"}
+		out[i] = stacktest.Message{Record: m.Record, Dead: "evolve"}
 		if binary.BigEndian.Uint32(m.Value[1:]) == old {
-			out[i] = message{Record: m.Record, row: row{"id": m.row["id"], "place": m.row["place"]}}
+			out[i] = stacktest.Message{Record: m.Record, Row: stacktest.Row{"id": m.Row["id"], "place": m.Row["place"]}}
 		}
 	}
 	return out
@@ -79,11 +79,11 @@ func frozen(old uint32, ms []message) []message {
 
 // evolved loads records of several versions of a schema, which appear while the loader runs, into two tables: open, which
 // follows them, and frozen, which keeps its columns. It returns what each must hold.
-func evolved(t *testing.T, l lake) (open, closed *truth) {
+func evolved(t *testing.T, l lake) (open, closed *stacktest.Truth) {
 	t.Helper()
 	topic := stacktest.Topic(t, 2)
 	v := &versions{topic: topic, began: time.Now().Truncate(time.Millisecond)}
-	v.old = register(t, topic+"-value", "AVRO", oldVersion)
+	v.old = stacktest.Register(t, topic+"-value", "AVRO", oldVersion)
 	config := configure(t, l, fmt.Sprintf(`
 - name: frozen
   source: {topics: [%[1]s]}
@@ -96,18 +96,18 @@ func evolved(t *testing.T, l lake) (open, closed *truth) {
   table: {name: open, partition_by: []}
   commit: {interval: 1s}
 `, topic))
-	open, closed = newTruth(), newTruth()
-	kafka, d := producer(t), stacktest.StartDaemon(t, config)
-	step := func(ms []message) {
+	open, closed = stacktest.NewTruth(), stacktest.NewTruth()
+	kafka, d := stacktest.Producer(t), stacktest.StartDaemon(t, config)
+	step := func(ms []stacktest.Message) {
 		t.Helper()
 		sent(t, kafka, open, ms...)
-		closed.note(frozen(v.old, ms)...)
-		loaded(t, "open", open.reached(), d)
-		loaded(t, "frozen", closed.reached(), d)
+		closed.Note(frozen(v.old, ms)...)
+		loaded(t, "open", open.Reached(), d)
+		loaded(t, "frozen", closed.Reached(), d)
 	}
 	step(v.some(100, v.old))
-	v.new = register(t, topic+"-value", "AVRO", newVersion)
-	v.other = register(t, topic+"-value", "AVRO", otherVersion) // the newest version of the subject from now on
+	v.new = stacktest.Register(t, topic+"-value", "AVRO", newVersion)
+	v.other = stacktest.Register(t, topic+"-value", "AVRO", otherVersion) // the newest version of the subject from now on
 	step(v.some(300, v.old, v.new, v.other))
 	step(v.some(300, v.new, v.other, v.old))
 	p, err := ask(d)
@@ -137,12 +137,12 @@ func TestSchemaEvolvesWhileRunning(t *testing.T) {
 	t.Parallel()
 	l := restLake(t)
 	open, closed := evolved(t, l)
-	for table, w := range map[string]*truth{"open": open, "frozen": closed} {
+	for table, w := range map[string]*stacktest.Truth{"open": open, "frozen": closed} {
 		r := stacktest.PyIceberg(t, l.named(table), stacktest.Read{Sums: []string{"id"}, Rows: true})
-		w.holds(t, r)
+		w.Holds(t, r)
 		if diff := r.Differences(stacktest.DuckDB(t, l.named(table), stacktest.Read{Sums: []string{"id"}, Rows: true})); diff != nil {
 			t.Errorf("DuckDB on %s: %v", table, diff)
 		}
-		w.buried(t, table, stacktest.PyIceberg(t, l.named(table+"_dead_letters"), stacktest.Read{Rows: true}))
+		w.Buried(t, table, stacktest.PyIceberg(t, l.named(table+"_dead_letters"), stacktest.Read{Rows: true}))
 	}
 }

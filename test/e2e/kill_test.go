@@ -17,18 +17,18 @@ import (
 //
 // consume is the way of consuming, batch or poll. moments are parts of the names of objects: the loader is killed as soon
 // as a new one of that name is there, which is in the middle of a commit; "" stands for any moment.
-func killed(t *testing.T, l lake, consume string, partitions int, moments ...string) (w *truth, config string) {
+func killed(t *testing.T, l lake, consume string, partitions int, moments ...string) (w *stacktest.Truth, config string) {
 	t.Helper()
 	topic := stacktest.Topic(t, partitions)
-	c := newClicks(t, topic, partitions)
-	c.spoilt = true
+	c := stacktest.NewClicks(t, topic, partitions)
+	c.Spoilt = true
 	config = configure(t, l, fmt.Sprintf(`
 - name: clicks
   source: {topics: [%s], consume: %s}
   decode: {value: {format: avro}}
   table: {name: clicks, partition_by: [day(ts), country]}
   commit: {interval: 1s}
-%s`, topic, consume, clickSteps))
+%s`, topic, consume, stacktest.ClickSteps))
 	f := flow(t, c, 25*time.Millisecond, 12*partitions/4)
 	f.more(t, 1)
 	for _, m := range moments {
@@ -48,7 +48,7 @@ func killed(t *testing.T, l lake, consume string, partitions int, moments ...str
 	d := stacktest.StartDaemon(t, config)
 	f.more(t, 300)
 	w = f.end(t)
-	loaded(t, "clicks", w.reached(), d)
+	loaded(t, "clicks", w.Reached(), d)
 	stopped(t, d)
 	return w, config
 }
@@ -68,20 +68,20 @@ func appears(t *testing.T, l lake, part string) {
 }
 
 // judged compares both tables with the truth, with two readers and lakeloader's own proof.
-func judged(t *testing.T, l lake, config string, w *truth) {
+func judged(t *testing.T, l lake, config string, w *stacktest.Truth) {
 	t.Helper()
 	sums := []string{"campaignId", "pubId", "_kafka_offset"}
 	iceberg := stacktest.PyIceberg(t, l.named("clicks"), stacktest.Read{Sums: sums, Rows: true})
-	w.holds(t, iceberg)
+	w.Holds(t, iceberg)
 	if d := iceberg.Differences(stacktest.DuckDB(t, l.named("clicks"), stacktest.Read{Sums: sums})); d != nil {
 		t.Errorf("DuckDB: %v", d)
 	}
-	w.buried(t, "clicks", stacktest.PyIceberg(t, l.named("clicks_dead_letters"), stacktest.Read{Rows: true}))
+	w.Buried(t, "clicks", stacktest.PyIceberg(t, l.named("clicks_dead_letters"), stacktest.Read{Rows: true}))
 	accounted(t, config, w)
 }
 
 // accounted has lakeloader verify prove the table, and count what was produced.
-func accounted(t *testing.T, config string, w *truth) {
+func accounted(t *testing.T, config string, w *stacktest.Truth) {
 	t.Helper()
 	verified(t, config)
 	stdout, stderr, code := stacktest.Lakeloader(t, "verify", "-c", config, "-o", "json")
@@ -99,9 +99,9 @@ func accounted(t *testing.T, config string, w *truth) {
 	for _, p := range reports[0].Partitions {
 		rows, filtered, dead, gaps = rows+p.Rows, filtered+p.Filtered, dead+p.Dead, gaps+p.Gaps
 	}
-	if rows != len(w.rows) || filtered != w.filtered || dead != len(w.dead) || gaps == 0 {
+	if rows != len(w.Rows) || filtered != w.Filtered || dead != len(w.Dead) || gaps == 0 {
 		t.Errorf("verify counts %d rows, %d filtered, %d dead letters, %d gaps; produced were %d, %d, %d, and transactions",
-			rows, filtered, dead, gaps, len(w.rows), w.filtered, len(w.dead))
+			rows, filtered, dead, gaps, len(w.Rows), w.Filtered, len(w.Dead))
 	}
 }
 
@@ -120,7 +120,7 @@ func TestKilledInS3BehindREST(t *testing.T) {
 	l := restLake(t)
 	w, config := killed(t, l, "batch", 4, dataFile, roundFile, "", "clicks/metadata/snap-", "dead_letters/metadata/snap-", finished, "", metadata)
 	judged(t, l, config, w)
-	t.Logf("%d rows, %d dead letters, %d filtered", len(w.rows), len(w.dead), w.filtered)
+	t.Logf("%d rows, %d dead letters, %d filtered", len(w.Rows), len(w.Dead), w.Filtered)
 }
 
 func TestKilledInAFolder(t *testing.T) {

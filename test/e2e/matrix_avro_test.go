@@ -7,6 +7,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"github.com/lakeloader/lakeloader/test/stack/stacktest"
 )
 
 // avroRecord is an Avro schema with the columns.
@@ -70,8 +72,8 @@ var avroColumns = []column{
 	{"single", `"float"`, []value{{aFloat(1.5), 1.5}, {aFloat(-2), whole(-2)}, {aFloat(float32(math.NaN())), "NaN"}, {aFloat(float32(math.Inf(1))), "Infinity"}, {aFloat(math.MaxFloat32), float64(math.MaxFloat32)}}},
 	{"twice", `"double"`, []value{{aDouble(0.1), 0.1}, {aDouble(1e300), 1e300}, {aDouble(math.Inf(-1)), "-Infinity"}, {aDouble(math.NaN()), "NaN"}}},
 	{"text", `"string"`, []value{{aText(""), ""}, {aText("Zürich 😀 \"quoted\"\n"), "Zürich 😀 \"quoted\"\n"}, {aText(strings.Repeat("long ", 1000)), strings.Repeat("long ", 1000)}}},
-	{"raw", `"bytes"`, []value{{aText(""), base64Of([]byte{})}, {aText("\xff\x00\xfe"), base64Of([]byte{0xff, 0, 0xfe})}}},
-	{"five", `{"type":"fixed","name":"Five","size":5}`, []value{{"12345", base64Of([]byte("12345"))}, {"\x00\xff\x80\x7f\x01", base64Of([]byte{0, 0xff, 0x80, 0x7f, 1})}}},
+	{"raw", `"bytes"`, []value{{aText(""), stacktest.Base64([]byte{})}, {aText("\xff\x00\xfe"), stacktest.Base64([]byte{0xff, 0, 0xfe})}}},
+	{"five", `{"type":"fixed","name":"Five","size":5}`, []value{{"12345", stacktest.Base64([]byte("12345"))}, {"\x00\xff\x80\x7f\x01", stacktest.Base64([]byte{0, 0xff, 0x80, 0x7f, 1})}}},
 	{"suit", `{"type":"enum","name":"Suit","symbols":["SPADES","HEARTS"]}`, []value{{"\x00", "SPADES"}, {"\x02", "HEARTS"}}},
 	{"money", `{"type":"bytes","logicalType":"decimal","precision":12,"scale":2}`, []value{{aText("\x00"), "0.00"}, {aText("\x30\x39"), "123.45"}, {aText("\xff"), "-0.01"},
 		{aText("\x00\x00\x00\x30\x39"), "123.45"}, {aText("\x00\xe8\xd4\xa5\x0f\xff"), "9999999999.99"}, {aText("\xff\x17\x2b\x5a\xf0\x01"), "-9999999999.99"}}},
@@ -89,15 +91,15 @@ var avroColumns = []column{
 	{"id_raw", `{"type":"fixed","name":"Id","size":16,"logicalType":"uuid"}`, []value{{uuidRaw, anUUID}}},
 	{"maybe", `["null","long"]`, []value{{"\x00", nil}, {"\x02" + aLong(7), 7}}},
 	{"maybe_day", `[` + logical("int", "date") + `,"null"]`, []value{{"\x02", nil}, {"\x00" + aLong(1), "1970-01-02"}}},
-	{"inner", aRecord, []value{{aLong(1) + "\x00" + aDouble(0.5), row{"a": 1, "b": nil, "c": row{"d": 0.5}}}, {aLong(2) + "\x02" + aText("x") + aDouble(-2), row{"a": 2, "b": "x", "c": row{"d": whole(-2)}}}}},
+	{"inner", aRecord, []value{{aLong(1) + "\x00" + aDouble(0.5), stacktest.Row{"a": 1, "b": nil, "c": stacktest.Row{"d": 0.5}}}, {aLong(2) + "\x02" + aText("x") + aDouble(-2), stacktest.Row{"a": 2, "b": "x", "c": stacktest.Row{"d": whole(-2)}}}}},
 	{"maybe_inner", `["null",{"type":"record","name":"Other","fields":[{"name":"m","type":{"type":"map","values":["null","int"]}}]}]`,
-		[]value{{"\x00", nil}, {"\x02" + aBlock(), row{"m": []any{}}}, {"\x02" + aBlock(aText("k")+"\x00"), row{"m": []any{[]any{"k", nil}}}}}},
+		[]value{{"\x00", nil}, {"\x02" + aBlock(), stacktest.Row{"m": []any{}}}, {"\x02" + aBlock(aText("k")+"\x00"), stacktest.Row{"m": []any{[]any{"k", nil}}}}}},
 	{"numbers", `{"type":"array","items":"int"}`, []value{{aBlock(), []int{}}, {aBlock(aLong(1), aLong(-2)), []int{1, -2}}, {aSized(aLong(3), aLong(4)), []int{3, 4}}}},
 	{"words", `{"type":"array","items":["null","string"]}`, []value{{aBlock("\x00", "\x02"+aText("w"), "\x00"), []any{nil, "w", nil}}, {aBlock(), []any{}}}},
 	{"grid", `{"type":"array","items":{"type":"array","items":"long"}}`, []value{{aBlock(aBlock(), aBlock(aLong(1), aLong(2))), []any{[]int{}, []int{1, 2}}}, {aBlock(), []any{}}}},
 	{"lines", `{"type":"array","items":{"type":"record","name":"Line","fields":[{"name":"sku","type":"string"},{"name":"price","type":{"type":"bytes","logicalType":"decimal","precision":20,"scale":3}}]}}`,
-		[]value{{aBlock(aText("a")+aText("\x03\xe8"), aText("b")+aText("\xff")), []any{row{"sku": "a", "price": "1.000"}, row{"sku": "b", "price": "-0.001"}}}, {aBlock(), []any{}}}},
+		[]value{{aBlock(aText("a")+aText("\x03\xe8"), aText("b")+aText("\xff")), []any{stacktest.Row{"sku": "a", "price": "1.000"}, stacktest.Row{"sku": "b", "price": "-0.001"}}}, {aBlock(), []any{}}}},
 	{"counts", `{"type":"map","values":"long"}`, []value{{aBlock(), []any{}}, {aBlock(aText("b")+aLong(2), aText("a")+aLong(1)), []any{[]any{"a", 1}, []any{"b", 2}}}}},
 	{"places", `{"type":"map","values":{"type":"record","name":"Spot","fields":[{"name":"x","type":"float"},{"name":"when","type":["null",{"type":"long","logicalType":"timestamp-micros"}]}]}}`,
-		[]value{{aBlock(aText("p") + aFloat(0.25) + "\x02" + aLong(0)), []any{[]any{"p", row{"x": 0.25, "when": "1970-01-01T00:00:00.000000Z"}}}}, {aBlock(aText("q") + aFloat(0.5) + "\x00"), []any{[]any{"q", row{"x": 0.5, "when": nil}}}}}},
+		[]value{{aBlock(aText("p") + aFloat(0.25) + "\x02" + aLong(0)), []any{[]any{"p", stacktest.Row{"x": 0.25, "when": "1970-01-01T00:00:00.000000Z"}}}}, {aBlock(aText("q") + aFloat(0.5) + "\x00"), []any{[]any{"q", stacktest.Row{"x": 0.5, "when": nil}}}}}},
 }

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"github.com/lakeloader/lakeloader/test/stack/stacktest"
 )
 
 // jsonSchema is a JSON Schema with the columns, of which those that are always there are required.
@@ -58,10 +60,10 @@ var jsonColumns = []column{
 	{"maybe", `{"type":["integer","null"]}`, []value{{"null", nil}, {"5", 5}, {"", nil}}},
 	{"maybe_text", `{"oneOf":[{"type":"null"},{"type":"string"}]}`, []value{{"null", nil}, {`"x"`, "x"}, {"", nil}}},
 	{"inner", `{"type":"object","properties":{"a":{"type":"integer"},"b":{"type":"object","properties":{"c":{"type":"string"}}}},"required":["a"]}`,
-		[]value{{`{"a":1}`, row{"a": 1, "b": nil}}, {`{"b":{"c":"x"},"a":2,"unknown":[1]}`, row{"a": 2, "b": row{"c": "x"}}}, {`{"a":3,"b":{}}`, row{"a": 3, "b": row{"c": nil}}}, {"", nil}}},
+		[]value{{`{"a":1}`, stacktest.Row{"a": 1, "b": nil}}, {`{"b":{"c":"x"},"a":2,"unknown":[1]}`, stacktest.Row{"a": 2, "b": stacktest.Row{"c": "x"}}}, {`{"a":3,"b":{}}`, stacktest.Row{"a": 3, "b": stacktest.Row{"c": nil}}}, {"", nil}}},
 	{"numbers", `{"type":"array","items":{"type":"integer"}}`, []value{{"[]", []any{}}, {"[1, -2]", []int{1, -2}}}},
 	{"words", `{"type":"array","items":{"type":["string","null"]}}`, []value{{`[null,"w"]`, []any{nil, "w"}}}},
 	{"lines", `{"type":"array","items":{"type":"object","properties":{"sku":{"type":"string"},"tags":{"type":"array","items":{"type":"string"}}},"required":["sku"]}}`,
-		[]value{{`[{"sku":"a","tags":["x","y"]},{"sku":"b"}]`, []any{row{"sku": "a", "tags": []any{"x", "y"}}, row{"sku": "b", "tags": nil}}}, {"[]", []any{}}}},
+		[]value{{`[{"sku":"a","tags":["x","y"]},{"sku":"b"}]`, []any{stacktest.Row{"sku": "a", "tags": []any{"x", "y"}}, stacktest.Row{"sku": "b", "tags": nil}}}, {"[]", []any{}}}},
 	{"counts", `{"type":"object","additionalProperties":{"type":"integer"}}`, []value{{"{}", []any{}}, {`{"b":2,"a":1}`, []any{[]any{"a", 1}, []any{"b", 2}}}}},
 }

@@ -8,6 +8,8 @@ import (
 	"strings"
 
 	"google.golang.org/protobuf/encoding/protowire"
+
+	"github.com/lakeloader/lakeloader/test/stack/stacktest"
 )
 
 // protobufFile is a Protobuf file whose first message has the columns.
@@ -110,7 +112,7 @@ var protobufColumns = []column{
 		return []value{{"", ""}, {pBytes(n, "Zürich 😀"), "Zürich 😀"}}
 	}),
 	pColumn("raw", "bytes", func(n protowire.Number) []value {
-		return []value{{"", ""}, {pBytes(n, "\xff\x00"), base64Of([]byte{0xff, 0})}}
+		return []value{{"", ""}, {pBytes(n, "\xff\x00"), stacktest.Base64([]byte{0xff, 0})}}
 	}),
 	pColumn("suit", "Suit", varints("SPADES", uint64(1), "HEARTS")),
 	pColumn("at", "google.protobuf.Timestamp", func(n protowire.Number) []value {
@@ -140,8 +142,8 @@ var protobufColumns = []column{
 	}),
 	pColumn("maybe", "optional int32", varints(nil, uint64(0), 0, uint64(3), 3)),
 	pColumn("inner", "Inner", func(n protowire.Number) []value {
-		return []value{{"", nil}, {pBytes(n), row{"a": 0, "b": nil, "c": nil}},
-			{pBytes(n, pVarint(1, 1), pBytes(2, ""), pBytes(3, pFixed64(1, math.Float64bits(0.5)), pBytes(2, "p"), pBytes(2, "q"))), row{"a": 1, "b": "", "c": row{"d": 0.5, "e": []any{"p", "q"}}}}}
+		return []value{{"", nil}, {pBytes(n), stacktest.Row{"a": 0, "b": nil, "c": nil}},
+			{pBytes(n, pVarint(1, 1), pBytes(2, ""), pBytes(3, pFixed64(1, math.Float64bits(0.5)), pBytes(2, "p"), pBytes(2, "q"))), stacktest.Row{"a": 1, "b": "", "c": stacktest.Row{"d": 0.5, "e": []any{"p", "q"}}}}}
 	}),
 	pColumn("numbers", "repeated int32", func(n protowire.Number) []value {
 		return []value{{"", []any{}}, {pBytes(n, "\x01\x02"), []int{1, 2}}, {pVarint(n, 3) + pVarint(n, 4), []int{3, 4}}}
@@ -150,12 +152,12 @@ var protobufColumns = []column{
 		return []value{{"", []any{}}, {pBytes(n, "a") + pBytes(n, ""), []any{"a", ""}}}
 	}),
 	pColumn("inners", "repeated Innermost", func(n protowire.Number) []value {
-		return []value{{"", []any{}}, {pBytes(n) + pBytes(n, pBytes(2, "e")), []any{row{"d": whole(0), "e": []any{}}, row{"d": whole(0), "e": []any{"e"}}}}}
+		return []value{{"", []any{}}, {pBytes(n) + pBytes(n, pBytes(2, "e")), []any{stacktest.Row{"d": whole(0), "e": []any{}}, stacktest.Row{"d": whole(0), "e": []any{"e"}}}}}
 	}),
 	pColumn("counts", "map<string, int64>", func(n protowire.Number) []value {
 		return []value{{"", []any{}}, {pBytes(n, pBytes(1, "a"), pVarint(2, 1)) + pBytes(n, pBytes(1, "b")), []any{[]any{"a", 1}, []any{"b", 0}}}}
 	}),
 	pColumn("places", "map<int32, Innermost>", func(n protowire.Number) []value {
-		return []value{{"", []any{}}, {pBytes(n, pVarint(1, 7), pBytes(2, pFixed64(1, math.Float64bits(0.5)))), []any{[]any{7, row{"d": 0.5, "e": []any{}}}}}}
+		return []value{{"", []any{}}, {pBytes(n, pVarint(1, 7), pBytes(2, pFixed64(1, math.Float64bits(0.5)))), []any{[]any{7, stacktest.Row{"d": 0.5, "e": []any{}}}}}}
 	}),
 }

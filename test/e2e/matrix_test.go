@@ -45,32 +45,32 @@ var languages = []language{
 func whole(n int) json.Number { return json.Number(fmt.Sprintf("%d.0", n)) }
 
 // records makes records in which every value of every column is there.
-func (l language) records(t *testing.T, topic string, schema uint32) []message {
+func (l language) records(t *testing.T, topic string, schema uint32) []stacktest.Message {
 	t.Helper()
 	n := 0
 	for _, c := range l.columns {
 		n = max(n, len(c.values))
 	}
 	began := time.Now().Truncate(time.Millisecond)
-	ms := make([]message, 4*n)
+	ms := make([]stacktest.Message, 4*n)
 	for i := range ms {
-		r, fields := row{}, make([]string, len(l.columns))
+		r, fields := stacktest.Row{}, make([]string, len(l.columns))
 		for j, c := range l.columns {
 			v := c.values[(i+j*(i/n))%len(c.values)] // each round pairs them anew
 			fields[j], r[c.name] = v.raw, v.want
 		}
 		b := binary.BigEndian.AppendUint32([]byte{0}, schema)
-		ms[i] = message{row: r, Record: &kgo.Record{Topic: topic, Partition: int32(i % 2), Timestamp: began, Value: append(b, l.encode(fields, l.columns)...)}}
+		ms[i] = stacktest.Message{Row: r, Record: &kgo.Record{Topic: topic, Partition: int32(i % 2), Timestamp: began, Value: append(b, l.encode(fields, l.columns)...)}}
 	}
 	return ms
 }
 
 // matrix loads records with all types of every language; each has a table of its own, named like it. drop are columns that
 // the tables must not have.
-func matrix(t *testing.T, l lake, drop ...string) map[string]*truth {
+func matrix(t *testing.T, l lake, drop ...string) map[string]*stacktest.Truth {
 	t.Helper()
 	var pipelines strings.Builder
-	truths, kafka := map[string]*truth{}, producer(t)
+	truths, kafka := map[string]*stacktest.Truth{}, stacktest.Producer(t)
 	for _, lang := range languages {
 		topic := stacktest.Topic(t, 2)
 		steps, gone := "[]", []string{}
@@ -84,13 +84,13 @@ func matrix(t *testing.T, l lake, drop ...string) map[string]*truth {
 		if len(gone) > 0 {
 			steps = fmt.Sprintf("[{drop: [%s]}]", strings.Join(gone, ", "))
 		}
-		ms := lang.records(t, topic, register(t, topic+"-value", lang.registered, lang.schema(lang.columns)))
+		ms := lang.records(t, topic, stacktest.Register(t, topic+"-value", lang.registered, lang.schema(lang.columns)))
 		for _, m := range ms {
 			for _, d := range gone {
-				delete(m.row, d)
+				delete(m.Row, d)
 			}
 		}
-		truths[lang.name] = newTruth()
+		truths[lang.name] = stacktest.NewTruth()
 		sent(t, kafka, truths[lang.name], ms...)
 		fmt.Fprintf(&pipelines, "- name: %[1]s\n  source: {topics: [%[2]s]}\n  decode: {value: {format: %[1]s}}\n  cleanse: %[3]s\n  table: {name: %[1]s}\n  commit: {interval: 1s}\n",
 			lang.name, topic, steps)
@@ -98,7 +98,7 @@ func matrix(t *testing.T, l lake, drop ...string) map[string]*truth {
 	config := configure(t, l, pipelines.String())
 	d := stacktest.StartDaemon(t, config)
 	for name, w := range truths {
-		loaded(t, name, w.reached(), d)
+		loaded(t, name, w.Reached(), d)
 	}
 	stopped(t, d)
 	verified(t, config)
@@ -111,8 +111,8 @@ func TestEveryType(t *testing.T) {
 	l := restLake(t)
 	for name, w := range matrix(t, l) {
 		t.Run(name, func(t *testing.T) {
-			w.holds(t, stacktest.PyIceberg(t, l.named(name), stacktest.Read{Rows: true}))
-			w.holds(t, stacktest.DuckDB(t, l.named(name), stacktest.Read{Rows: true}))
+			w.Holds(t, stacktest.PyIceberg(t, l.named(name), stacktest.Read{Rows: true}))
+			w.Holds(t, stacktest.DuckDB(t, l.named(name), stacktest.Read{Rows: true}))
 		})
 	}
 }

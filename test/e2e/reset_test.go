@@ -14,15 +14,15 @@ import (
 // anew deletes a topic and creates it again, as two partitions.
 func anew(t *testing.T, topic string) {
 	t.Helper()
-	deleted(t, producer(t), topic)
+	deleted(t, stacktest.Producer(t), topic)
 	stacktest.CreateTopic(t, stacktest.Kafka(t), topic, 2, nil)
 }
 
 // epochs waits until a pipeline has loaded everything of a topic in the truth's present epoch.
-func epochs(t *testing.T, pipeline, topic string, w *truth, d *stacktest.Daemon) {
+func epochs(t *testing.T, pipeline, topic string, w *stacktest.Truth, d *stacktest.Daemon) {
 	t.Helper()
-	ends := w.reached()
-	until(t, fmt.Sprintf("pipeline %s has loaded epoch %d of %s: %v", pipeline, w.epoch, topic, ends), func() (bool, any) {
+	ends := w.Reached()
+	until(t, fmt.Sprintf("pipeline %s has loaded epoch %d of %s: %v", pipeline, w.Epoch, topic, ends), func() (bool, any) {
 		p, err := ask(d)
 		if err != nil {
 			return false, err
@@ -30,23 +30,13 @@ func epochs(t *testing.T, pipeline, topic string, w *truth, d *stacktest.Daemon)
 		at := 0
 		for _, l := range p.Pipelines {
 			for _, x := range l.Partitions {
-				if l.Name == pipeline && x.Topic == topic && x.Epoch == w.epoch && x.Committed >= ends[place{x.Topic, x.Partition}] {
+				if l.Name == pipeline && x.Topic == topic && x.Epoch == w.Epoch && x.Committed >= ends[stacktest.Place{Topic: x.Topic, Partition: x.Partition}] {
 					at++
 				}
 			}
 		}
 		return at == 2, p
 	})
-}
-
-// again begins a new epoch of a topic in the truth: its offsets begin at 0.
-func (w *truth) again(topic string) {
-	w.epoch++
-	for p := range w.ends {
-		if p.topic == topic {
-			delete(w.ends, p)
-		}
-	}
 }
 
 // TestTopicIsCreatedAnew: a topic is deleted and created again while it is being loaded. By default it stops with an
@@ -67,41 +57,41 @@ func TestTopicIsCreatedAnew(t *testing.T) {
   commit: {interval: 500ms}
 `, hit, other)
 	config := configure(t, l, yaml)
-	a, b := newClicks(t, hit, 2), newClicks(t, other, 2)
-	strict, again, steady := newTruth(), newTruth(), newTruth() // steady: the other topic, the same for both
-	ms := a.some(200)
-	sent(t, producer(t), again, ms...)
-	strict.note(ms...)
-	sent(t, producer(t), steady, b.some(100)...)
+	a, b := stacktest.NewClicks(t, hit, 2), stacktest.NewClicks(t, other, 2)
+	strict, again, steady := stacktest.NewTruth(), stacktest.NewTruth(), stacktest.NewTruth() // steady: the other topic, the same for both
+	ms := a.Some(200)
+	sent(t, stacktest.Producer(t), again, ms...)
+	strict.Note(ms...)
+	sent(t, stacktest.Producer(t), steady, b.Some(100)...)
 	d := stacktest.StartDaemon(t, config)
 	for _, p := range []string{"strict", "anew"} {
-		loaded(t, p, again.reached(), d)
-		loaded(t, p, steady.reached(), d)
+		loaded(t, p, again.Reached(), d)
+		loaded(t, p, steady.Reached(), d)
 	}
 
 	// First with more records than before, so that the old position is there in the new topic, then with fewer.
 	for _, n := range []int{500, 30} {
 		anew(t, hit)
-		again.again(hit)
-		sent(t, producer(t), again, a.some(n)...)
-		sent(t, producer(t), steady, b.some(50)...)
+		again.Again(hit)
+		sent(t, stacktest.Producer(t), again, a.Some(n)...)
+		sent(t, stacktest.Producer(t), steady, b.Some(50)...)
 		epochs(t, "anew", hit, again, d)
 		for _, p := range []string{"strict", "anew"} {
-			loaded(t, p, steady.reached(), d)
+			loaded(t, p, steady.Reached(), d)
 		}
 	}
 	explained(t, d, hit)
 	stopped(t, d)
 	verified(t, config)
-	judge := func(table string, own *truth) {
+	judge := func(table string, own *stacktest.Truth) {
 		t.Helper()
-		want := newTruth()
-		for _, w := range []*truth{own, steady} {
-			for at, r := range w.rows {
-				want.rows[at] = r
+		want := stacktest.NewTruth()
+		for _, w := range []*stacktest.Truth{own, steady} {
+			for at, r := range w.Rows {
+				want.Rows[at] = r
 			}
 		}
-		want.holds(t, stacktest.PyIceberg(t, l.named(table), stacktest.Read{Rows: true}))
+		want.Holds(t, stacktest.PyIceberg(t, l.named(table), stacktest.Read{Rows: true}))
 	}
 	judge("strict", strict)
 	judge("anew", again)
@@ -109,8 +99,8 @@ func TestTopicIsCreatedAnew(t *testing.T) {
 	// It stays stopped over a restart, and goes on when it is told to.
 	d = stacktest.StartDaemon(t, config)
 	explained(t, d, hit)
-	sent(t, producer(t), steady, b.some(10)...)
-	loaded(t, "strict", steady.reached(), d)
+	sent(t, stacktest.Producer(t), steady, b.Some(10)...)
+	loaded(t, "strict", steady.Reached(), d)
 	stopped(t, d)
 	text, err := os.ReadFile(config)
 	if err != nil {
@@ -121,16 +111,16 @@ func TestTopicIsCreatedAnew(t *testing.T) {
 		t.Fatal(err)
 	}
 	d = stacktest.StartDaemon(t, config)
-	strict.again(hit)
+	strict.Again(hit)
 	epochs(t, "strict", hit, strict, d)
-	sent(t, producer(t), strict, a.some(20)...)
+	sent(t, stacktest.Producer(t), strict, a.Some(20)...)
 	epochs(t, "strict", hit, strict, d)
 
 	// A topic that is gone for good leaves the others alone.
-	deleted(t, producer(t), hit)
-	sent(t, producer(t), steady, b.some(40)...)
+	deleted(t, stacktest.Producer(t), hit)
+	sent(t, stacktest.Producer(t), steady, b.Some(40)...)
 	for _, p := range []string{"strict", "anew"} {
-		loaded(t, p, steady.reached(), d)
+		loaded(t, p, steady.Reached(), d)
 	}
 	stopped(t, d)
 	judge("strict", strict)

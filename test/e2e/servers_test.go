@@ -3,11 +3,7 @@
 package e2e
 
 import (
-	"bytes"
-	"encoding/json"
-	"io"
 	"io/fs"
-	"net/http"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -16,41 +12,6 @@ import (
 
 	"github.com/lakeloader/lakeloader/test/stack/stacktest"
 )
-
-// reference is a schema that another one imports.
-type reference struct {
-	Name    string `json:"name"`
-	Subject string `json:"subject"`
-	Version int    `json:"version"`
-}
-
-// register puts a schema into the registry and returns its id.
-func register(t *testing.T, subject, kind, schema string, refs ...reference) uint32 {
-	t.Helper()
-	body, err := json.Marshal(map[string]any{"schema": schema, "schemaType": kind, "references": refs})
-	if err != nil {
-		t.Fatal(err)
-	}
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodPost, stacktest.Registry(t)+"/subjects/"+subject+"/versions", bytes.NewReader(body))
-	if err != nil {
-		t.Fatal(err)
-	}
-	req.Header.Set("Content-Type", "application/vnd.schemaregistry.v1+json")
-	resp, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer resp.Body.Close()
-	answer, err := io.ReadAll(resp.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	var got struct{ ID uint32 }
-	if err := json.Unmarshal(answer, &got); err != nil || resp.StatusCode != http.StatusOK || got.ID == 0 {
-		t.Fatalf("registering a schema for %s: %s: %s", subject, resp.Status, answer)
-	}
-	return got.ID
-}
 
 // objects lists everything that is stored for the lake, in its warehouse and, of a REST catalog, where that puts its tables.
 func (l lake) objects(t *testing.T) map[string]bool {

@@ -73,18 +73,18 @@ func ask(d *stacktest.Daemon) (p progress, err error) {
 }
 
 // committed is how far the daemon's own partitions are in the lake, over all its pipelines;.
-func committed(d *stacktest.Daemon, pipeline string) (map[place]int64, error) {
+func committed(d *stacktest.Daemon, pipeline string) (map[stacktest.Place]int64, error) {
 	p, err := ask(d)
 	if err != nil {
 		return nil, err
 	}
-	at := map[place]int64{}
+	at := map[stacktest.Place]int64{}
 	for _, l := range p.Pipelines {
 		if l.Name != pipeline {
 			continue
 		}
 		for _, x := range l.Partitions {
-			at[place{x.Topic, x.Partition}] = x.Committed
+			at[stacktest.Place{Topic: x.Topic, Partition: x.Partition}] = x.Committed
 		}
 	}
 	return at, nil
@@ -92,10 +92,10 @@ func committed(d *stacktest.Daemon, pipeline string) (map[place]int64, error) {
 
 // loaded waits until the daemons together own every partition of a pipeline that something was produced to, and have
 // committed all of it.
-func loaded(t *testing.T, pipeline string, ends map[place]int64, daemons ...*stacktest.Daemon) {
+func loaded(t *testing.T, pipeline string, ends map[stacktest.Place]int64, daemons ...*stacktest.Daemon) {
 	t.Helper()
 	until(t, fmt.Sprintf("pipeline %s has loaded %v", pipeline, ends), func() (bool, any) {
-		at := map[place]int64{}
+		at := map[stacktest.Place]int64{}
 		for _, d := range daemons {
 			if !d.Running() {
 				t.Fatalf("a daemon ended by itself with %d", d.Wait())

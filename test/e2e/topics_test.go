@@ -17,7 +17,7 @@ import (
 // widen gives a topic more partitions and returns a client that knows of them.
 func widen(t *testing.T, topic string, partitions int) *kgo.Client {
 	t.Helper()
-	c := producer(t)
+	c := stacktest.Producer(t)
 	req := kmsg.NewPtrCreatePartitionsRequest()
 	more := kmsg.NewCreatePartitionsRequestTopic()
 	more.Topic, more.Count = topic, int32(partitions)
@@ -82,30 +82,30 @@ func TestTopicsAndPartitionsAppear(t *testing.T) {
   table: {name: first, partition_by: []}
   commit: {interval: 500ms}
 `, name, first))
-	kafka, every, only := producer(t), newTruth(), newTruth()
-	one := newClicks(t, first, 2)
-	both := func(ms ...message) {
+	kafka, every, only := stacktest.Producer(t), stacktest.NewTruth(), stacktest.NewTruth()
+	one := stacktest.NewClicks(t, first, 2)
+	both := func(ms ...stacktest.Message) {
 		sent(t, kafka, every, ms...)
-		only.note(ms...)
+		only.Note(ms...)
 	}
-	both(one.some(100)...)
+	both(one.Some(100)...)
 	d := stacktest.StartDaemon(t, config)
-	loaded(t, "every", every.reached(), d)
-	loaded(t, "first", only.reached(), d)
+	loaded(t, "every", every.Reached(), d)
+	loaded(t, "first", only.Reached(), d)
 
 	stacktest.CreateTopic(t, stacktest.Kafka(t), second, 1, nil)
-	sent(t, kafka, every, newClicks(t, second, 1).some(50)...)
-	both(one.some(50)...)
-	loaded(t, "every", every.reached(), d)
+	sent(t, kafka, every, stacktest.NewClicks(t, second, 1).Some(50)...)
+	both(one.Some(50)...)
+	loaded(t, "every", every.Reached(), d)
 
 	kafka = widen(t, first, 3)
-	one.partitions = 3
-	both(one.some(60)...)
-	loaded(t, "every", every.reached(), d)
-	loaded(t, "first", only.reached(), d)
+	one.Partitions = 3
+	both(one.Some(60)...)
+	loaded(t, "every", every.Reached(), d)
+	loaded(t, "first", only.Reached(), d)
 	stopped(t, d)
-	every.holds(t, stacktest.PyIceberg(t, l.named("every"), stacktest.Read{Rows: true}))
-	only.holds(t, stacktest.DuckDB(t, l.named("first"), stacktest.Read{Rows: true}))
+	every.Holds(t, stacktest.PyIceberg(t, l.named("every"), stacktest.Read{Rows: true}))
+	only.Holds(t, stacktest.DuckDB(t, l.named("first"), stacktest.Read{Rows: true}))
 	verified(t, config)
 }
 
@@ -114,12 +114,12 @@ func TestTopicsAndPartitionsAppear(t *testing.T) {
 func TestStartIsResolvedOnce(t *testing.T) {
 	t.Parallel()
 	l, topic := folderLake(t), stacktest.Topic(t, 2)
-	c, kafka := newClicks(t, topic, 2), producer(t)
-	c.began = c.began.Add(-time.Hour)
-	before, latest, timed := newTruth(), newTruth(), newTruth()
-	sent(t, kafka, before, c.some(60)...)
-	start := c.began.Add(60 * time.Millisecond)
-	sent(t, kafka, timed, c.some(40)...)
+	c, kafka := stacktest.NewClicks(t, topic, 2), stacktest.Producer(t)
+	c.Began = c.Began.Add(-time.Hour)
+	before, latest, timed := stacktest.NewTruth(), stacktest.NewTruth(), stacktest.NewTruth()
+	sent(t, kafka, before, c.Some(60)...)
+	start := c.Began.Add(60 * time.Millisecond)
+	sent(t, kafka, timed, c.Some(40)...)
 	config := configure(t, l, fmt.Sprintf(`
 - name: latest
   source: {topics: [%[1]s], start: latest}
@@ -140,25 +140,25 @@ func TestStartIsResolvedOnce(t *testing.T) {
 	})
 	d.Kill() // latest was at the end then, and timed has committed nothing but its start
 
-	down := c.some(30)
+	down := c.Some(30)
 	sent(t, kafka, latest, down...)
-	timed.note(down...)
+	timed.Note(down...)
 	kafka = widen(t, topic, 3) // a partition that appears later begins at its earliest offset
-	c.partitions = 3
+	c.Partitions = 3
 	d = stacktest.StartDaemon(t, config)
-	last := c.some(30)
+	last := c.Some(30)
 	sent(t, kafka, latest, last...)
-	timed.note(last...)
-	loaded(t, "latest", latest.reached(), d)
+	timed.Note(last...)
+	loaded(t, "latest", latest.Reached(), d)
 	until(t, "the partitions of timed are assigned", func() (bool, any) {
 		at, err := committed(d, "timed")
 		return err == nil && len(at) == 3, at
 	})
 	stopped(t, d)
 	d = stacktest.StartDaemon(t, config)
-	loaded(t, "latest", latest.reached(), d)
+	loaded(t, "latest", latest.Reached(), d)
 	stopped(t, d)
-	latest.holds(t, stacktest.PyIceberg(t, l.named("latest"), stacktest.Read{Rows: true}))
-	timed.holds(t, stacktest.PyIceberg(t, l.named("timed"), stacktest.Read{Rows: true}))
+	latest.Holds(t, stacktest.PyIceberg(t, l.named("latest"), stacktest.Read{Rows: true}))
+	timed.Holds(t, stacktest.PyIceberg(t, l.named("timed"), stacktest.Read{Rows: true}))
 	verified(t, config)
 }

@@ -24,37 +24,52 @@ const patience = 90 * time.Second
 // Binary builds lakeloader as it stands, once for all packages that are tested together, and returns its path.
 func Binary(t testing.TB) string {
 	t.Helper()
-	path, err := build(env(t, "STACK_DIR"), Root(t))
+	return shipped.path(t)
+}
+
+// ChaosBinary is Binary with the build tag chaos: it has the points of internal/point.
+func ChaosBinary(t testing.TB) string {
+	t.Helper()
+	return struck.path(t)
+}
+
+var shipped, struck = &program{name: "lakeloader"}, &program{name: "lakeloader-chaos", tags: "chaos"}
+
+// program is built at most once by a test process: even to find it up to date takes go a second.
+type program struct {
+	name, tags string
+	once       sync.Once
+	err        error
+}
+
+func (b *program) path(t testing.TB) string {
+	t.Helper()
+	path, err := b.build(env(t, "STACK_DIR"), Root(t))
 	if err != nil {
 		t.Fatal(err)
 	}
 	return path
 }
 
-var (
-	buildOnce sync.Once // a test process builds it at most once: even to find it up to date takes go a second
-	buildErr  error
-)
-
-func build(dir, root string) (path string, err error) {
-	path = filepath.Join(dir, "lakeloader") // go build leaves it alone when it is up to date
-	buildOnce.Do(func() {
-		lock, err := os.OpenFile(filepath.Join(dir, "build.lock"), os.O_CREATE|os.O_RDWR, 0o644)
+func (b *program) build(dir, root string) (path string, err error) {
+	path = filepath.Join(dir, b.name) // go build leaves it alone when it is up to date
+	b.once.Do(func() {
+		lock, err := os.OpenFile(filepath.Join(dir, b.name+".lock"), os.O_CREATE|os.O_RDWR, 0o644)
 		if err != nil {
-			buildErr = err
+			b.err = err
 			return
 		}
 		defer func() { _ = lock.Close() }() // gives the lock back
-		if buildErr = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); buildErr != nil {
+		if b.err = syscall.Flock(int(lock.Fd()), syscall.LOCK_EX); b.err != nil {
 			return
 		}
-		cmd := exec.Command("go", "build", "-buildvcs=false", "-o", path, "./cmd/lakeloader")
+		cmd := exec.Command("go", "build", "-buildvcs=false", "-tags", b.tags, "-o", path, "./cmd/lakeloader")
 		cmd.Dir = root
 		if out, err := cmd.CombinedOutput(); err != nil {
-			buildErr = fmt.Errorf("building lakeloader: %w\n%s", err, out)
+			b.err = fmt.Errorf("building lakeloader: %w\n%s", err, out)
 		}
 	})
-	return path, buildErr
+	return path, b.err
 }
 
 // Lakeloader runs a command of lakeloader to its end and returns what it printed and its exit code.
@@ -82,8 +97,33 @@ type Daemon struct {
 // the daemon is ready. Its log is shown when the test fails.
 func StartDaemon(t testing.TB, config string, environ ...string) *Daemon {
 	t.Helper()
-	d := &Daemon{t: t, cmd: exec.Command(Binary(t), "run", "-c", config), log: newLogBuffer(), done: make(chan struct{})}
-	d.cmd.Env = append(os.Environ(), environ...)
+	cmd := exec.Command(Binary(t), "run", "-c", config)
+	cmd.Env = append(os.Environ(), environ...)
+	d := startDaemon(t, cmd)
+	t.Cleanup(func() {
+		d.Kill()
+		if t.Failed() {
+			t.Logf("log of lakeloader run -c %s:\n%s", config, d.Log())
+		}
+	})
+	return d
+}
+
+// StartChaosDaemon starts `lakeloader run -c config` with the points of internal/point: the process tells its steps to the
+// file steps and takes its orders from the other, both pipes. Beforehand it obeys orders. The log is for the caller to show.
+func StartChaosDaemon(t testing.TB, config string, steps, orders *os.File, first string) *Daemon {
+	t.Helper()
+	cmd := exec.Command(ChaosBinary(t), "run", "-c", config)
+	cmd.Env = append(os.Environ(), "LAKELOADER_POINTS=on\n"+first)
+	cmd.ExtraFiles = []*os.File{steps, orders}
+	d := startDaemon(t, cmd)
+	t.Cleanup(d.Kill)
+	return d
+}
+
+func startDaemon(t testing.TB, cmd *exec.Cmd) *Daemon {
+	t.Helper()
+	d := &Daemon{t: t, cmd: cmd, log: newLogBuffer(), done: make(chan struct{})}
 	d.cmd.Stdout, d.cmd.Stderr = d.log, d.log
 	if err := d.cmd.Start(); err != nil {
 		t.Fatal(err)
@@ -93,12 +133,6 @@ func StartDaemon(t testing.TB, config string, environ ...string) *Daemon {
 		d.log.close()
 		close(d.done)
 	}()
-	t.Cleanup(func() {
-		d.Kill()
-		if t.Failed() {
-			t.Logf("log of lakeloader run -c %s:\n%s", config, d.Log())
-		}
-	})
 	return d
 }
 
@@ -160,6 +194,9 @@ func (d *Daemon) signal(s os.Signal) {
 	}
 }
 
+// Done is closed when the process is gone.
+func (d *Daemon) Done() <-chan struct{} { return d.done }
+
 // Log is what the daemon has written so far.
 func (d *Daemon) Log() string { return d.log.String() }
 
@@ -186,6 +223,16 @@ func (d *Daemon) HTTP() string {
 		d.t.Fatalf("no address in the log line %s: %v", text, err)
 	}
 	return line.Address
+}
+
+// Address is what HTTP returns, if the daemon has said so yet.
+func (d *Daemon) Address() (string, bool) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	text, ok := d.log.wait(ctx, []string{`"msg":"listening"`})
+	var line struct{ Address string }
+	ok = ok && json.Unmarshal([]byte(text), &line) == nil && line.Address != ""
+	return line.Address, ok
 }
 
 // logBuffer collects a process's output and wakes those who wait for a line.
