@@ -14,8 +14,11 @@ BENCH = ./bench
 BENCH_N = 3000000
 BENCH_TIME = 1x
 BENCH_COUNT = 1
+# how long make chaos goes on with fresh seeds, unless SEEDS names some
+MINUTES = 5
+SEEDS =
 
-.PHONY: help build demo test race test-engines lint bench fmt generate fetch clean
+.PHONY: help build demo test chaos race test-engines lint bench fmt generate fetch clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' Makefile
@@ -32,6 +35,11 @@ demo: build ## run the main job on an embedded Kafka: load 200,000 clicks into a
 test: ## run all tests, with the real servers that they need (downloads about 600 MB once)
 	@$(STACK)/fetch.sh & fetched=$$!; go build -tags stack ./... || { wait; exit 1; }; wait $$fetched
 	$(STACK)/run.sh go test -p 2 $(LINK) -count=1 -timeout 20m -tags stack ./...
+
+chaos: ## strike loaders and servers with faults for MINUTES, or replay the rounds of SEEDS (1,2,3), and judge the lake after each round
+	@mkdir -p build
+	CHAOS_SEEDS=$(SEEDS) CHAOS_MINUTES=$(MINUTES) CHAOS_REPORT=$(CURDIR)/build/chaos.md \
+		$(STACK)/run.sh go test $(LINK) -count=1 -v -timeout 12h -tags stack -run '^TestChaos$$' ./test/chaos
 
 race: ## run the tests that need no server under the race detector
 	go test -race -count=1 -timeout 20m $(RACE)
