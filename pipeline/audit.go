@@ -7,15 +7,16 @@ import (
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/table"
 )
 
 // Columns that every row carries, so that anyone can audit a table with SQL.
 const (
-	ColumnTopic     = "_kafka_topic"
-	ColumnPartition = "_kafka_partition"
-	ColumnOffset    = "_kafka_offset"
+	ColumnTopic     = table.ColumnTopic
+	ColumnPartition = table.ColumnPartition
+	ColumnOffset    = table.ColumnOffset
 	ColumnTimestamp = "_kafka_timestamp"
-	ColumnEpoch     = "_kafka_epoch"
+	ColumnEpoch     = table.ColumnEpoch
 	ColumnKey       = "_kafka_key"
 	ColumnHeaders   = "_kafka_headers"
 )

@@ -130,14 +130,14 @@ func removePartitioned(t *testing.T, h Harness) {
 	}
 	ten, twenty := []byte{10, 0, 0, 0, 0, 0, 0, 0}, []byte{20, 0, 0, 0, 0, 0, 0, 0}
 	one, two := add(old, "one", 10, ten), add(old, "two", 20, twenty)
-	b := swap(t, s, load(t, s), table.Change{Add: []table.File{one, two}})
+	swap(t, s, load(t, s), table.Change{Add: []table.File{one, two}})
 	h.Repartition(t, old.Ident, "name")
 	now, err := c.Info(t.Context(), old.Ident)
 	if err != nil || now.SpecID == old.SpecID {
 		t.Fatalf("spec %d, %v", now.SpecID, err)
 	}
 	three, four := add(now, "three", 30, ten, []byte("a")), add(now, "four", 40, nil, nil)
-	b = swap(t, s, load(t, s), table.Change{Add: []table.File{three, four}})
+	b := swap(t, s, load(t, s), table.Change{Add: []table.File{three, four}})
 	less, null := add(old, "less", 9, ten), add(now, "null", 39, nil, nil)
 	swap(t, s, b, table.Change{Add: []table.File{less, null}, Remove: []string{one.Path, four.Path}})
 	if got := names(t, c, s, old, 98); got != "less null three two" {
