@@ -108,6 +108,12 @@ func defaultPipeline(p *Pipeline) {
 		p.Table.PartitionBy = []string{"day(_kafka_timestamp)"}
 	}
 	defTo(&p.Table.Evolve, true)
+	if r := p.Table.Route; r != nil {
+		def(&r.Otherwise, "primary")
+		if r.Template != "" {
+			def(&r.Limit, 50)
+		}
+	}
 	def(&p.Files.TargetSize, 128*mib)
 	def(&p.Files.RowGroupSize, min(32*mib, p.Files.TargetSize))
 	def(&p.Files.Compression, "zstd")

@@ -322,6 +322,29 @@ type Table struct {
 	Properties map[string]string `yaml:"properties"`
 	// Evolve adds columns that a schema has gained. Default true; false: such records become dead letters.
 	Evolve *bool `yaml:"evolve"`
+	// Route sends rows to other tables than this one, by the value of a column. They have the same columns, partitions,
+	// sort order and properties. Left out: all rows go to this table.
+	Route *Route `yaml:"route"`
+}
+
+// Route says which table a row goes to. The pipeline's own table keeps the offsets, and the rows that no route takes.
+type Route struct {
+	// By is the column whose value names the table, after all cleansing steps: text, an integer or a boolean, at the
+	// top or within structs (address.country). _kafka_topic routes by topic.
+	By string `yaml:"by" rule:"required"`
+	// Tables gives a table for each value listed; several values may share one. A name without a namespace is in the
+	// namespace of the pipeline's own table. Left out: by template.
+	Tables map[string]string `yaml:"tables"`
+	// Template makes a table's name from a value that tables does not list: events_${value}. In it the value is in lower case,
+	// and what is no letter a-z, digit or _ becomes _. Left out: by tables only.
+	Template string `yaml:"template"`
+	// Allow lists the values that the template may be used for; * stands for any text, ? for one character. Needed with a template.
+	Allow []string `yaml:"allow"`
+	// Limit is how many tables the template may make, ever. Default 50 with a template.
+	Limit int `yaml:"limit" rule:"range=1:200"`
+	// Otherwise says what becomes of rows that go to none of these tables (the value is not listed, not allowed, null, beyond
+	// the limit, or would share the table of another value): primary (default: the pipeline's own table) or dead_letter.
+	Otherwise string `yaml:"otherwise" rule:"enum=primary|dead_letter"`
 }
 
 // Files is how Parquet files are written.

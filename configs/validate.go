@@ -156,6 +156,7 @@ func (v *validator) unique(c *Config) {
 			v.once(tables, qualified(c, p.DeadLetters.Table), path+".dead_letters.table", "the table", "every pipeline needs its own dead letters")
 		}
 	}
+	v.routedTables(c, tables)
 }
 
 func (v *validator) once(seen map[string]string, name, path, what, hint string) bool {

@@ -161,6 +161,9 @@ func (v *validator) table(t *Table, path string) {
 			v.bad(at, `write a column, or "column desc"`, "%v", err)
 		}
 	})
+	if t.Route != nil {
+		v.route(t.Route, path+".route")
+	}
 	v.refused(path+".properties", t.Properties, refusedTable)
 	for name := range t.Properties {
 		if strings.HasPrefix(name, "lakeloader.") {

@@ -28,7 +28,8 @@ const maxKnown = 1 << 16
 // Splitter assigns rows to partitions. It is for one goroutine.
 type Splitter struct {
 	fields []*field
-	rows   []int32
+	kept   []int32
+	rows   []int32 // of the current call
 	codes  []uint32
 	next   []uint32
 	// combined[i] numbers the pairs of a combination of fields 0..i and a value of field i+1.
@@ -78,12 +79,19 @@ func (s *Splitter) forget() {
 // lacks counts as null. Refuse must have looked at the batch. The result is good until the next call, except for Tuple, Path and Key, which may be kept but
 // not changed. The error is about a column of another type than the table's.
 func (s *Splitter) Split(b *batch.Batch) ([]Part, error) {
-	s.rows = s.rows[:0]
+	s.kept = s.kept[:0]
 	for i, f := range b.Fate {
 		if f == batch.Keep {
-			s.rows = append(s.rows, int32(i))
+			s.kept = append(s.kept, int32(i))
 		}
 	}
+	return s.SplitRows(b, s.kept)
+}
+
+// SplitRows is Split for the rows given, which ascend, whatever their fate. They must stay as they are while the result is
+// used.
+func (s *Splitter) SplitRows(b *batch.Batch, rows []int32) ([]Part, error) {
+	s.rows = rows
 	s.out = s.out[:0]
 	if len(s.rows) == 0 {
 		return s.out, nil

@@ -57,6 +57,7 @@ func (l *Loader) assign(ctx context.Context, ps []source.Partition) (map[source.
 			l.seen = ledger.Edit
 		}
 	}
+	l.stages.begin(ledger)
 	start := make(map[source.Partition]int64, len(ps))
 	for _, p := range ps {
 		k := table.Key(p)

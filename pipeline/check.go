@@ -65,6 +65,11 @@ func Check(cfg *configs.Config, pos *configs.Positions, i int, row *batch.Type) 
 		sort = append(sort, s.Source)
 	}
 	columns("table.sort_by", sort)
+	if r := p.Table.Route; r != nil {
+		if err := newRouter(r, table.Ident{}, table.Ident{}, nil).bind(full); err != nil {
+			problems = append(problems, pos.Problem(at+".table.route.by", err.Error(), "columns are: "+columnNames(full)))
+		}
+	}
 	columns("files.bloom_filters", p.Files.Bloom)
 	return c, problems
 }

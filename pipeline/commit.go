@@ -21,7 +21,7 @@ import (
 //  3. One swap on the primary table adds its files, moves the offsets From -> To, gives the round the next number n,
 //     and appends (n, id) to pending if it has an object. From must equal what the table says in the base of the very
 //     attempt. This swap decides what each offset became; it is never decided again.
-//  4. Every other table adds its files, in ascending order of rounds. Its property applied holds (primary's uuid, n,
+//  4. Every other table (those that rows were routed to, the dead letters) adds its files, in ascending order of rounds. Its property applied holds (primary's uuid, n,
 //     snapshot), and the swap requires applied < n, or that it names an earlier primary and ours is still the present
 //     one. Anyone may do it; who owns a partition of a pending round does it before its own next swap, and when idle.
 //  5. committed/<n> -> id is written (never overwritten), and only then may the round leave pending, in a later swap.
@@ -76,6 +76,8 @@ type Committer struct {
 	Rounds   Rounds
 	Now      func() time.Time
 	Wait     table.Wait
+	// MadeTables is how many routed tables may be named after values.
+	MadeTables int
 	// OrphanAge is the age at which an orphan job may delete a file that no table knows.
 	OrphanAge time.Duration
 	// Audit proves that the table holds what its ledger says. It is asked when the snapshot of the last move has expired,
@@ -165,6 +167,9 @@ func (c *Committer) Commit(ctx context.Context, r *Round, owned map[table.Key]bo
 	if err := r.check(); err != nil {
 		return nil, err
 	}
+	if err := c.ready(ctx, r); err != nil {
+		return nil, err
+	}
 	if r.needsObject() {
 		point.Hit(point.BeforeRoundObject)
 		if err := c.Rounds.PutRound(ctx, c.uuid, r); err != nil {
@@ -225,6 +230,9 @@ func (c *Committer) step3(ctx context.Context, base *table.Base, r *Round) (l *t
 		}
 		next.Records[m.Key] = m.onto(now)
 	}
+	if err = c.list(next, r); err != nil {
+		return nil, ch, false, err
+	}
 	next.Number++
 	next.CommitID = r.ID
 	if err := applyEdits(next, r); err != nil {
@@ -260,6 +268,79 @@ func (c *Committer) rewrite(ctx context.Context, ch *table.Change, id table.Iden
 	}
 	ch.Remove, ch.Add = remove, append(slices.Clone(ch.Add), add...)
 	return nil
+}
+
+// list notes in the ledger which tables a round routes rows to: who looks for the pipeline's rows finds them there. The first
+// value that a table is named after has it for good.
+func (c *Committer) list(l *table.Ledger, r *Round) error {
+	for _, t := range l.Tables {
+		if len(r.Edits) > 0 && !slices.ContainsFunc(r.Tables, func(f RoundFile) bool { return f.Table == t.Ident }) {
+			return fmt.Errorf("%w: rows were routed to table %s, which a round with edits must name", ErrFenced, t.Ident)
+		}
+	}
+	for _, t := range r.Tables[1:] {
+		if !t.Routed {
+			continue
+		}
+		known := l.Routed(t.Table)
+		switch {
+		case known == nil:
+			if made := madeTables(l.Tables); t.Value != "" && made >= c.MadeTables {
+				return fmt.Errorf("%w: table %s would be one more than the %d that may be made from values", ErrFenced, t.Table, c.MadeTables)
+			}
+			l.Tables = append(l.Tables, table.Routed{Ident: t.Table, Value: t.Value})
+		case known.Value == "":
+			known.Value = t.Value
+		case t.Value != "" && t.Value != known.Value:
+			return fmt.Errorf("%w: table %s was made for the value %q by another loader, and not for %q", ErrFenced, t.Table, known.Value, t.Value)
+		}
+	}
+	return nil
+}
+
+func madeTables(tables []table.Routed) (n int) {
+	for _, t := range tables {
+		if t.Value != "" {
+			n++
+		}
+	}
+	return n
+}
+
+// ready looks at the tables that a round routes rows to before step 3 decides: what would keep step 4 from ever being done
+// must not become pending.
+func (c *Committer) ready(ctx context.Context, r *Round) error {
+	for _, t := range r.Tables[1:] {
+		if !t.Routed || len(t.Files) == 0 {
+			continue
+		}
+		s, err := c.open(ctx, t.Table)
+		if err != nil {
+			return err
+		}
+		err = table.Commit(ctx, s, c.Wait, func(base *table.Base) (ch table.Change, done bool, err error) {
+			_, err = c.applied(ctx, t, base)
+			return ch, true, err
+		})
+		if err != nil {
+			return fmt.Errorf("reading table %s, which rows of round %s are routed to: %w", t.Table, r.ID, err)
+		}
+	}
+	return nil
+}
+
+// applied says how far the rounds are in a table, after the checks that every base of it must pass.
+func (c *Committer) applied(ctx context.Context, t RoundFile, base *table.Base) (table.Applied, error) {
+	a, err := table.ParseApplied(c.Pipeline, base.Props)
+	switch {
+	case err != nil:
+		return a, fmt.Errorf("%w: table %s: %w", ErrStop, t.Table, err)
+	case t.UUID != "" && t.UUID != base.UUID:
+		return a, fmt.Errorf("table %s was dropped and created again (its uuid was %s and is %s) after files were written for it", t.Table, t.UUID, base.UUID)
+	case a.UUID == c.uuid:
+		return a, c.notRolledBack(ctx, t.Table, base, a.Snapshot)
+	}
+	return a, nil
 }
 
 // move builds the swap that writes a ledger whose offsets have moved.
@@ -329,39 +410,42 @@ func (c *Committer) Finish(ctx context.Context, l *table.Ledger, owned map[table
 // apply is step 4 for one round and table.
 func (c *Committer) apply(ctx context.Context, p table.Pending, r *Round, t RoundFile) error {
 	s, err := c.open(ctx, t.Table)
-	if err != nil {
-		return err
+	if err == nil {
+		err = table.Commit(ctx, s, c.Wait, func(base *table.Base) (table.Change, bool, error) { return c.step4(ctx, p, r, t, base) })
 	}
-	return table.Commit(ctx, s, c.Wait, func(base *table.Base) (ch table.Change, done bool, err error) {
-		a, err := table.ParseApplied(c.Pipeline, base.Props)
-		if err != nil {
-			return ch, false, fmt.Errorf("%w: table %s: %w", ErrStop, t.Table, err)
+	if errors.Is(err, table.ErrNoTable) && len(t.Files) == 0 {
+		return nil // it was dropped with all its rows: there are none to be taken out
+	}
+	return err
+}
+
+// step4 makes the checks against one base of another table and builds the swap.
+func (c *Committer) step4(ctx context.Context, p table.Pending, r *Round, t RoundFile, base *table.Base) (ch table.Change, done bool, err error) {
+	a, err := c.applied(ctx, t, base)
+	if err != nil {
+		return ch, false, err
+	}
+	switch a.UUID {
+	case c.uuid:
+		if a.Number >= p.Number {
+			return ch, true, nil
 		}
-		switch a.UUID {
-		case c.uuid:
-			if err := c.notRolledBack(ctx, t.Table, base, a.Snapshot); err != nil {
-				return ch, false, err
-			}
-			if a.Number >= p.Number {
-				return ch, true, nil
-			}
-		case "":
-		default:
-			if err := c.samePrimary(ctx); err != nil {
-				return ch, false, err
-			}
+	case "":
+	default:
+		if err := c.samePrimary(ctx); err != nil {
+			return ch, false, err
 		}
-		ch = table.Change{
-			Add:      t.Files,
-			Snapshot: true,
-			Summary:  map[string]string{"lakeloader.round": fmt.Sprint(p.Number), "lakeloader.commit-id": p.ID, "lakeloader.pipeline": c.Pipeline},
-			Props: func(snapshot int64) map[string]string {
-				return table.Applied{UUID: c.uuid, Number: p.Number, Snapshot: snapshot}.Property(c.Pipeline)
-			},
-		}
-		err = c.rewrite(ctx, &ch, t.Table, base, p.Number, r)
-		return ch, err == nil && len(ch.Add)+len(ch.Remove) == 0, err
-	})
+	}
+	ch = table.Change{
+		Add:      t.Files,
+		Snapshot: true,
+		Summary:  map[string]string{"lakeloader.round": fmt.Sprint(p.Number), "lakeloader.commit-id": p.ID, "lakeloader.pipeline": c.Pipeline},
+		Props: func(snapshot int64) map[string]string {
+			return table.Applied{UUID: c.uuid, Number: p.Number, Snapshot: snapshot}.Property(c.Pipeline)
+		},
+	}
+	err = c.rewrite(ctx, &ch, t.Table, base, p.Number, r)
+	return ch, err == nil && len(ch.Add)+len(ch.Remove) == 0, err
 }
 
 // samePrimary makes sure, after a table that names another primary was read, that the primary is still ours. Else a loader

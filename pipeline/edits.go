@@ -18,7 +18,7 @@ const (
 
 // Edit changes what was decided about offsets of one epoch of a partition: a rewind that takes rows away, a backfill, a
 // replay of dead letters. What earlier rounds said of the offsets that it names holds no longer, and their rows leave
-// every table. Each of them is in exactly one of Rows, Filtered, Dead, Gaps and Removed.
+// every table. Each of them is in exactly one of Rows, Routed, Filtered, Dead, Gaps and Removed.
 type Edit struct {
 	Key     table.Key `json:"partition"`
 	TopicID string    `json:"topic_id"`
@@ -28,7 +28,9 @@ type Edit struct {
 	// Was counts what the offsets were. Those before the epoch's old beginning were nothing.
 	Was table.Counts `json:"was"`
 
-	Rows *Offsets `json:"rows,omitempty"` // in files of this round
+	Rows *Offsets `json:"rows,omitempty"` // in files of this round for the primary table
+	// Routed are rows in files of this round for other tables, by table (table.Ident.String).
+	Routed map[string]*Offsets `json:"routed,omitempty"`
 	// Filtered and Dead are keyed by the step that decided, Removed by the job.
 	Filtered map[string]*Offsets `json:"filtered,omitempty"`
 	Dead     map[string]*Offsets `json:"dead,omitempty"`
@@ -65,7 +67,7 @@ func (e *Edit) sets() []*roaring64.Bitmap {
 			sets = append(sets, &o.Bitmap)
 		}
 	}
-	for _, by := range []map[string]*Offsets{e.Filtered, e.Dead, e.Removed} {
+	for _, by := range []map[string]*Offsets{e.Routed, e.Filtered, e.Dead, e.Removed} {
 		for _, o := range by {
 			sets = append(sets, &o.Bitmap)
 		}
@@ -83,7 +85,7 @@ func (e *Edit) counts() (c table.Counts) {
 		return n
 	}
 	by := func(m map[string]*Offsets) int64 { return size(slices.Collect(maps.Values(m))...) }
-	return table.Counts{Rows: size(e.Rows), Filtered: by(e.Filtered), Dead: by(e.Dead), Gaps: size(e.Gaps), Removed: by(e.Removed)}
+	return table.Counts{Rows: size(e.Rows) + by(e.Routed), Filtered: by(e.Filtered), Dead: by(e.Dead), Gaps: size(e.Gaps), Removed: by(e.Removed)}
 }
 
 // EpochKey names an epoch of a partition.
@@ -92,20 +94,26 @@ type EpochKey struct {
 	Epoch int32
 }
 
-// Decisions are what rounds decided about the offsets of one epoch. An offset in none of the sets but Purged is a row.
+// Decisions are what rounds decided about the offsets of one epoch. An offset in none of the sets but Purged and Routed is a
+// row, of the primary table if it is not in Routed.
 type Decisions struct {
 	Filtered, Dead, Gaps, Removed *roaring64.Bitmap
 	// Purged are those of Dead whose rows were taken out of the dead-letter table on purpose.
 	Purged *roaring64.Bitmap
+	// Routed are rows of other tables than the primary, by table.
+	Routed map[string]*roaring64.Bitmap
 }
 
 // NewDecisions has empty sets.
 func NewDecisions() Decisions {
-	return Decisions{roaring64.New(), roaring64.New(), roaring64.New(), roaring64.New(), roaring64.New()}
+	return Decisions{roaring64.New(), roaring64.New(), roaring64.New(), roaring64.New(), roaring64.New(), map[string]*roaring64.Bitmap{}}
 }
 
 // Move takes in what a round decided.
-func (d *Decisions) Move(m *Move) { d.decide(m.Filtered, m.Dead, nil, m.Gaps) }
+func (d *Decisions) Move(m *Move) {
+	d.decide(m.Filtered, m.Dead, nil, m.Gaps)
+	d.route(m.Routed)
+}
 
 // Edit takes in what a round decided anew.
 func (d *Decisions) Edit(e *Edit) {
@@ -113,7 +121,11 @@ func (d *Decisions) Edit(e *Edit) {
 	for _, set := range []*roaring64.Bitmap{d.Filtered, d.Dead, d.Gaps, d.Removed, d.Purged} {
 		set.AndNot(changed)
 	}
+	for _, set := range d.Routed {
+		set.AndNot(changed)
+	}
 	d.decide(e.Filtered, e.Dead, e.Removed, e.Gaps)
+	d.route(e.Routed)
 	if e.Purged != nil {
 		d.Purged.Or(&e.Purged.Bitmap)
 	}
@@ -131,6 +143,20 @@ func (d *Decisions) decide(filtered, dead, removed map[string]*Offsets, gaps *Of
 	if gaps != nil {
 		d.Gaps.Or(&gaps.Bitmap)
 	}
+}
+
+func (d *Decisions) route(to map[string]*Offsets) {
+	for id, o := range to {
+		d.RoutedTo(id).Or(&o.Bitmap)
+	}
+}
+
+// RoutedTo is the set of the rows of a table.
+func (d *Decisions) RoutedTo(id string) *roaring64.Bitmap {
+	if d.Routed[id] == nil {
+		d.Routed[id] = roaring64.New()
+	}
+	return d.Routed[id]
 }
 
 // Count says what became of the offsets of set, all of which must lie in the committed range.

@@ -55,6 +55,8 @@ type work interface {
 	run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.Batch, error)
 	// finish ends the files of the round, durably: the primary table's first, then those of every other table.
 	finish(ctx context.Context) ([]RoundFile, error)
+	// begin takes in what the table says when a round begins.
+	begin(l *table.Ledger)
 	// abort drops the open files, committed keeps what was learned of the rows that were in them.
 	abort()
 	committed()
@@ -280,7 +282,7 @@ func (l *Loader) commit(ctx context.Context) error {
 		l.advise(r)
 		point.Hit(point.Committed)
 		l.reportCommit(r, ledger.Number, l.now().Sub(start))
-		l.log.Info("committed", "round", ledger.Number, "id", r.ID, "rows", rowsOf(r), "files", len(r.Tables[0].Files),
+		l.log.Info("committed", "round", ledger.Number, "id", r.ID, "rows", rowsOf(r), "files", filesOf(r),
 			"partitions", len(r.Moves), "seconds", l.now().Sub(start).Round(time.Millisecond).Seconds())
 	}
 	switch {
@@ -347,6 +349,7 @@ func (l *Loader) sameTopics(ctx context.Context, r *Round) error {
 // begin opens the next round at what the table says.
 func (l *Loader) begin(ledger *table.Ledger) {
 	l.tracks.begin(ledger)
+	l.stages.begin(ledger)
 	l.began, l.moved = time.Time{}, time.Time{}
 	l.waiting.Store(0)
 }
@@ -409,8 +412,15 @@ func (l *Loader) drain(ctx context.Context) error {
 }
 
 func rowsOf(r *Round) (n int64) {
-	for _, f := range r.Tables[0].Files {
-		n += f.Rows
+	for _, m := range r.Moves {
+		n += m.To.Rows - m.From.Rows
+	}
+	return n
+}
+
+func filesOf(r *Round) (n int) {
+	for _, t := range r.Tables {
+		n += len(t.Files)
 	}
 	return n
 }

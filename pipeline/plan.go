@@ -31,6 +31,8 @@ type PlanReport struct {
 	Filtered    map[string]int `json:"filtered,omitempty"`
 	// Rejected counts dead letters by stage, step and reason.
 	Rejected map[string]int `json:"dead_letters,omitempty"`
+	// Routed counts the rows of each table, when there are several.
+	Routed map[string]int `json:"rows_by_table,omitempty"`
 	// TablePartitions counts the sample's rows by partition folder.
 	TablePartitions map[string]int `json:"table_partitions"`
 	BytesPerRecord  float64        `json:"bytes_per_record"`
@@ -61,7 +63,7 @@ type PlanExpression struct {
 // pipeline would do with them. It writes nothing but a temporary file.
 func Plan(ctx context.Context, cfg *configs.Config, i, n int, d Deps) (rep *PlanReport, err error) {
 	p := &cfg.Pipelines[i]
-	rep = &PlanReport{Pipeline: p.Name, Table: d.Primary.String(), PartitionBy: p.Table.PartitionBy, Filtered: map[string]int{}, Rejected: map[string]int{}, TablePartitions: map[string]int{}}
+	rep = &PlanReport{Pipeline: p.Name, Table: d.Primary.String(), PartitionBy: p.Table.PartitionBy, Filtered: map[string]int{}, Rejected: map[string]int{}, Routed: map[string]int{}, TablePartitions: map[string]int{}}
 	recs, err := sample(ctx, p, n, d, rep)
 	if err != nil {
 		return nil, err
@@ -72,6 +74,11 @@ func Plan(ctx context.Context, cfg *configs.Config, i, n int, d Deps) (rep *Plan
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	s := &stages{cfg: p, letters: newDeadLetters(p.Name, Version), primaryTable: d.Primary, deadTable: d.DeadLetters}
+	if p.Table.Route != nil {
+		if s.routes, err = newRoutes(ctx, p, d); err != nil {
+			return nil, err
+		}
+	}
 	s.d = d
 	s.d.Objects, s.d.Catalog = objects.NewLocal(), &planCatalog{location: "file://" + dir}
 	if s.decoder, err = d.NewDecoder(s.accepts); err != nil {
@@ -217,16 +224,25 @@ func (rep *PlanReport) measure(ctx context.Context, p *configs.Pipeline, s *stag
 		return err
 	}
 	var size int64
-	for _, f := range tables[0].Files {
-		rep.Rows += int(f.Rows)
-		size += f.Size
-		rep.TablePartitions[folderOf(f.Path)] += int(f.Rows)
+	files := 0                                 // how many a round has, one a table and partition
+	for _, t := range tables[:len(tables)-1] { // the last is for dead letters
+		folders := map[string]bool{}
+		for _, f := range t.Files {
+			rep.Rows += int(f.Rows)
+			size += f.Size
+			rep.TablePartitions[folderOf(f.Path)] += int(f.Rows)
+			folders[folderOf(f.Path)] = true
+			if s.routes != nil {
+				rep.Routed[t.Table.String()] += int(f.Rows)
+			}
+		}
+		files += len(folders)
 	}
 	if rep.Rows > 0 {
 		rep.BytesPerRecord = float64(size) / float64(rep.Rows)
 	}
 	folders := max(1, len(rep.TablePartitions))
-	rep.FileBytes = min(int64(rep.RecordsPerSecond*time.Duration(p.Commit.Interval).Seconds()*rep.BytesPerRecord/float64(folders)), int64(p.Files.TargetSize))
+	rep.FileBytes = min(int64(rep.RecordsPerSecond*time.Duration(p.Commit.Interval).Seconds()*rep.BytesPerRecord/float64(max(1, files))), int64(p.Files.TargetSize))
 	if recs.Len() == 0 {
 		rep.Hints = append(rep.Hints, "the topics are empty: the columns come from the schema alone")
 	}
@@ -262,6 +278,11 @@ func (c *planCatalog) Ensure(_ context.Context, def table.Def) (table.Info, erro
 		}
 	}
 	return info, nil
+}
+
+// Info implements table.Catalog.
+func (c *planCatalog) Info(context.Context, table.Ident) (table.Info, error) {
+	return table.Info{}, table.ErrNoTable
 }
 
 // number gives every field an id.

@@ -19,7 +19,7 @@ type Round struct {
 	Pipeline string      `json:"pipeline"`
 	Version  string      `json:"lakeloader"` // of the program that wrote it
 	Moves    []Move      `json:"moves"`
-	Tables   []RoundFile `json:"tables"` // the primary first
+	Tables   []RoundFile `json:"tables"` // the primary first, the dead letters last, routed ones in between
 	Edits    []Edit      `json:"edits,omitempty"`
 	Begins   []Begin     `json:"begins,omitempty"`
 	// AtMS is when the round was planned, Unix milliseconds; of rounds with edits only.
@@ -34,10 +34,24 @@ type Round struct {
 type RoundFile struct {
 	Table table.Ident  `json:"table"`
 	Files []table.File `json:"files"`
+	// Routed: the rows are the pipeline's as much as the primary's; Move.Routed says which offsets they have.
+	Routed bool `json:"routed,omitempty"`
+	// Value is what a routed table was named after; empty: the configuration names it.
+	Value string `json:"value,omitempty"`
+	// UUID of the routed table that the files were written for: another of that name may number its columns differently.
+	UUID string `json:"uuid,omitempty"`
 }
 
-// Move is how far a round brings one partition, and what became of the offsets in between that are no rows.
-// Every offset in [From.Next, To.Next) is exactly one of: a row of the primary table, in Filtered, Dead or Gaps.
+// rows counts the rows of files.
+func rows(files []table.File) (n int64) {
+	for _, f := range files {
+		n += f.Rows
+	}
+	return n
+}
+
+// Move is how far a round brings one partition, and what became of the offsets in between that are no rows of the primary
+// table. Every offset in [From.Next, To.Next) is exactly one of: a row of the primary table, in Routed, Filtered, Dead or Gaps.
 type Move struct {
 	Key table.Key `json:"partition"`
 	// Known is false when the table has no record of the partition yet; From then says where it begins.
@@ -48,6 +62,8 @@ type Move struct {
 	Filtered map[string]*Offsets `json:"filtered,omitempty"`
 	Dead     map[string]*Offsets `json:"dead,omitempty"`
 	Gaps     *Offsets            `json:"gaps,omitempty"`
+	// Routed is keyed by the table (table.Ident.String) that has the rows.
+	Routed map[string]*Offsets `json:"routed,omitempty"`
 }
 
 // onto is what a table at now, which is where the move begins, says after it. Edits may have changed the counters and the
@@ -115,26 +131,43 @@ func (r *Round) needsObject() bool {
 
 // check makes sure that a round says something of every offset before anyone relies on it.
 func (r *Round) check() error {
-	rows := int64(0)
+	want, routed := int64(0), map[string]int64{}
 	for _, m := range r.Moves {
 		if d := m.To.Counts.Minus(m.From.Counts).Sum(); d != m.To.Next-m.From.Next {
 			return fmt.Errorf("round %s, %s: %d offsets are accounted for in the range %d to %d: this is a defect of lakeloader, nothing was committed", r.ID, m.Key, d, m.From.Next, m.To.Next)
 		}
-		rows += m.To.Rows - m.From.Rows
+		want += m.To.Rows - m.From.Rows
+		for id, o := range m.Routed {
+			routed[id] += int64(o.GetCardinality())
+		}
 	}
 	for _, e := range r.Edits {
 		c := e.counts()
 		if n := int64(e.Changed().GetCardinality()); c.Sum() != n {
 			return fmt.Errorf("round %s, %s epoch %d: %d decisions were made about %d offsets: this is a defect of lakeloader, nothing was committed", r.ID, e.Key, e.Epoch, c.Sum(), n)
 		}
-		rows += c.Rows
+		want += c.Rows
+		for id, o := range e.Routed {
+			routed[id] += int64(o.GetCardinality())
+		}
 	}
-	files := int64(0)
-	for _, f := range r.Tables[0].Files {
-		files += f.Rows
+	have := rows(r.Tables[0].Files)
+	for _, t := range r.Tables[1:] {
+		if !t.Routed {
+			continue
+		}
+		n := rows(t.Files)
+		if id := t.Table.String(); n != routed[id] {
+			return fmt.Errorf("round %s: the files for table %s hold %d rows, the offsets say %d: this is a defect of lakeloader, nothing was committed", r.ID, id, n, routed[id])
+		}
+		have += n
+		delete(routed, t.Table.String())
 	}
-	if files != rows {
-		return fmt.Errorf("round %s: the files hold %d rows, the offsets say %d: this is a defect of lakeloader, nothing was committed", r.ID, files, rows)
+	for id, n := range routed {
+		return fmt.Errorf("round %s: %d offsets are routed to table %s, which has no files: this is a defect of lakeloader, nothing was committed", r.ID, n, id)
+	}
+	if have != want {
+		return fmt.Errorf("round %s: the files hold %d rows, the offsets say %d: this is a defect of lakeloader, nothing was committed", r.ID, have, want)
 	}
 	return nil
 }
@@ -151,12 +184,12 @@ func (r *Round) wellFormed(id string) error {
 		if m.From.Next < 0 || m.To.Next < m.From.Next {
 			return fmt.Errorf("%s moves from %d to %d", m.Key, m.From.Next, m.To.Next)
 		}
-		if err := decidedBy(m.Key, m.Filtered, m.Dead); err != nil {
+		if err := decidedBy(m.Key, m.Filtered, m.Dead, m.Routed); err != nil {
 			return err
 		}
 	}
 	for _, e := range r.Edits {
-		if err := decidedBy(e.Key, e.Filtered, e.Dead, e.Removed); err != nil {
+		if err := decidedBy(e.Key, e.Filtered, e.Dead, e.Removed, e.Routed); err != nil {
 			return err
 		}
 	}

@@ -139,6 +139,9 @@ func open(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d De
 	l := &Loader{cfg: cfg, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s,
 		committer: &Committer{Pipeline: cfg.Name, Primary: s.primaryTable, Tables: &watched{tables: d.Catalog, rec: d.Recorder, log: d.Log, now: d.Now}, Now: d.Now, Wait: table.Backoff(2 * time.Second),
 			Rounds: &RoundObjects{Store: d.Objects, Root: d.Root, Pipeline: cfg.Name}, OrphanAge: orphanAge, Audit: d.Audit}}
+	if r := cfg.Table.Route; r != nil {
+		l.committer.MadeTables = r.Limit
+	}
 	if l.consumer, err = d.NewConsumer(l); err != nil {
 		return nil, err
 	}

@@ -40,17 +40,40 @@ func (s *stages) seedOne(ctx context.Context, d *cleanse.Dedup, owned map[table.
 	if slowest == math.MaxInt64 {
 		return nil // there are no rows
 	}
-	files, deletes, err := s.d.Catalog.Files(ctx, s.primaryTable, 0)
+	oldest := slowest - d.Window().Milliseconds()
+	if err := s.seedTable(ctx, d, owned, s.primary.info, oldest); err != nil {
+		return err
+	}
+	for _, t := range l.Tables {
+		info, err := s.d.Catalog.Info(ctx, t.Ident)
+		if errors.Is(err, table.ErrNoTable) {
+			continue // dropped with its rows, after the route was taken out of the configuration
+		}
+		if err == nil {
+			err = s.seedTable(ctx, d, owned, info, oldest)
+		}
+		if err != nil {
+			return fmt.Errorf("table %s, which rows were routed to: %w", t.Ident, err)
+		}
+	}
+	return nil
+}
+
+// seedTable reads the rows of a table that are not all older than a time, Unix milliseconds.
+func (s *stages) seedTable(ctx context.Context, d *cleanse.Dedup, owned map[table.Key]bool, info table.Info, oldest int64) error {
+	files, deletes, err := s.d.Catalog.Files(ctx, info.Ident, 0)
 	if err != nil {
 		return err
 	}
 	if len(deletes) > 0 {
 		return errors.New("rows were deleted from it by position; compact the table first")
 	}
-	oldest := slowest - d.Window().Milliseconds()
-	at := s.primary.info.Row.Index(ColumnTimestamp)
+	at := info.Row.Index(ColumnTimestamp)
+	if at < 0 {
+		return fmt.Errorf("it has no column %s", ColumnTimestamp)
+	}
 	for _, f := range files {
-		if b := f.UpperBounds[s.primary.info.Row.Fields[at].ID]; len(b) == 8 && int64(binary.LittleEndian.Uint64(b))/1000 < oldest {
+		if b := f.UpperBounds[info.Row.Fields[at].ID]; len(b) == 8 && int64(binary.LittleEndian.Uint64(b))/1000 < oldest {
 			continue
 		}
 		if err := s.seedFile(ctx, d, owned, f.Path); err != nil {

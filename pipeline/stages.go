@@ -32,6 +32,9 @@ type stages struct {
 	primary sink
 	dead    sink
 	letters *deadLetters
+	routes  *routes // nil: all rows go to the primary
+
+	def table.Def // of the primary; routed tables have the same but for the name
 
 	primaryTable, deadTable table.Ident
 }
@@ -73,6 +76,11 @@ func newStages(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline,
 		return nil, fmt.Errorf("reading table %s: %w", s.primaryTable, err)
 	}
 	s.primary.info = info
+	if cfg.Table.Route != nil {
+		if s.routes, err = newRoutes(ctx, cfg, d); err != nil {
+			return nil, err
+		}
+	}
 	if s.decoder, err = d.NewDecoder(s.accepts); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStop, err)
 	}
@@ -104,6 +112,12 @@ func (s *stages) rebuild(ctx context.Context) error {
 	def := table.Def{Ident: s.primaryTable, Row: full, PartitionBy: parts, SortBy: sortFields(s.cfg.Table.SortBy), Properties: s.cfg.Table.Properties}
 	if err := s.ensure(ctx, &s.primary, def, def.SortBy); err != nil {
 		return err
+	}
+	s.def = def
+	if s.routes != nil {
+		if err := s.routes.rebuild(ctx, s); err != nil {
+			return err
+		}
 	}
 	s.program, s.audit = program, newAudit(program.Row(), full, s.cfg.Include)
 	s.b = batch.New(&batch.Records{}, row)
@@ -153,7 +167,8 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 	s.b.Reset(r)
 	b := s.b
 	root := b.Root
-	if err := s.decoder.Decode(r, b); err != nil {
+	err := s.decoder.Decode(r, b)
+	if err != nil {
 		return nil, err
 	}
 	for _, x := range ts.runs {
@@ -170,14 +185,19 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 	}
 	s.audit.apply(b, ts.runs)
 	if err := s.primary.refuse(b); err != nil {
-		return nil, fmt.Errorf("table %s: %w", s.primaryTable, err)
+		return nil, err
 	}
-	if err := s.primary.append(ctx, b); err != nil {
-		return nil, fmt.Errorf("table %s: %w", s.primaryTable, err)
+	if s.routes == nil {
+		err = s.primary.append(ctx, b)
+	} else {
+		err = s.routes.append(ctx, s, b, ts)
+	}
+	if err != nil {
+		return nil, err
 	}
 	if len(b.Rejects) > 0 {
 		if err := s.dead.append(ctx, s.letters.rows(b, ts, s.d.Now())); err != nil {
-			return nil, fmt.Errorf("table %s: %w", s.deadTable, err)
+			return nil, err
 		}
 	}
 	b.Root = root // the decoder appends to its own columns again
@@ -186,33 +206,64 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 
 // refuse makes dead letters of rows that cannot be written. It comes before any table gets rows of the batch.
 func (k *sink) refuse(b *batch.Batch) error {
-	if err := k.splitter.Refuse(b); err != nil {
-		return err
+	err := k.splitter.Refuse(b)
+	if err == nil {
+		err = k.w.Refuse(b)
 	}
-	return k.w.Refuse(b)
-}
-
-func (k *sink) append(ctx context.Context, b *batch.Batch) error {
-	parts, err := k.splitter.Split(b)
 	if err != nil {
-		return err
-	}
-	for _, p := range parts {
-		if err := k.w.Append(ctx, b, writers.Part(p)); err != nil {
-			return err
-		}
+		return fmt.Errorf("table %s: %w", k.info.Ident, err)
 	}
 	return nil
 }
 
-// finish ends the files of the round; they are durable when it returns.
-func (s *stages) finish(ctx context.Context) ([]RoundFile, error) {
-	primary, err := s.primary.finish(ctx)
-	if err != nil {
-		return nil, err
+func (k *sink) append(ctx context.Context, b *batch.Batch) error {
+	parts, err := k.splitter.Split(b)
+	return k.write(ctx, b, parts, err)
+}
+
+// appendRows is append for some rows.
+func (k *sink) appendRows(ctx context.Context, b *batch.Batch, rows []int32) error {
+	parts, err := k.splitter.SplitRows(b, rows)
+	return k.write(ctx, b, parts, err)
+}
+
+func (k *sink) write(ctx context.Context, b *batch.Batch, parts []partitioner.Part, err error) error {
+	for i := 0; err == nil && i < len(parts); i++ {
+		err = k.w.Append(ctx, b, writers.Part(parts[i]))
 	}
-	dead, err := s.dead.finish(ctx)
-	return []RoundFile{{Table: s.primaryTable, Files: primary}, {Table: s.deadTable, Files: dead}}, err
+	if err != nil {
+		return fmt.Errorf("table %s: %w", k.info.Ident, err)
+	}
+	return nil
+}
+
+// sinks are the open tables: the primary first, then routed ones by name, and the dead letters last.
+func (s *stages) sinks() []*sink {
+	all := []*sink{&s.primary}
+	if s.routes != nil {
+		all = append(all, s.routes.sinks...)
+	}
+	return append(all, &s.dead)
+}
+
+// finish ends the files of the round; they are durable when it returns. Routed tables without files are left out.
+func (s *stages) finish(ctx context.Context) ([]RoundFile, error) {
+	var tables []RoundFile
+	for _, k := range s.sinks() {
+		files, err := k.finish(ctx)
+		if err != nil {
+			return nil, err
+		}
+		t := RoundFile{Table: k.info.Ident, Files: files}
+		if routed := k != &s.primary && k != &s.dead; routed {
+			if len(files) == 0 {
+				continue
+			}
+			t.Routed, t.UUID, t.Value = true, k.info.UUID, s.routes.value(k.info.Ident)
+		}
+		tables = append(tables, t)
+	}
+	return tables, nil
 }
 
 func (k *sink) finish(ctx context.Context) ([]table.File, error) {
@@ -227,23 +278,25 @@ func (k *sink) finish(ctx context.Context) ([]table.File, error) {
 
 // abort drops the open round's files. Durable ones stay behind as orphans: a commit of them may be on its way.
 func (s *stages) abort() {
-	for _, k := range []*sink{&s.primary, &s.dead} {
+	for _, k := range s.sinks() {
 		k.w.Abort()
 		k.done = nil
 	}
 }
 
 // memory is what open files take, bytes.
-func (s *stages) memory() int64 {
-	p, _ := s.primary.w.Bytes()
-	d, _ := s.dead.w.Bytes()
-	return p + d
+func (s *stages) memory() (total int64) {
+	for _, k := range s.sinks() {
+		held, _ := k.w.Bytes()
+		total += held
+	}
+	return total
 }
 
 // size is the bytes of the round's files so far, as they would be if they ended now.
-func (s *stages) size() int64 {
-	size := s.primary.w.Size() + s.dead.w.Size()
-	for _, k := range []*sink{&s.primary, &s.dead} {
+func (s *stages) size() (size int64) {
+	for _, k := range s.sinks() {
+		size += k.w.Size()
 		for _, f := range k.done {
 			size += f.Size
 		}
@@ -257,14 +310,22 @@ func (s *stages) memoryFull() bool {
 }
 
 func (s *stages) finishLargest(ctx context.Context) error {
-	p, _ := s.primary.w.Bytes()
-	d, _ := s.dead.w.Bytes()
-	w := s.primary.w
-	if d > p {
-		w = s.dead.w
+	var largest *sink
+	most := int64(-1)
+	for _, k := range s.sinks() {
+		if held, _ := k.w.Bytes(); held > most {
+			largest, most = k, held
+		}
 	}
-	_, err := w.FinishLargest(ctx)
+	_, err := largest.w.FinishLargest(ctx)
 	return err
+}
+
+// begin takes in what the table says when a round begins.
+func (s *stages) begin(l *table.Ledger) {
+	if s.routes != nil && !slices.Equal(s.routes.router.ledger, l.Tables) {
+		s.routes.router.listed(l.Tables)
+	}
 }
 
 // prepare has every schema of the records at hand, widening the row type where one needs it. again: what the steps
@@ -341,6 +402,11 @@ func (s *stages) accepts(row *batch.Type) error {
 	}
 	if s.primary.info.Row == nil {
 		return nil
+	}
+	if s.routes != nil {
+		if err := s.routes.accept(full); err != nil {
+			return err
+		}
 	}
 	merged, err := schemas.Merge(s.primary.info.Row, full)
 	if evolve := s.cfg.Table.Evolve; err == nil && evolve != nil && !*evolve && !merged.Equal(s.primary.info.Row) {

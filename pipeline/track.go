@@ -12,8 +12,8 @@ import (
 
 // track is what the open round knows of one partition.
 //
-// Invariant: every offset in [from.Next, next) has been counted once: records == rows written + filtered + dead, and
-// records + gaps == next - from.Next.
+// Invariant: every offset in [from.Next, next) has been counted once: records == rows written (to whichever table) + filtered
+// + dead, and records + gaps == next - from.Next.
 type track struct {
 	key   table.Key
 	known bool // the table has a record of it
@@ -23,6 +23,7 @@ type track struct {
 	records, filtered, dead, gaps int64
 	maxTimestamp                  int64
 	filteredBy, deadBy            map[string]*Offsets
+	routedTo                      map[string]*Offsets // rows of other tables than the primary, by table
 	gapSet                        *Offsets
 
 	// stopped says why nothing of the partition is loaded (its topic was created again, its offsets are gone).
@@ -62,7 +63,7 @@ func (t *track) move() Move {
 	to.Dead += t.dead
 	to.Gaps += t.gaps
 	to.MaxTimestamp = t.maxTimestamp
-	return Move{Key: t.key, Known: t.known, From: t.from, To: to, Filtered: t.filteredBy, Dead: t.deadBy, Gaps: t.gapSet}
+	return Move{Key: t.key, Known: t.known, From: t.from, To: to, Filtered: t.filteredBy, Dead: t.deadBy, Gaps: t.gapSet, Routed: t.routedTo}
 }
 
 // run is records [from, to) of a fetch that belong to one partition.
@@ -76,6 +77,7 @@ type tracks struct {
 	m       map[table.Key]*track
 	runs    []run    // of the current fetch, ascending
 	scratch []uint64 // offsets
+	routed  []int32  // records
 }
 
 func (ts *tracks) add(t *track) {
@@ -153,6 +155,17 @@ func (ts *tracks) decide(b *batch.Batch) {
 			t.deadBy = addOffsets(t.deadBy, step, offsets)
 		})
 	}
+}
+
+// route notes that rows of the fetch went to a table that is not the primary.
+func (ts *tracks) route(b *batch.Batch, to string, rows []int32) {
+	ts.routed = ts.routed[:0]
+	for _, row := range rows {
+		ts.routed = append(ts.routed, b.Record[row])
+	}
+	ts.each(b.Records, ts.routed, func(t *track, offsets []uint64) {
+		t.routedTo = addOffsets(t.routedTo, to, offsets)
+	})
 }
 
 // rejectedBy names what rejected a record, in round objects.

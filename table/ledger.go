@@ -72,6 +72,13 @@ type Pending struct {
 	ID     string
 }
 
+// Routed is a table, not the primary, that rows of the pipeline have gone to.
+type Routed struct {
+	Ident
+	// Value is what the table was named after; the rows of no other value go there. Empty: the configuration names it.
+	Value string
+}
+
 // Ledger is what the properties of a primary table say of one pipeline. It is rewritten in every move, in the
 // same swap that adds the files.
 type Ledger struct {
@@ -84,6 +91,8 @@ type Ledger struct {
 	Pending  []Pending // ascending by number
 	// Edit is the number of the last round that changed what was decided before it; 0: none has.
 	Edit int64
+	// Tables are all that rows were ever routed to, in the order in which they were first used; none is ever taken out.
+	Tables []Routed
 	// Move is the snapshot that the last move made: see Base.IsAncestor for what it is checked against.
 	Move int64
 }
@@ -102,7 +111,11 @@ type ledgerHead struct {
 	Offsets int `json:"offsets"`
 	Past    int `json:"past"`
 	Pending int `json:"pending"`
+	Tables  int `json:"tables,omitempty"`
 }
+
+// routedVersion is the version of a ledger that lists tables: a program that does not know them would forget them.
+const routedVersion = 2
 
 func ledgerKey(pipeline, part string) string { return Prefix + pipeline + "." + part }
 
@@ -115,7 +128,7 @@ func isLedgerKey(pipeline, key string) bool {
 	switch name, number, _ := strings.Cut(part, "."); name {
 	case "ledger":
 		return number == ""
-	case "topics", "offsets", "past", "pending":
+	case "topics", "offsets", "past", "pending", "tables":
 		_, err := strconv.ParseUint(number, 10, 31)
 		return err == nil
 	}
@@ -128,13 +141,21 @@ func topicText(k Key, r Record) string {
 }
 
 func parseTopic(s string) (cluster, id, topic string, err error) {
+	if cluster, id, topic, err = unescape3(s); err != nil {
+		return "", "", "", fmt.Errorf("topic %q: want cluster/id/name: %w", s, err)
+	}
+	return cluster, id, topic, nil
+}
+
+// unescape3 splits three parts with slashes between.
+func unescape3(s string) (a, b, c string, err error) {
 	parts := strings.Split(s, "/")
 	if len(parts) != 3 {
-		return "", "", "", fmt.Errorf("topic %q: want cluster/id/name", s)
+		return "", "", "", fmt.Errorf("there are %d parts, not 3", len(parts))
 	}
 	for i := range parts {
 		if parts[i], err = url.PathUnescape(parts[i]); err != nil {
-			return "", "", "", fmt.Errorf("topic %q: %w", s, err)
+			return "", "", "", err
 		}
 	}
 	return parts[0], parts[1], parts[2], nil
@@ -173,7 +194,14 @@ func (l *Ledger) Properties(pipeline string, prev map[string]string) (set map[st
 	pack := func(part string, items []string) int {
 		return pack(set, ledgerKey(pipeline, part)+".", items, head.seal)
 	}
+	var tables []string
+	for _, t := range l.Tables {
+		tables = append(tables, url.PathEscape(t.Namespace)+"/"+url.PathEscape(t.Name)+"/"+url.PathEscape(t.Value))
+	}
 	head.Offsets, head.Past, head.Pending, head.Topics = pack("offsets", offsets), pack("past", past), pack("pending", pending), pack("topics", topics)
+	if head.Tables = pack("tables", tables); head.Tables > 0 {
+		head.Version = routedVersion
+	}
 	b, _ := json.Marshal(head) // cannot fail: only strings and numbers
 	set[ledgerKey(pipeline, "ledger")] = string(b)
 	for k := range prev {
@@ -276,7 +304,7 @@ func ParseLedger(pipeline string, props map[string]string) (*Ledger, error) {
 	if err := json.Unmarshal([]byte(text), head); err != nil {
 		return nil, p.bad("ledger", text, err)
 	}
-	if head.Version != 1 {
+	if head.Version != 1 && head.Version != routedVersion {
 		return nil, p.bad("ledger", text, fmt.Errorf("version %d was written by a newer lakeloader", head.Version))
 	}
 	l := &Ledger{Records: map[Key]Record{}, Number: head.Number, CommitID: head.CommitID, Move: head.Move, Edit: head.Edit}
@@ -314,7 +342,28 @@ func ParseLedger(pipeline string, props map[string]string) (*Ledger, error) {
 	}); err != nil {
 		return nil, err
 	}
+	if err := p.each("tables", head.Tables, func(s string) error {
+		var t Routed
+		var err error
+		if t.Namespace, t.Name, t.Value, err = unescape3(s); err == nil && l.Routed(t.Ident) != nil {
+			err = fmt.Errorf("table %s is there twice", t.Ident)
+		}
+		l.Tables = append(l.Tables, t)
+		return err
+	}); err != nil {
+		return nil, err
+	}
 	return l, nil
+}
+
+// Routed finds a table among those that rows were routed to; nil: it is not one of them.
+func (l *Ledger) Routed(id Ident) *Routed {
+	for i := range l.Tables {
+		if l.Tables[i].Ident == id {
+			return &l.Tables[i]
+		}
+	}
+	return nil
 }
 
 func (p *parser) record(s string) (k Key, r Record, err error) {
@@ -352,6 +401,7 @@ func (l *Ledger) Clone() *Ledger {
 	c.Records = maps.Clone(l.Records)
 	c.Past = slices.Clone(l.Past)
 	c.Pending = slices.Clone(l.Pending)
+	c.Tables = slices.Clone(l.Tables)
 	return &c
 }
 

@@ -54,7 +54,7 @@ type Partition struct {
 	Epoch     int32  `json:"epoch"`
 	First     int64  `json:"first"`
 	Next      int64  `json:"next"` // committed are the offsets [First, Next)
-	Rows      int64  `json:"rows"`
+	Rows      int64  `json:"rows"` // of all tables
 	Filtered  int64  `json:"filtered"`
 	Dead      int64  `json:"dead_letters"`
 	Gaps      int64  `json:"gaps"`
@@ -99,14 +99,24 @@ func (p Problem) String() string {
 
 // Report is the outcome.
 type Report struct {
-	Pipeline   string      `json:"pipeline"`
-	Table      string      `json:"table"`
-	Snapshot   int64       `json:"snapshot"`
-	Rounds     int64       `json:"rounds"`
-	Pending    int         `json:"pending_rounds"`
-	Files      int         `json:"files"`
+	Pipeline string `json:"pipeline"`
+	Table    string `json:"table"`
+	Snapshot int64  `json:"snapshot"`
+	Rounds   int64  `json:"rounds"`
+	Pending  int    `json:"pending_rounds"`
+	Files    int    `json:"files"`
+	// Routed are the tables that rows were routed to, with the rows that the pipeline has in each.
+	Routed     []Routed    `json:"routed_tables,omitempty"`
 	Partitions []Partition `json:"partitions"`
 	Problems   []Problem   `json:"problems"`
+}
+
+// Routed is a table that rows were routed to.
+type Routed struct {
+	Table string `json:"table"`
+	// Value is what the table was named after; empty: the configuration names it.
+	Value string `json:"value,omitempty"`
+	Rows  int64  `json:"rows"`
 }
 
 // OK reports whether every offset is accounted for exactly once.
@@ -130,14 +140,19 @@ func (r *Report) Err() error {
 
 // account is what was found of one partition and epoch.
 type account struct {
-	rec      table.Record
-	known    bool
-	rows     *offsets // of the primary table
-	deadRows *offsets // of the dead-letter table
+	rec    table.Record
+	known  bool
+	rows   *offsets // of the primary table
+	others map[string]*place
 	pipeline.Decisions
-	unborn *roaring64.Bitmap // dead letters of pending rounds, which need not be in their table yet
-	ghosts *roaring64.Bitmap // dead letters that pending rounds take away, which may be in their table still
-	wrong  bool              // a problem was found
+	wrong bool // a problem was found
+}
+
+// place is what was found of an account in a table other than the primary.
+type place struct {
+	rows   *offsets
+	unborn *roaring64.Bitmap // rows of pending rounds, which need not be in the table yet
+	ghosts *roaring64.Bitmap // rows that pending rounds take away, which may be in the table still
 }
 
 type accountKey = pipeline.EpochKey
@@ -146,8 +161,8 @@ type verifier struct {
 	in       Input
 	report   *Report
 	accounts map[accountKey]*account
-	// settled: both tables were read at one moment.
-	settled bool
+	// settled: all tables were read at one moment. listed: they are those that the ledger lists.
+	settled, listed bool
 	// unread: a round object could not be read, so what it decided is not known.
 	unread bool
 }
@@ -156,19 +171,9 @@ type verifier struct {
 // look; what it found wrong is in the report.
 func Run(ctx context.Context, in Input) (*Report, error) {
 	v := &verifier{in: in, accounts: map[accountKey]*account{}, report: &Report{Pipeline: in.Pipeline, Table: in.Primary.String(), Partitions: []Partition{}, Problems: []Problem{}}}
-	prim, dead, applied, err := v.bases(ctx)
+	prim, ledger, others, err := v.bases(ctx)
 	if err != nil {
 		return nil, err
-	}
-	if prim == nil {
-		return nil, fmt.Errorf("table %s: %w", in.Primary, table.ErrNoTable)
-	}
-	ledger, err := table.ParseLedger(in.Pipeline, prim.Props)
-	if err != nil {
-		return nil, err
-	}
-	if ledger == nil {
-		return nil, fmt.Errorf("table %s has no offsets of pipeline %q: nothing was committed to it yet, or they were removed", in.Primary, in.Pipeline)
 	}
 	v.report.Snapshot, v.report.Rounds, v.report.Pending = prim.Snapshot, ledger.Number, len(ledger.Pending)
 	for k, r := range ledger.Records {
@@ -177,75 +182,149 @@ func Run(ctx context.Context, in Input) (*Report, error) {
 	for _, p := range ledger.Past {
 		v.known(p.Key, p.Record)
 	}
-	if applied.UUID != prim.UUID {
-		applied.Number = 0
-	}
-	if err := v.rounds(ctx, prim.UUID, ledger, applied); err != nil {
+	if err := v.rounds(ctx, prim.UUID, ledger, others); err != nil {
 		return nil, err
 	}
 	if err := v.files(ctx, in.Primary, prim.Snapshot, "", func(a *account) *offsets { return a.rows }); err != nil {
 		return nil, err
 	}
-	if dead != nil {
-		if err := v.files(ctx, in.DeadLetters, dead.Snapshot, pipeline.ColumnReplayedRound, func(a *account) *offsets { return a.deadRows }); err != nil {
+	for _, o := range others {
+		if o.base == nil {
+			continue
+		}
+		marked := ""
+		if o.id == in.DeadLetters {
+			marked = pipeline.ColumnReplayedRound
+		}
+		if err := v.files(ctx, o.id, o.base.Snapshot, marked, func(a *account) *offsets { return a.other(o.id.String()).rows }); err != nil {
 			return nil, err
 		}
 	}
 	v.judge()
+	for _, t := range ledger.Tables {
+		r := Routed{Table: t.Ident.String(), Value: t.Value}
+		for _, a := range v.accounts {
+			r.Rows += size(a.other(r.Table).rows.set)
+		}
+		v.report.Routed = append(v.report.Routed, r)
+	}
 	return v.report, nil
 }
 
-// tries is how often both tables are read until neither changed meanwhile.
+// other is a table that is not the primary, as it was read; base is nil if there is none.
+type other struct {
+	id      table.Ident
+	base    *table.Base
+	applied table.Applied
+}
+
+// tries is how often all tables are read until none changed meanwhile.
 const tries = 5
 
-// bases reads both tables at one moment, as far as loaders let it: the dead letters before the primary, so that whatever
-// rounds they have the primary has as well, and again behind it.
-func (v *verifier) bases(ctx context.Context) (prim, dead *table.Base, applied table.Applied, err error) {
+// bases reads all tables at one moment, as far as loaders let it: the others before the primary, so that whatever rounds they
+// have the primary has as well, and again behind it. Which routed tables there are, the primary's ledger says.
+func (v *verifier) bases(ctx context.Context) (prim *table.Base, l *table.Ledger, others []other, err error) {
+	if _, l, err = v.primary(ctx); err != nil {
+		return nil, nil, nil, err
+	}
 	for range tries {
-		if dead, applied, err = v.base(ctx, v.in.DeadLetters); err != nil {
-			return nil, nil, applied, err
+		ids := v.otherTables(l)
+		if others, err = v.others(ctx, ids); err != nil {
+			return nil, nil, nil, err
 		}
-		if prim, _, err = v.base(ctx, v.in.Primary); err != nil || prim == nil {
-			return nil, nil, applied, err
+		if prim, l, err = v.primary(ctx); err != nil {
+			return nil, nil, nil, err
 		}
-		again, _, err := v.base(ctx, v.in.DeadLetters)
+		again, err := v.others(ctx, ids)
 		if err != nil {
-			return nil, nil, applied, err
+			return nil, nil, nil, err
 		}
-		if same(dead, again) {
-			v.settled = true
+		v.listed = slices.Equal(ids, v.otherTables(l))
+		if v.settled = v.listed && slices.EqualFunc(others, again, same); v.settled {
 			break
 		}
 	}
-	return prim, dead, applied, nil
+	if !v.listed {
+		return nil, nil, nil, fmt.Errorf("table %s: loaders kept adding routed tables while they were read: try again", v.in.Primary)
+	}
+	return prim, l, others, nil
 }
 
-func same(a, b *table.Base) bool {
-	return a == nil && b == nil || a != nil && b != nil && a.UUID == b.UUID && a.Snapshot == b.Snapshot
+func (v *verifier) primary(ctx context.Context) (*table.Base, *table.Ledger, error) {
+	o, err := v.base(ctx, v.in.Primary)
+	if err != nil {
+		return nil, nil, err
+	}
+	if o.base == nil {
+		return nil, nil, fmt.Errorf("table %s: %w", v.in.Primary, table.ErrNoTable)
+	}
+	l, err := table.ParseLedger(v.in.Pipeline, o.base.Props)
+	if err != nil {
+		return nil, nil, err
+	}
+	if l == nil {
+		return nil, nil, fmt.Errorf("table %s has no offsets of pipeline %q: nothing was committed to it yet, or they were removed", v.in.Primary, v.in.Pipeline)
+	}
+	return o.base, l, nil
 }
 
-func (v *verifier) base(ctx context.Context, id table.Ident) (*table.Base, table.Applied, error) {
-	var a table.Applied
+// otherTables are the dead letters and the tables that the ledger lists.
+func (v *verifier) otherTables(l *table.Ledger) []table.Ident {
+	ids := []table.Ident{v.in.DeadLetters}
+	for _, t := range l.Tables {
+		ids = append(ids, t.Ident)
+	}
+	return ids
+}
+
+func (v *verifier) others(ctx context.Context, ids []table.Ident) ([]other, error) {
+	all := make([]other, len(ids))
+	var err error
+	for i, id := range ids {
+		if all[i], err = v.base(ctx, id); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func same(a, b other) bool {
+	return a.base == nil && b.base == nil || a.base != nil && b.base != nil && a.base.UUID == b.base.UUID && a.base.Snapshot == b.base.Snapshot
+}
+
+func (v *verifier) base(ctx context.Context, id table.Ident) (other, error) {
+	o := other{id: id}
 	s, err := v.in.Catalog.Open(ctx, id)
 	if errors.Is(err, table.ErrNoTable) {
-		return nil, a, nil
+		return o, nil
 	}
 	if err != nil {
-		return nil, a, fmt.Errorf("opening table %s: %w", id, err)
+		return o, fmt.Errorf("opening table %s: %w", id, err)
 	}
 	b, err := s.Load(ctx)
 	if errors.Is(err, table.ErrNoTable) {
-		return nil, a, nil
+		return o, nil
 	}
 	if err != nil {
-		return nil, a, fmt.Errorf("reading table %s: %w", id, err)
+		return o, fmt.Errorf("reading table %s: %w", id, err)
 	}
-	a, err = table.ParseApplied(v.in.Pipeline, b.Props)
-	return b, a, err
+	o.base = b
+	o.applied, err = table.ParseApplied(v.in.Pipeline, b.Props)
+	return o, err
 }
 
 func newAccount() *account {
-	return &account{rows: newOffsets(), deadRows: newOffsets(), Decisions: pipeline.NewDecisions(), unborn: roaring64.New(), ghosts: roaring64.New()}
+	return &account{rows: newOffsets(), others: map[string]*place{}, Decisions: pipeline.NewDecisions()}
+}
+
+// other is what was found in a table that is not the primary.
+func (a *account) other(id string) *place {
+	p := a.others[id]
+	if p == nil {
+		p = &place{rows: newOffsets(), unborn: roaring64.New(), ghosts: roaring64.New()}
+		a.others[id] = p
+	}
+	return p
 }
 
 func (v *verifier) known(k table.Key, r table.Record) {
@@ -263,9 +342,9 @@ func (v *verifier) account(k table.Key, epoch int32) *account {
 	return a
 }
 
-// rounds takes in what round objects say of filtered, dead-lettered and gap offsets. applied says up to which number the
-// dead-letter table has the rounds' files.
-func (v *verifier) rounds(ctx context.Context, uuid string, l *table.Ledger, applied table.Applied) error {
+// rounds takes in what round objects say of routed, filtered, dead-lettered and gap offsets. others say up to which number
+// they have the rounds' files.
+func (v *verifier) rounds(ctx context.Context, uuid string, l *table.Ledger, others []other) error {
 	objs := &pipeline.RoundObjects{Store: v.in.Objects, Root: v.in.Root, Pipeline: v.in.Pipeline}
 	ids, err := objs.Committed(ctx, uuid)
 	if err != nil {
@@ -288,8 +367,12 @@ func (v *verifier) rounds(ctx context.Context, uuid string, l *table.Ledger, app
 			v.problem(Problem{Kind: Unreadable, Table: v.in.Primary.String(), Message: fmt.Sprintf("the object of committed round %d (%s): %v", n, ids[n], err)})
 			continue
 		}
-		// A pending round may lack its dead letters; so may one that was finished while the tables were being read.
-		unborn := n > applied.Number && (pending[n] || !v.settled && applied.UUID == uuid)
+		// The other tables may lack a pending round, and one that was finished while the tables were being read.
+		unborn := map[string]bool{}
+		for _, o := range others {
+			ours := o.applied.UUID == uuid
+			unborn[o.id.String()] = (!ours || n > o.applied.Number) && (pending[n] || !v.settled && ours)
+		}
 		for i := range r.Moves {
 			v.move(&r.Moves[i], unborn)
 		}
@@ -300,51 +383,66 @@ func (v *verifier) rounds(ctx context.Context, uuid string, l *table.Ledger, app
 	return nil
 }
 
-func (v *verifier) move(m *pipeline.Move, unborn bool) {
+// move takes in one partition of a round. unborn says which tables need not have it yet.
+func (v *verifier) move(m *pipeline.Move, unborn map[string]bool) {
 	k := accountKey{Key: m.Key, Epoch: m.From.Epoch}
 	a := v.account(k.Key, k.Epoch)
-	decide := func(into *roaring64.Bitmap, more *pipeline.Offsets, what string) {
-		v.offsets(a, Twice, v.in.Primary, k, roaring64.And(into, &more.Bitmap), what)
+	decide := func(into *roaring64.Bitmap, more *pipeline.Offsets, id, what string) {
+		v.offsets(a, Twice, v.in.Primary.String(), k, roaring64.And(into, &more.Bitmap), what)
 		into.Or(&more.Bitmap)
-	}
-	for _, o := range m.Filtered {
-		decide(a.Filtered, o, "filtered by two rounds")
-	}
-	for _, o := range m.Dead {
-		decide(a.Dead, o, "a dead letter in two rounds")
-		if unborn {
-			a.unborn.Or(&o.Bitmap)
+		if unborn[id] {
+			a.other(id).unborn.Or(&more.Bitmap)
 		}
 	}
+	for _, o := range m.Filtered {
+		decide(a.Filtered, o, "", "filtered by two rounds")
+	}
+	for _, o := range m.Dead {
+		decide(a.Dead, o, v.in.DeadLetters.String(), "a dead letter in two rounds")
+	}
+	for id, o := range m.Routed {
+		decide(a.RoutedTo(id), o, id, "routed to table "+id+" by two rounds")
+	}
 	if m.Gaps != nil {
-		decide(a.Gaps, m.Gaps, "a gap in two rounds")
+		decide(a.Gaps, m.Gaps, "", "a gap in two rounds")
 	}
 }
 
 // edit takes in a round that changed what was decided before it.
-func (v *verifier) edit(e *pipeline.Edit, unborn bool) {
+func (v *verifier) edit(e *pipeline.Edit, unborn map[string]bool) {
 	a := v.account(e.Key, e.Epoch)
 	changed := e.Changed()
-	if unborn {
-		// Until it is applied, the dead-letter table has what it had.
-		a.ghosts.Or(roaring64.And(a.Dead, changed))
-		if e.Purged != nil {
-			a.ghosts.Or(&e.Purged.Bitmap)
+	dead := v.in.DeadLetters.String()
+	said := func(id string) *roaring64.Bitmap {
+		if id == dead {
+			return a.Dead
 		}
+		return a.RoutedTo(id)
 	}
-	a.unborn.AndNot(changed)
+	for id := range unborn {
+		// Until it is applied, the table has what it had.
+		if unborn[id] {
+			a.other(id).ghosts.Or(roaring64.And(said(id), changed))
+			if id == dead && e.Purged != nil {
+				a.other(id).ghosts.Or(&e.Purged.Bitmap)
+			}
+		}
+		a.other(id).unborn.AndNot(changed)
+	}
 	a.Edit(e)
-	if unborn {
-		a.unborn.Or(roaring64.And(a.Dead, changed))
+	for id := range unborn {
+		if unborn[id] {
+			a.other(id).unborn.Or(roaring64.And(said(id), changed))
+		}
 	}
 }
 
 func (v *verifier) problem(p Problem) { v.report.Problems = append(v.report.Problems, p) }
 
 // offsets notes a problem with some offsets of an account, if there are any.
-func (v *verifier) offsets(a *account, kind string, t table.Ident, k accountKey, set *roaring64.Bitmap, message string) {
+func (v *verifier) offsets(a *account, kind, id string, k accountKey, set *roaring64.Bitmap, message string) {
 	if !set.IsEmpty() {
 		a.wrong = true
-		v.problem(Problem{Kind: kind, Table: t.String(), Topic: k.Topic, Partition: k.Partition, Epoch: k.Epoch, Ranges: ranges(set), Message: message})
+		v.problem(Problem{Kind: kind, Table: id, Topic: k.Topic, Partition: k.Partition, Epoch: k.Epoch, Ranges: ranges(set), Message: message})
 	}
 }
