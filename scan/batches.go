@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/parquet-go/parquet-go"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/file"
 
 	"github.com/lakeloader/lakeloader/batch"
 )
@@ -28,7 +30,7 @@ type Batches struct {
 	f      *File
 	root   *node
 	leaves []*leaf
-	blocks []blocks
+	open   *file.Reader
 
 	group int   // next row group
 	left  int64 // rows of the open one
@@ -55,8 +57,23 @@ func (f *File) Batches(row *batch.Type) (*Batches, error) {
 	if err != nil {
 		return nil, err
 	}
-	r.blocks = make([]blocks, len(r.leaves))
+	props := readProperties(len(r.leaves))
+	err = sound(func() (err error) {
+		r.open, err = file.NewParquetReader(io.NewSectionReader(f.r, 0, f.r.Size()), file.WithReadProps(props))
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
 	return r, nil
+}
+
+// readProperties lets columns be read in large blocks: an object store answers each request in tens of milliseconds.
+func readProperties(columns int) *parquet.ReaderProperties {
+	p := parquet.NewReaderProperties(memory.NewGoAllocator())
+	p.BufferedStreamEnabled = true
+	p.BufferSize = int64(min(maxBlock, max(minBlock, blockBudget/max(1, columns))))
+	return p
 }
 
 // Position is the position in the file of the row that Next reads first.
@@ -112,7 +129,6 @@ func (r *Batches) Next(b *batch.Batch, n int) error {
 
 // nextGroup ends the open row group and opens the next one that has rows.
 func (r *Batches) nextGroup() error {
-	groups := r.f.p.RowGroups()
 	for r.left == 0 {
 		for _, l := range r.leaves {
 			if l.r == nil {
@@ -125,10 +141,10 @@ func (r *Batches) nextGroup() error {
 				return err
 			}
 		}
-		if r.group == len(groups) {
+		if r.group == r.open.NumRowGroups() {
 			return io.EOF
 		}
-		if err := r.openGroup(groups[r.group]); err != nil {
+		if err := r.openGroup(r.open.RowGroup(r.group)); err != nil {
 			return err
 		}
 		r.group++
@@ -136,15 +152,12 @@ func (r *Batches) nextGroup() error {
 	return nil
 }
 
-func (r *Batches) openGroup(g parquet.RowGroup) error {
+func (r *Batches) openGroup(g *file.RowGroupReader) error {
 	if r.left = g.NumRows(); r.left < 0 {
 		return fmt.Errorf("%w: row group %d has %d rows", errDamaged, r.group, r.left)
 	}
-	chunks := g.ColumnChunks()
-	size := min(maxBlock, max(minBlock, blockBudget/max(1, len(r.leaves))))
-	for i, l := range r.leaves {
-		r.blocks[i] = blocks{r: r.f.r, size: size, end: r.f.r.Size(), buf: r.blocks[i].buf[:0]}
-		if err := l.open(chunks[l.index], &r.blocks[i]); err != nil {
+	for _, l := range r.leaves {
+		if err := l.open(g); err != nil {
 			return fmt.Errorf("column %s: %w", l.name, err)
 		}
 	}

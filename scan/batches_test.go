@@ -265,7 +265,7 @@ func TestBatchesComeBack(t *testing.T) {
 		m := &maker{Rand: rand.New(rand.NewPCG(rapid.Uint64().Draw(rt, "seed"), 1))}
 		row := m.structType(rapid.IntRange(0, 3).Draw(rt, "depth"), rapid.IntRange(1, 5).Draw(rt, "columns"))
 		files := configs.Files{RowGroupSize: rapid.SampledFrom([]configs.Bytes{1, 5000, 0}).Draw(rt, "group"),
-			Compression: rapid.SampledFrom([]string{"zstd", "snappy", "none"}).Draw(rt, "codec")}
+			Compression: rapid.SampledFrom([]string{"zstd", "snappy", "gzip", "lz4", "none"}).Draw(rt, "codec")}
 		var batches []*batch.Batch
 		var want []string
 		for range rapid.IntRange(1, 3).Draw(rt, "batches") {

@@ -7,10 +7,14 @@ import (
 	"io"
 	"math"
 
-	"github.com/parquet-go/parquet-go"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/file"
 
 	"github.com/lakeloader/lakeloader/batch"
 )
+
+// valuesAtOnce is how many values of a column are decoded at once.
+const valuesAtOnce = 512
 
 // leaf is a Parquet column that is read, with the values of the open row group that were not taken yet.
 type leaf struct {
@@ -20,25 +24,28 @@ type leaf struct {
 	node            *node // whose values it holds; nil: only its levels are wanted
 	keep            bool  // its levels are kept
 
-	r    parquet.ColumnChunkValueReader
-	buf  [512]parquet.Value
-	next []parquet.Value // of buf, not taken yet
+	r         file.ColumnChunkReader
+	rep16     [valuesAtOnce]int16 // of the entries from next to end, which were not taken yet
+	def16     [valuesAtOnce]int16
+	next, end int
+	value     int // of the next entry that has one, in one of:
+	bools     []bool
+	int32s    []int32
+	int64s    []int64
+	floats    []float32
+	doubles   []float64
+	bytes     []parquet.ByteArray
+	fixed     []parquet.FixedLenByteArray
 
 	// Of the rows that were taken last.
 	reps, defs []uint8
 	last       batch.View // of the value before, whose bytes equal ones share
 }
 
-func (l *leaf) open(chunk parquet.ColumnChunk, r io.ReaderAt) error {
-	pages := chunk
-	if c, ok := chunk.(*parquet.FileColumnChunk); ok {
-		pages = chunkFrom{c, r}
-	}
-	l.next = nil
-	return sound(func() error {
-		l.r = parquet.NewColumnChunkValueReader(pages)
-		return nil
-	})
+func (l *leaf) open(group *file.RowGroupReader) (err error) {
+	l.next, l.end = 0, 0
+	l.r, err = group.Column(l.index)
+	return err
 }
 
 func (l *leaf) close() error {
@@ -46,82 +53,149 @@ func (l *leaf) close() error {
 		return nil
 	}
 	r := l.r
-	l.r, l.next = nil, nil
+	l.r, l.next, l.end = nil, 0, 0
 	return sound(r.Close)
 }
 
-// more makes next hold values; io.EOF when there are none.
+// more makes next an entry; io.EOF when there is none.
 func (l *leaf) more() error {
-	for len(l.next) == 0 {
-		n, err := l.r.ReadValues(l.buf[:])
-		l.next = l.buf[:n]
-		if n == 0 && err != nil {
+	for l.next == l.end {
+		if !l.r.HasNext() {
+			if err := l.r.Err(); err != nil {
+				return err
+			}
+			return io.EOF
+		}
+		n, values, err := l.decode()
+		if err != nil {
 			return err
 		}
+		if n == 0 || l.def == 0 && int64(values) != n {
+			return fmt.Errorf("%w: a page ends before its values", errDamaged)
+		}
+		present := 0
+		for _, d := range l.def16[:n] {
+			if int(d) == l.def {
+				present++
+			}
+		}
+		if l.def > 0 && present != values {
+			return fmt.Errorf("%w: a page has %d values of %d", errDamaged, values, present)
+		}
+		l.next, l.end, l.value = 0, int(n), 0
 	}
 	return nil
+}
+
+// decode reads entries of one page: their levels, where the column has any, and the values of those that have one.
+func (l *leaf) decode() (entries int64, values int, err error) {
+	d, r := l.def16[:], l.rep16[:]
+	switch c := l.r.(type) {
+	case *file.BooleanColumnChunkReader:
+		return c.ReadBatchInPage(valuesAtOnce, room(&l.bools), d, r)
+	case *file.Int32ColumnChunkReader:
+		return c.ReadBatchInPage(valuesAtOnce, room(&l.int32s), d, r)
+	case *file.Int64ColumnChunkReader:
+		return c.ReadBatchInPage(valuesAtOnce, room(&l.int64s), d, r)
+	case *file.Float32ColumnChunkReader:
+		return c.ReadBatchInPage(valuesAtOnce, room(&l.floats), d, r)
+	case *file.Float64ColumnChunkReader:
+		return c.ReadBatchInPage(valuesAtOnce, room(&l.doubles), d, r)
+	case *file.ByteArrayColumnChunkReader:
+		return c.ReadBatchInPage(valuesAtOnce, room(&l.bytes), d, r)
+	case *file.FixedLenByteArrayColumnChunkReader:
+		return c.ReadBatchInPage(valuesAtOnce, room(&l.fixed), d, r)
+	}
+	return 0, 0, fmt.Errorf("values of the type %s are not read", l.r.Type())
+}
+
+func room[T any](s *[]T) []T {
+	if *s == nil {
+		*s = make([]T, valuesAtOnce)
+	}
+	return *s
 }
 
 // take reads n rows and appends their values to a column.
 func (l *leaf) take(n int, c *batch.Column, rec *batch.Records) error {
 	l.reps, l.defs = l.reps[:0], l.defs[:0]
-	rows := 0
-	for l.rep > 0 || rows < n {
+	for rows := 0; l.rep > 0 || rows < n; {
 		if err := l.more(); errors.Is(err, io.EOF) {
-			break
+			if rows < n {
+				return fmt.Errorf("%w: there are fewer rows than its metadata says", errDamaged)
+			}
+			return nil
 		} else if err != nil {
 			return err
 		}
-		taken := len(l.next)
-		if l.rep == 0 {
-			taken = min(taken, n-rows)
-			rows += taken
-		} else {
-			for i := range l.next {
-				if l.next[i].RepetitionLevel() > 0 {
-					if rows == 0 {
-						return fmt.Errorf("%w: a row begins within a list", errDamaged)
-					}
-				} else if rows == n {
-					taken = i
-					break
-				} else {
-					rows++
-				}
-			}
+		taken, begun, err := l.upTo(n-rows, rows > 0)
+		if err != nil {
+			return err
 		}
-		values := l.next[:taken]
-		done := taken < len(l.next)
-		l.next = l.next[taken:]
+		rows += begun
 		if l.keep {
-			for i := range values {
-				l.reps, l.defs = append(l.reps, uint8(values[i].RepetitionLevel())), append(l.defs, uint8(values[i].DefinitionLevel()))
+			for i := l.next; i < l.next+taken; i++ {
+				l.reps, l.defs = append(l.reps, uint8(l.repetition(i))), append(l.defs, uint8(l.definition(i)))
 			}
 		}
 		if l.node != nil {
-			if err := l.put(values, c, rec); err != nil {
+			if err := l.put(taken, c, rec); err != nil {
 				return err
 			}
+		} else {
+			l.next += taken
 		}
-		if done {
-			break
+		if l.next < l.end {
+			return nil
 		}
-	}
-	if rows < n {
-		return fmt.Errorf("%w: there are fewer rows than its metadata says", errDamaged)
 	}
 	return nil
 }
 
-// put appends a slot for each value, and for each null that has one.
-func (l *leaf) put(values []parquet.Value, c *batch.Column, rec *batch.Records) error {
-	for i := range values {
-		v := &values[i]
-		def := v.DefinitionLevel()
-		if def == l.def && !v.IsNull() {
-			if err := l.value(v, c, rec); err != nil {
+// upTo counts the entries at hand that belong to the next rows, and the rows that begin with them.
+func (l *leaf) upTo(rows int, within bool) (entries, begun int, err error) {
+	if l.rep == 0 {
+		n := min(rows, l.end-l.next)
+		return n, n, nil
+	}
+	for i := l.next; i < l.end; i++ {
+		if l.rep16[i] > 0 {
+			if !within {
+				return 0, 0, fmt.Errorf("%w: a row begins within a list", errDamaged)
+			}
+			continue
+		}
+		if begun == rows {
+			return i - l.next, begun, nil
+		}
+		begun, within = begun+1, true
+	}
+	return l.end - l.next, begun, nil
+}
+
+func (l *leaf) repetition(i int) int {
+	if l.rep == 0 {
+		return 0
+	}
+	return int(l.rep16[i])
+}
+
+func (l *leaf) definition(i int) int {
+	if l.def == 0 {
+		return 0
+	}
+	return int(l.def16[i])
+}
+
+// put appends a slot for each of the next entries that has one, with its value or without.
+func (l *leaf) put(entries int, c *batch.Column, rec *batch.Records) error {
+	for end := l.next + entries; l.next < end; l.next++ {
+		def := l.definition(l.next)
+		if def == l.def {
+			if err := l.append(l.value, c, rec); err != nil {
 				return err
 			}
+			l.value++
 			continue
 		}
 		if def < l.node.slot {
@@ -147,50 +221,58 @@ func (n *node) absent(def int, null, zero func()) error {
 	return nil
 }
 
-func (l *leaf) value(v *parquet.Value, c *batch.Column, rec *batch.Records) error {
+// append appends value i of those at hand.
+func (l *leaf) append(i int, c *batch.Column, rec *batch.Records) error {
 	switch l.conv {
 	case toBool:
-		c.AppendBool(v.Boolean())
+		c.AppendBool(l.bools[i])
 	case toInt32:
-		c.AppendInt32(v.Int32())
+		c.AppendInt32(l.int32s[i])
 	case toInt64:
-		c.AppendInt64(int64Of(v))
+		c.AppendInt64(l.int64(i))
 	case millis:
-		ms := int64Of(v)
+		ms := l.int64(i)
 		if ms > math.MaxInt64/1000 || ms < math.MinInt64/1000 {
 			return fmt.Errorf("%d milliseconds are too many for microseconds", ms)
 		}
 		c.AppendInt64(ms * 1000)
 	case toFloat:
-		c.AppendFloat32(v.Float())
+		c.AppendFloat32(l.floats[i])
 	case toDouble:
-		if v.Kind() == parquet.Float {
-			c.AppendFloat64(float64(v.Float()))
+		if l.floats != nil {
+			c.AppendFloat64(float64(l.floats[i]))
 		} else {
-			c.AppendFloat64(v.Double())
+			c.AppendFloat64(l.doubles[i])
 		}
 	case toFixed:
-		if b := v.ByteArray(); len(b) != c.Type.Length && (c.Type.Kind != batch.UUID || len(b) != 16) {
+		if b := l.raw(i); len(b) != c.Type.Length && (c.Type.Kind != batch.UUID || len(b) != 16) {
 			return fmt.Errorf("a value has %d bytes, which is no %s", len(b), c.Type)
 		}
-		return l.bytes(v.ByteArray(), c, rec)
+		return l.view(l.raw(i), c, rec)
 	case toBytes:
-		return l.bytes(v.ByteArray(), c, rec)
+		return l.view(l.raw(i), c, rec)
 	default:
-		return l.decimal(v, c, rec)
+		return l.decimal(i, c, rec)
 	}
 	return nil
 }
 
-func int64Of(v *parquet.Value) int64 {
-	if v.Kind() == parquet.Int32 {
-		return int64(v.Int32())
+func (l *leaf) int64(i int) int64 {
+	if l.int32s != nil {
+		return int64(l.int32s[i])
 	}
-	return v.Int64()
+	return l.int64s[i]
 }
 
-// bytes copies a value into the arena, unless it is the same as the one before.
-func (l *leaf) bytes(b []byte, c *batch.Column, rec *batch.Records) error {
+func (l *leaf) raw(i int) []byte {
+	if l.fixed != nil {
+		return l.fixed[i]
+	}
+	return l.bytes[i]
+}
+
+// view copies a value into the arena, unless it is the same as the one before.
+func (l *leaf) view(b []byte, c *batch.Column, rec *batch.Records) error {
 	if int(l.last.Len) != len(b) || string(rec.Mem[l.last.Off:l.last.Off+l.last.Len]) != string(b) {
 		if uint64(len(rec.Mem))+uint64(len(b)) > math.MaxUint32 {
 			return errors.New("the values of a few rows have more than 4 GiB")
@@ -202,19 +284,19 @@ func (l *leaf) bytes(b []byte, c *batch.Column, rec *batch.Records) error {
 }
 
 // decimal reads an unscaled number of any form.
-func (l *leaf) decimal(v *parquet.Value, c *batch.Column, rec *batch.Records) error {
+func (l *leaf) decimal(i int, c *batch.Column, rec *batch.Records) error {
 	var wide [16]byte
-	if kind := v.Kind(); kind == parquet.Int32 || kind == parquet.Int64 {
-		n := int64Of(v)
+	if l.int32s != nil || l.int64s != nil {
+		n := l.int64(i)
 		if l.conv == toDecimal {
 			c.AppendInt64(n)
 			return nil
 		}
 		binary.BigEndian.PutUint64(wide[:], uint64(n>>63))
 		binary.BigEndian.PutUint64(wide[8:], uint64(n))
-		return l.bytes(wide[:], c, rec)
+		return l.view(wide[:], c, rec)
 	}
-	b := v.ByteArray()
+	b := l.raw(i)
 	var sign byte
 	if len(b) > 0 && b[0]&0x80 != 0 {
 		sign = 0xff
@@ -224,12 +306,12 @@ func (l *leaf) decimal(v *parquet.Value, c *batch.Column, rec *batch.Records) er
 			return fmt.Errorf("a number has more digits than %s", c.Type)
 		}
 	}
-	for i := range 16 - len(b) {
-		wide[i] = sign
+	for k := range 16 - len(b) {
+		wide[k] = sign
 	}
 	copy(wide[16-len(b):], b)
 	if l.conv == toWide {
-		return l.bytes(wide[:], c, rec)
+		return l.view(wide[:], c, rec)
 	}
 	n := int64(binary.BigEndian.Uint64(wide[8:]))
 	if binary.BigEndian.Uint64(wide[:]) != uint64(n>>63) {
@@ -237,49 +319,4 @@ func (l *leaf) decimal(v *parquet.Value, c *batch.Column, rec *batch.Records) er
 	}
 	c.AppendInt64(n)
 	return nil
-}
-
-// chunkFrom is a column chunk that is read through a reader of its own.
-type chunkFrom struct {
-	*parquet.FileColumnChunk
-	r io.ReaderAt
-}
-
-func (c chunkFrom) Pages() parquet.Pages { return c.PagesFrom(c.r) }
-
-// blocks reads an object in blocks, since the library asks for a few kilobytes at a time and an object store answers each
-// request in tens of milliseconds.
-type blocks struct {
-	r    io.ReaderAt
-	size int // of the block
-	end  int64
-	buf  []byte
-	at   int64 // of buf in the object
-}
-
-func (b *blocks) ReadAt(p []byte, off int64) (n int, err error) {
-	for n < len(p) {
-		at := off + int64(n)
-		if at >= b.at && at < b.at+int64(len(b.buf)) {
-			n += copy(p[n:], b.buf[at-b.at:])
-			continue
-		}
-		if at < 0 || at >= b.end {
-			return n, io.EOF
-		}
-		size := min(int64(b.size), b.end-at)
-		if int64(len(p)-n) >= size {
-			m, err := b.r.ReadAt(p[n:], at)
-			return n + m, err
-		}
-		if cap(b.buf) < b.size {
-			b.buf = make([]byte, 0, b.size)
-		}
-		m, err := b.r.ReadAt(b.buf[:size], at)
-		b.at, b.buf = at, b.buf[:m]
-		if m == 0 {
-			return n, err
-		}
-	}
-	return n, nil
 }
