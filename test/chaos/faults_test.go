@@ -5,6 +5,7 @@ package chaos
 import (
 	"context"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"github.com/lakeloader/lakeloader/internal/point"
@@ -22,6 +23,7 @@ type fault struct {
 
 // strike is when a fault struck and was lifted, and the process that it struck.
 type strike struct {
+	loader         *loader // of the process; nil: the one that the fault was meant for
 	process        *process
 	struck, lifted time.Time
 }
@@ -35,28 +37,11 @@ var everyRound = []string{point.FirstRecord, point.BeforeFiles, point.AfterFiles
 
 // faults are all kinds.
 func faults() []fault {
-	var fs []fault
-	for _, at := range everyRound {
-		fs = append(fs, fault{name: "kill -9 at " + at, strike: func(_ *round, l *loader) (strike, bool) { return l.killAt(at) }})
-	}
-	return append(fs, s3Faults()...)
+	return slices.Concat(processFaults(), s3Faults(), serverFaults())
 }
 
 func within(limit time.Duration) (context.Context, context.CancelFunc) {
 	return context.WithTimeout(context.Background(), limit)
-}
-
-// killAt kills the process at a step, and starts another.
-func (l *loader) killAt(at string) (strike, bool) {
-	l.t.Helper()
-	p := l.process
-	s, ok := p.arm(at, "kill")
-	if !ok {
-		return strike{}, false
-	}
-	<-p.Done()
-	l.start()
-	return strike{p, s.at, time.Now()}, true
 }
 
 // arm has the process do something at a step, and waits until it does.

@@ -68,7 +68,7 @@ func (l *loader) broken(p *stacktest.HTTPProxy, what request, times int, bad sta
 		lasting(last)
 	}
 	p.Answer(nil)
-	return strike{process, at, time.Now()}, ok
+	return strike{l, process, at, time.Now()}, ok
 }
 
 func inS3(r *round) bool { return r.lake.kind != "sqlite" }

@@ -132,6 +132,9 @@ func (p *process) commit(ctx context.Context, after time.Time) (step, bool) {
 // keep writes what the processes said into a folder.
 func (l *loader) keep(dir string) error {
 	for _, p := range append(l.past, l.process) {
+		if p == nil {
+			continue // it was never started
+		}
 		name := filepath.Join(dir, fmt.Sprintf("loader-%d-%d", l.number, p.number))
 		if err := os.WriteFile(name+".log", []byte(p.Log()), 0o644); err != nil {
 			return err

@@ -29,10 +29,24 @@ type round struct {
 	lake    lake
 	topic   string
 	loaders []*loader
+	guest   *loader           // joins and leaves
+	broker  *stacktest.Server // the suite's own; nil: the shared one, which must not be harmed
 	writers *writers
 	log     *slog.Logger
 	dir     string // of what is kept when it fails
 	events  []event
+}
+
+// partitions of the topic.
+const partitions = 6
+
+// options say how large a round is.
+type options struct {
+	lakes   []string // one of them is drawn
+	loaders int      // at most
+	strikes int
+	broker  *stacktest.Server
+	keep    string // the folder for logs
 }
 
 // event is a fault that struck.
@@ -49,9 +63,28 @@ type verdict struct {
 }
 
 // play runs a round and returns what struck and what came of it.
-func play(t *testing.T, seed uint64, kind string, loaders, strikes int, keep string) ([]event, verdict) {
+func play(t *testing.T, seed uint64, o options) ([]event, verdict) {
 	t.Helper()
-	r := &round{t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 1)), lake: newLake(t, kind), topic: stacktest.Topic(t, 4), dir: filepath.Join(keep, fmt.Sprintf("seed-%d", seed))}
+	r := begin(t, seed, o)
+	r.working(time.Time{})
+	for _, f := range r.draw(o.strikes) {
+		r.strike(f)
+	}
+	truth, v := r.judge()
+	r.log.Info("judged", "records", v.records, "lost", v.lost, "duplicated", v.duplicated, "other", v.other)
+	if r.lake.at != "" && v.lost+v.duplicated+v.other == 0 {
+		d := pick(r.rnd, damages...)
+		r.damaged(t, d, truth)
+		r.log.Info("damaged and verified", "damage", d.kind)
+	}
+	return r.events, v
+}
+
+// begin starts writers and loaders.
+func begin(t *testing.T, seed uint64, o options) *round {
+	t.Helper()
+	r := &round{t: t, seed: seed, rnd: rand.New(rand.NewPCG(seed, 1)), broker: o.broker, dir: filepath.Join(o.keep, fmt.Sprintf("seed-%d", seed)), topic: stacktest.Name("clicks")}
+	r.lake = newLake(t, pick(r.rnd, o.lakes...))
 	if err := os.MkdirAll(r.dir, 0o755); err != nil {
 		t.Fatal(err)
 	}
@@ -62,22 +95,21 @@ func play(t *testing.T, seed uint64, kind string, loaders, strikes int, keep str
 	r.log = slog.New(slog.NewTextHandler(out, nil))
 	t.Cleanup(func() { r.keep(out) })
 	broker := stacktest.Kafka(t)
-	clicks := stacktest.NewClicks(t, r.topic, 4)
+	if r.broker != nil {
+		broker = r.broker.Addr()
+	}
+	stacktest.CreateTopic(t, broker, r.topic, partitions, nil)
+	clicks := stacktest.NewClicks(t, r.topic, partitions)
 	clicks.Spoilt = true
 	r.writers = write(t, broker, clicks, 100*time.Millisecond, 12)
-	for i := range loaders {
+	for i := range 1 + r.rnd.IntN(o.loaders) {
 		l := newLoader(t, i, broker, r.lake, r.topic)
 		l.start()
 		r.loaders = append(r.loaders, l)
 	}
-	r.log.Info("round", "seed", seed, "lake", kind, "loaders", loaders, "topic", r.topic)
-	r.working(time.Time{})
-	for _, f := range r.draw(strikes) {
-		r.strike(f)
-	}
-	v := r.judge()
-	r.log.Info("judged", "records", v.records, "lost", v.lost, "duplicated", v.duplicated, "other", v.other)
-	return r.events, v
+	r.guest = newLoader(t, len(r.loaders), broker, r.lake, r.topic)
+	r.log.Info("round", "seed", seed, "lake", r.lake.kind, "loaders", len(r.loaders), "topic", r.topic)
+	return r
 }
 
 // draw chooses faults that fit the round, each kind once before any comes twice.
@@ -99,6 +131,9 @@ func (r *round) strike(f fault) {
 		r.log.Info("did not strike", "fault", f.name, "loader", l.number, "last_step", l.process.last())
 		r.working(time.Now())
 		return
+	}
+	if s.loader != nil {
+		l = s.loader
 	}
 	recovered := r.recovered(l, s)
 	before, after, counts := s.process.around(s.struck)
@@ -136,16 +171,20 @@ func (r *round) working(after time.Time) {
 
 // judge ends the writers, waits until everything is loaded, and has readers that are not ours compare the lake with what
 // was produced; lakeloader's own proof must agree with them.
-func (r *round) judge() (v verdict) {
+func (r *round) judge() (truth *stacktest.Truth, v verdict) {
 	t := r.t
 	t.Helper()
-	truth := r.writers.end(t)
+	r.log.Info("the writers end")
+	truth = r.writers.end(t)
+	r.log.Info("the loaders shall drain", "records", truth.Size())
 	r.loaded(truth.Reached())
+	r.log.Info("the loaders shall stop")
 	for _, l := range r.loaders {
 		if code := l.process.Stop(); code != 0 {
 			t.Errorf("loader %d ends with %d when it is told to stop", l.number, code)
 		}
 	}
+	r.log.Info("PyIceberg reads")
 	read := stacktest.Read{Rows: true}
 	rows := truth.CompareRows(t, stacktest.PyIceberg(t, r.lake.named("clicks"), read))
 	dead := truth.CompareDead(t, "clicks", stacktest.PyIceberg(t, r.lake.named("clicks_dead_letters"), read))
@@ -155,8 +194,9 @@ func (r *round) judge() (v verdict) {
 	if v.lost+v.duplicated+v.other > 0 {
 		t.Errorf("seed %d: the table: %v\nthe dead letters: %v\nlogs are in %s", r.seed, rows, dead, r.dir)
 	}
+	r.log.Info("lakeloader verifies")
 	r.verified(truth, v)
-	return v
+	return truth, v
 }
 
 // loaded waits until the loaders together own every partition and have committed all of it.
@@ -196,8 +236,7 @@ func (r *round) verified(truth *stacktest.Truth, v verdict) {
 	t := r.t
 	t.Helper()
 	good := v.lost+v.duplicated+v.other == 0
-	config := configure(t, t.TempDir(), stacktest.Kafka(t), stacktest.Registry(t), r.lake.direct, r.topic)
-	stdout, stderr, code := stacktest.Lakeloader(t, "verify", "-c", config, "-o", "json")
+	stdout, stderr, code := stacktest.Lakeloader(t, "verify", "-c", r.direct(t), "-o", "json")
 	if (code == 0) != good {
 		t.Errorf("seed %d: PyIceberg finds the lake right: %v, but verify ends with %d:\n%s%s", r.seed, good, code, stdout, stderr)
 	}
@@ -219,6 +258,12 @@ func (r *round) verified(truth *stacktest.Truth, v verdict) {
 	}
 }
 
+// direct writes a configuration without proxies.
+func (r *round) direct(t *testing.T) string {
+	t.Helper()
+	return configure(t, t.TempDir(), r.writers.broker, stacktest.Registry(t), r.lake.direct, r.topic)
+}
+
 // keep writes the loaders' logs when the round has failed, and removes what is not needed otherwise.
 func (r *round) keep(log *os.File) {
 	if err := log.Close(); err != nil {
@@ -227,7 +272,7 @@ func (r *round) keep(log *os.File) {
 	if !r.t.Failed() {
 		return
 	}
-	for _, l := range r.loaders {
+	for _, l := range append(r.loaders, r.guest) {
 		if err := l.keep(r.dir); err != nil {
 			r.t.Error(err)
 		}

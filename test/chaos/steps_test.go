@@ -101,6 +101,18 @@ func (s *steps) around(at time.Time) (before, after string, ok bool) {
 	return before, after, before != "" && !idle[before] && (after != "" || s.ended)
 }
 
+// after returns the steps after a moment.
+func (s *steps) after(at time.Time) (out []step) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, x := range s.all {
+		if x.what == "step" && x.at.After(at) {
+			out = append(out, x)
+		}
+	}
+	return out
+}
+
 // last is the newest step.
 func (s *steps) last() string {
 	s.mu.Lock()

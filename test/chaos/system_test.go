@@ -21,6 +21,7 @@ type lake struct {
 	yaml func(l *loader) string
 	// direct is the same without proxies.
 	direct string
+	at     string // the warehouse; "": a folder
 }
 
 const namespace = "lake"
@@ -41,7 +42,7 @@ func newLake(t *testing.T, kind string) lake {
 		yaml := func(uri, s3 string) string {
 			return fmt.Sprintf("catalog: {type: rest, uri: %q, namespace: %s}\n%s", uri, ns, s3Warehouse(t, at, s3))
 		}
-		return lake{kind: kind, table: stacktest.Table{Catalog: "rest", URI: stacktest.REST(t), Table: ns}, direct: yaml(stacktest.REST(t), stacktest.S3(t)),
+		return lake{kind: kind, table: stacktest.Table{Catalog: "rest", URI: stacktest.REST(t), Table: ns}, at: at, direct: yaml(stacktest.REST(t), stacktest.S3(t)),
 			yaml: func(l *loader) string {
 				l.catalog = stacktest.NewHTTPProxy(t, stacktest.REST(t))
 				return yaml(l.catalog.URL, l.s3.URL)
@@ -52,7 +53,7 @@ func newLake(t *testing.T, kind string) lake {
 		yaml := func(uri, s3 string) string {
 			return fmt.Sprintf("catalog: {type: postgres, uri: %q, namespace: %s}\n%s", uri, namespace, s3Warehouse(t, at, s3))
 		}
-		return lake{kind: kind, table: stacktest.Table{Catalog: "postgres", URI: uri, Warehouse: at, Table: namespace}, direct: yaml(uri, stacktest.S3(t)),
+		return lake{kind: kind, table: stacktest.Table{Catalog: "postgres", URI: uri, Warehouse: at, Table: namespace}, at: at, direct: yaml(uri, stacktest.S3(t)),
 			yaml: func(l *loader) string {
 				u, err := url.Parse(uri)
 				if err != nil {

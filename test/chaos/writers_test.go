@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"strconv"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -61,6 +62,15 @@ func (w *writers) take(n int) (from int, ms []stacktest.Message) {
 	w.sent = append(w.sent, ms...)
 	w.fate = append(w.fate, make([]fate, n)...)
 	return from, ms
+}
+
+// newSchema registers another version of the clicks' schema, and has the writers use it from now on.
+func (w *writers) newSchema(t *testing.T) {
+	t.Helper()
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	doc := fmt.Sprintf(`"name":"Click","doc":"after %d records",`, len(w.sent))
+	w.clicks.Schema = stacktest.Register(t, w.clicks.Topic+"-value", "AVRO", strings.Replace(stacktest.ClickSchema, `"name":"Click",`, doc, 1))
 }
 
 func (w *writers) note(from, n int, f fate) {

@@ -133,6 +133,12 @@ func Python(t testing.TB, program string, args ...string) []byte {
 	return script(t, env(t, "PYTHON"), program, args...)
 }
 
+// Damage runs a program that damages the table in one of its ways (--kind), and returns what it printed.
+func Damage(t testing.TB, program string, table Table, kind string, draw int) []byte {
+	t.Helper()
+	return Python(t, program, append(table.args(), "--kind", kind, "--draw", strconv.Itoa(draw))...)
+}
+
 func script(t testing.TB, python, program string, args ...string) []byte {
 	t.Helper()
 	if !filepath.IsAbs(program) {
