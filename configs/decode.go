@@ -243,6 +243,16 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, s setting.Setting, path st
 		if b == 0 && limit(s.Min, b) > 0 {
 			complain("leave it out for the default", "is less than "+s.Min)
 		}
+	case Share:
+		share, err := ParseShare(text)
+		if err != nil {
+			complain("write 0.05 or 5%", err.Error())
+			return
+		}
+		v.SetInt(int64(share))
+		if share == 0 && limit(s.Min, share) > 0 {
+			complain("leave it out for the default", "is less than "+s.Min)
+		}
 	case bool:
 		if text != "true" && text != "false" {
 			complain("write true or false", "is neither true nor false")

@@ -125,6 +125,7 @@ func defaultPipeline(p *Pipeline) {
 	def(&p.Commit.Size, gib)
 	def(&p.Commit.IdleInterval, 10*minute)
 	def(&p.Commit.StallTimeout, max(10*minute, 2*p.Commit.Interval))
+	def(&p.DeadLetters.Window, 10*minute)
 	if p.Table.Name != "" {
 		def(&p.DeadLetters.Table, p.Table.Name+deadLettersSuffix)
 	}

@@ -381,6 +381,15 @@ type Commit struct {
 type DeadLetters struct {
 	// Table name; default <table>_dead_letters.
 	Table string `yaml:"table"`
+	// Topic gets every dead letter too, at least once, before the round with it is committed; it must exist. Left out: none.
+	Topic string `yaml:"topic"`
+	// MaxShare of the records in the window may become dead letters; with more of them, and at least 100 records, the pipeline
+	// stops. Left out: any share.
+	MaxShare Share `yaml:"max_share" rule:"range=0.000001:1"`
+	// MaxCount of dead letters in the window; with more of them the pipeline stops. Left out: any number.
+	MaxCount int64 `yaml:"max_count" rule:"range=1:"`
+	// Window that max_share and max_count look back over, with the open round whole. Default 10m.
+	Window Duration `yaml:"window" rule:"range=1s:7d"`
 }
 
 // Duration is a time.Duration, written 60s, 10m, 1h30m.
@@ -388,3 +397,6 @@ type Duration time.Duration
 
 // Bytes is a size, written 64MiB, 1GB, 4096.
 type Bytes int64
+
+// Share is a part of a whole in millionths, written 0.05 or 5%.
+type Share int64

@@ -54,6 +54,41 @@ func ParseDuration(s string) (Duration, error) {
 	return Duration(sum + d), nil
 }
 
+// String gives the share as a decimal fraction: 0.05.
+func (s Share) String() string {
+	text := fmt.Sprintf("%d.%06d", int64(s)/wholeShare, int64(s)%wholeShare)
+	return strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
+}
+
+// MarshalText writes the share as String does.
+func (s Share) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// UnmarshalText reads a share as ParseShare does.
+func (s *Share) UnmarshalText(text []byte) (err error) {
+	*s, err = ParseShare(string(text))
+	return err
+}
+
+// Exceeded reports whether part is more than this share of whole.
+func (s Share) Exceeded(part, whole int64) bool {
+	return float64(part)*wholeShare > float64(whole)*float64(s)
+}
+
+const wholeShare = 1_000_000
+
+// ParseShare reads 0.05 or 5%, from 0 to 1.
+func ParseShare(s string) (Share, error) {
+	number, percent := strings.CutSuffix(strings.TrimSpace(s), "%")
+	f, err := strconv.ParseFloat(strings.TrimSpace(number), 64)
+	if percent {
+		f /= 100
+	}
+	if err != nil || !(f >= 0 && f <= 1) {
+		return 0, errors.New("is not a share from 0 to 1")
+	}
+	return Share(math.Round(f * wholeShare)), nil
+}
+
 var units = []struct {
 	name string
 	size int64

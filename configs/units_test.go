@@ -35,12 +35,37 @@ func TestBytes(t *testing.T) {
 	}
 }
 
+func TestShare(t *testing.T) {
+	for text, want := range map[string]Share{"0.05": 50_000, "5%": 50_000, "0.5 %": 5000, "1": 1_000_000, "100%": 1_000_000, "0": 0, "1e-6": 1} {
+		if got, err := ParseShare(text); err != nil || got != want {
+			t.Errorf("%s: got %v, %v", text, got, err)
+		}
+	}
+	for _, text := range []string{"", "1.1", "-0.1", "5", "101%", "NaN", "a", "%"} {
+		if got, err := ParseShare(text); err == nil {
+			t.Errorf("%q: got %v without an error", text, got)
+		}
+	}
+	for text, s := range map[string]Share{"0.05": 50_000, "1": 1_000_000, "0.000001": 1, "0": 0, "0.5": 500_000} {
+		if s.String() != text {
+			t.Errorf("%d is written %s, want %s", int64(s), s, text)
+		}
+	}
+	if s := Share(50_000); s.Exceeded(5, 100) || !s.Exceeded(6, 100) {
+		t.Error("5 of 100 are not more than 5%, 6 are")
+	}
+}
+
 // TestUnitsRoundTrip checks that what String writes reads as the same value.
 func TestUnitsRoundTrip(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		d := Duration(rapid.Int64Range(0, int64(10000*time.Hour)).Draw(t, "duration"))
 		if got, err := ParseDuration(d.String()); err != nil || got != d {
 			t.Errorf("%v: got %v, %v", d, got, err)
+		}
+		s := Share(rapid.Int64Range(0, 1_000_000).Draw(t, "share"))
+		if got, err := ParseShare(s.String()); err != nil || got != s {
+			t.Errorf("%v: got %v, %v", s, got, err)
 		}
 		b := Bytes(rapid.Int64Min(0).Draw(t, "bytes"))
 		if got, err := ParseBytes(b.String()); err != nil || got != b {

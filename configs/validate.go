@@ -114,6 +114,9 @@ func limit(text string, like any) int64 {
 	case Bytes:
 		b, _ := ParseBytes(text)
 		return int64(b)
+	case Share:
+		s, _ := ParseShare(text)
+		return int64(s)
 	}
 	n, _ := strconv.ParseInt(text, 10, 64)
 	return n

@@ -2,6 +2,7 @@ package configs
 
 import (
 	"regexp"
+	"slices"
 	"strings"
 	"time"
 
@@ -27,6 +28,7 @@ func (v *validator) pipeline(c *Config, p *Pipeline, path string) {
 	if t := p.DeadLetters.Table; t != "" && t != p.Table.Name+deadLettersSuffix {
 		v.tableName(path+".dead_letters.table", p.DeadLetters.Table)
 	}
+	v.deadLetters(p, path+".dead_letters")
 	v.files(&p.Files, path+".files")
 	v.commit(&p.Commit, path+".commit")
 	v.steps(p.Cleanse, path+".cleanse")
@@ -180,6 +182,23 @@ func (v *validator) tableName(path, name string) {
 	}
 	if !ok {
 		v.bad(path, "write name or namespace.name, with letters, digits and _ as all engines read them", "%s is not the name of a table", v.pos.Quote(path, name))
+	}
+}
+
+func (v *validator) deadLetters(p *Pipeline, path string) {
+	d := &p.DeadLetters
+	if strings.EqualFold(d.Table, "off") {
+		v.bad(path+".table", "leave it out: a topic comes beside it", "the table of dead letters cannot be switched off: it proves that every record was accounted for")
+	}
+	if d.Topic == "" {
+		return
+	}
+	if !topicName.MatchString(d.Topic) || d.Topic == "." || d.Topic == ".." {
+		v.bad(path+".topic", "", "%s is not a topic's name", v.pos.Quote(path+".topic", d.Topic))
+	}
+	pattern, err := regexp.Compile(p.Source.Pattern)
+	if slices.Contains(p.Source.Topics, d.Topic) || p.Source.Pattern != "" && err == nil && pattern.MatchString(d.Topic) {
+		v.bad(path+".topic", "choose another topic", "the pipeline reads %s, so dead letters would come back for ever", v.pos.Quote(path+".topic", d.Topic))
 	}
 }
 

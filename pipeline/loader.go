@@ -83,6 +83,7 @@ type Loader struct {
 	topics    Topics
 	committer *Committer
 	stages    work
+	letters   LetterTopic // nil: none
 
 	tracks tracks
 	recs   batch.Records

@@ -26,6 +26,8 @@ type Deps struct {
 	Root        string // of the warehouse, no trailing slash
 	Topics      Topics
 	NewConsumer func(h source.Handler) (Consumer, error)
+	// NewLetterTopic opens the topic that gets dead letters too; nil: there is none.
+	NewLetterTopic func(ctx context.Context) (LetterTopic, error)
 	// NewDecoder makes a decoder that asks accept before its row type changes.
 	NewDecoder func(accept func(row *batch.Type) error) (*schemas.Decoder, error)
 	Recorder   *obs.Recorder
@@ -37,6 +39,9 @@ type Deps struct {
 	Memory int64
 	// Audit proves that the table holds what its ledger says (lakeloader verify).
 	Audit func(ctx context.Context) error
+
+	// limit outlives loaders that fail; nil: none.
+	limit *threshold
 }
 
 // orphanAge is the age at which a file that no table knows may be deleted.
@@ -47,6 +52,7 @@ const orphanAge = 72 * time.Hour
 // needed, and the last error when stopping itself failed.
 func Run(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d Deps) error {
 	const first, most = time.Second, time.Minute
+	d.limit = &threshold{cfg: cfg.DeadLetters}
 	pause := first
 	for {
 		began := d.Now()
@@ -93,7 +99,7 @@ func runOnce(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d
 	}
 	defer func() {
 		l.reseek = true // what Close hands over is not committed any more
-		err = errors.Join(err, l.consumer.Close())
+		err = errors.Join(err, l.close())
 	}()
 	watch := make(chan struct{})
 	go func() {
@@ -106,6 +112,17 @@ func runOnce(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d
 	<-watch
 	if errors.Is(cause, errStalled) {
 		return cause
+	}
+	return err
+}
+
+// close leaves the group, and drops what is on its way to the topic of dead letters.
+func (l *Loader) close() (err error) {
+	if l.consumer != nil {
+		err = l.consumer.Close()
+	}
+	if l.letters != nil {
+		l.letters.Close()
 	}
 	return err
 }
@@ -142,8 +159,14 @@ func open(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d De
 	if r := cfg.Table.Route; r != nil {
 		l.committer.MadeTables = r.Limit
 	}
+	if d.NewLetterTopic != nil {
+		if s.topic, err = d.NewLetterTopic(ctx); err != nil {
+			return nil, fmt.Errorf("dead_letters.topic: %w", err)
+		}
+		l.letters = s.topic
+	}
 	if l.consumer, err = d.NewConsumer(l); err != nil {
-		return nil, err
+		return nil, errors.Join(err, l.close())
 	}
 	return l, nil
 }

@@ -24,6 +24,7 @@ func (s *stages) seed(ctx context.Context, owned map[table.Key]bool, l *table.Le
 		}
 		d.Mark()
 	}
+	s.d.limit.committed(s.d.Now())
 	return nil
 }
 

@@ -35,6 +35,8 @@ type stages struct {
 	routes  *routes // nil: all rows go to the primary
 
 	def table.Def // of the primary; routed tables have the same but for the name
+	// topic gets dead letters besides the table; nil: none does.
+	topic LetterTopic
 
 	primaryTable, deadTable table.Ident
 }
@@ -192,11 +194,17 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 	} else {
 		err = s.routes.append(ctx, s, b, ts)
 	}
+	if err == nil {
+		err = s.d.limit.take(s.d.Now(), b, ts)
+	}
 	if err != nil {
 		return nil, err
 	}
 	if len(b.Rejects) > 0 {
 		if err := s.dead.append(ctx, s.letters.rows(b, ts, s.d.Now())); err != nil {
+			return nil, err
+		}
+		if err := s.send(ctx, b, ts); err != nil {
 			return nil, err
 		}
 	}
@@ -246,7 +254,7 @@ func (s *stages) sinks() []*sink {
 	return append(all, &s.dead)
 }
 
-// finish ends the files of the round; they are durable when it returns. Routed tables without files are left out.
+// finish ends the files of the round; they are durable when it returns, and the topic has its dead letters. Routed tables without files are left out.
 func (s *stages) finish(ctx context.Context) ([]RoundFile, error) {
 	var tables []RoundFile
 	for _, k := range s.sinks() {
@@ -263,7 +271,7 @@ func (s *stages) finish(ctx context.Context) ([]RoundFile, error) {
 		}
 		tables = append(tables, t)
 	}
-	return tables, nil
+	return tables, s.flush(ctx)
 }
 
 func (k *sink) finish(ctx context.Context) ([]table.File, error) {
@@ -282,6 +290,7 @@ func (s *stages) abort() {
 		k.w.Abort()
 		k.done = nil
 	}
+	s.d.limit.dropped()
 }
 
 // memory is what open files take, bytes.

@@ -180,9 +180,15 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 		return pipeline.Deps{}, err
 	}
 	fetch, files := shares(d.cfg)
+	var topic func(context.Context) (pipeline.LetterTopic, error)
+	if name := p.DeadLetters.Topic; name != "" {
+		topic = func(ctx context.Context) (pipeline.LetterTopic, error) {
+			return source.NewProducer(ctx, d.cfg.Kafka, name, "lakeloader-"+p.Name, log)
+		}
+	}
 	return pipeline.Deps{
 		Catalog: d.lake.catalog, Objects: d.lake.objects, Root: d.lake.root, Topics: d.admin, Recorder: rec, Log: log, Now: point.Now,
-		Primary: primary, DeadLetters: dead, Memory: files,
+		Primary: primary, DeadLetters: dead, Memory: files, NewLetterTopic: topic,
 		NewConsumer: func(h source.Handler) (pipeline.Consumer, error) {
 			return source.New(source.Options{Kafka: d.cfg.Kafka, Source: p.Source, Pipeline: p.Name, Memory: fetch, Log: log}, h)
 		},

@@ -144,6 +144,8 @@ func typeName(s setting.Setting) string {
 		return "`" + strings.Join(s.Enum, "`, `") + "`"
 	case t == reflect.TypeFor[configs.Duration]():
 		return "duration"
+	case t == reflect.TypeFor[configs.Share]():
+		return "share"
 	case t == reflect.TypeFor[configs.Bytes]():
 		return "size"
 	case s.File:

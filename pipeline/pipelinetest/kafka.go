@@ -165,6 +165,24 @@ func (k *Kafka) Transaction(t testing.TB, commit bool, topic string, partition i
 	}
 }
 
+// Records reads a topic from its beginning until n records are there, and returns them all.
+func (k *Kafka) Records(t testing.TB, topic string, n int) (rs []*kgo.Record) {
+	t.Helper()
+	c, err := kgo.NewClient(k.options(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	for len(rs) < n {
+		f := c.PollFetches(k.context(t))
+		if err := f.Err(); err != nil {
+			t.Fatalf("topic %s has %d records, want %d: %v", topic, len(rs), n, err)
+		}
+		rs = append(rs, f.Records()...)
+	}
+	return rs
+}
+
 func (k *Kafka) context(t testing.TB) context.Context {
 	ctx, cancel := context.WithTimeout(t.Context(), Patience)
 	t.Cleanup(cancel)

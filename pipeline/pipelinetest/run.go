@@ -77,6 +77,11 @@ func (e *Env) Start(t testing.TB, cfg *configs.Config, change func(*pipeline.Dep
 		},
 		Audit: func(context.Context) error { return e.Verify(t, cfg, p).Err() },
 	}
+	if name := p.DeadLetters.Topic; name != "" {
+		d.NewLetterTopic = func(ctx context.Context) (pipeline.LetterTopic, error) {
+			return source.NewProducer(ctx, e.Config, name, "lakeloader-"+p.Name, log)
+		}
+	}
 	d.NewDecoder = func(accept func(*batch.Type) error) (*schemas.Decoder, error) {
 		var reg schemas.Registry
 		if e.Registry != "" {
