@@ -274,7 +274,7 @@ func (c *Committer) rewrite(ctx context.Context, ch *table.Change, id table.Iden
 // value that a table is named after has it for good.
 func (c *Committer) list(l *table.Ledger, r *Round) error {
 	for _, t := range l.Tables {
-		if len(r.Edits) > 0 && !slices.ContainsFunc(r.Tables, func(f RoundFile) bool { return f.Table == t.Ident }) {
+		if len(r.Edits) > 0 && !r.names(t.Ident) {
 			return fmt.Errorf("%w: rows were routed to table %s, which a round with edits must name", ErrFenced, t.Ident)
 		}
 	}

@@ -31,6 +31,8 @@ var mutations = []mutation{
 	{"a round leaves pending without its mark", "Finish", "if err := c.Rounds.PutCommitted(ctx, c.uuid, p.Number, p.ID); err != nil {", "if err := error(nil); err != nil {"},
 	{"a new epoch has the number of the one before", "applyEdits", "to.Epoch = now.Epoch + 1", "to.Epoch = now.Epoch"},
 	{"the rest of pending is taken out before it is finished", "Settle", "return c.done[p.ID]", "return true"},
+	{"a table that rows are routed to is not listed", "list", "l.Tables = append(l.Tables, table.Routed{Ident: t.Table, Value: t.Value})", "_ = l"},
+	{"a table takes the rows of two values", "list", "t.Value != \"\" && t.Value != known.Value", "false"},
 	{control, "move", "return table.Change{", "return table.Change{Add: nil,"},
 }
 

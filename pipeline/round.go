@@ -207,6 +207,11 @@ func decidedBy(k table.Key, steps ...map[string]*Offsets) error {
 	return nil
 }
 
+// names reports whether the round has a table.
+func (r *Round) names(id table.Ident) bool {
+	return slices.ContainsFunc(r.Tables, func(t RoundFile) bool { return t.Table == id })
+}
+
 // movesAny reports whether the round moves or edits any of the partitions.
 func (r *Round) movesAny(owned map[table.Key]bool) bool {
 	return slices.ContainsFunc(r.Moves, func(m Move) bool { return owned[m.Key] }) ||

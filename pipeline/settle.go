@@ -83,7 +83,37 @@ func (c *Committer) Edit(ctx context.Context, r *Round) (*table.Ledger, error) {
 	if r.OldestMS == 0 {
 		r.OldestMS = c.Now().UnixMilli()
 	}
+	if err := c.everyTable(ctx, r); err != nil {
+		return nil, err
+	}
 	return c.Commit(ctx, r, all)
+}
+
+// everyTable has a round with edits name every table that rows were routed to: rows of the edited offsets may be there.
+func (c *Committer) everyTable(ctx context.Context, r *Round) error {
+	if len(r.Edits) == 0 {
+		return nil
+	}
+	primary, err := c.open(ctx, c.Primary)
+	if err != nil {
+		return err
+	}
+	err = table.Commit(ctx, primary, c.Wait, func(base *table.Base) (ch table.Change, done bool, err error) {
+		l, err := c.present(ctx, base)
+		if err != nil {
+			return ch, false, err
+		}
+		for _, t := range l.Tables {
+			if !r.names(t.Ident) {
+				r.Tables = append(r.Tables, RoundFile{Table: t.Ident, Routed: true, Value: t.Value})
+			}
+		}
+		return ch, true, nil
+	})
+	if err != nil {
+		return fmt.Errorf("reading from %s which tables rows were routed to: %w", c.Primary, err)
+	}
+	return nil
 }
 
 // applyEdits makes the changes of r to the ledger of its own number.

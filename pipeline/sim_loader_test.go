@@ -17,11 +17,12 @@ type simLoader struct {
 	owned map[table.Key]bool
 	ts    tracks
 	busy  bool
+	value string // that rows are routed by
 }
 
 func newSimLoader(w *simWorld) *simLoader {
 	return &simLoader{w: w, c: &Committer{Pipeline: "p", Primary: simIdents[0], Tables: w, Rounds: w,
-		Now: func() time.Time { return w.now }, OrphanAge: simOrphanAge,
+		Now: func() time.Time { return w.now }, OrphanAge: simOrphanAge, MadeTables: 1,
 		Audit: func(context.Context) error {
 			w.did["audits"]++
 			err := w.check(false)
@@ -92,6 +93,10 @@ func (l *simLoader) start(ctx context.Context) bool {
 		l.failed(err)
 		return false
 	}
+	l.value = fmt.Sprint("v", l.w.r.Intn(2))
+	if t := led.Routed(simIdents[simRouted]); t != nil {
+		l.value = t.Value
+	}
 	for _, k := range slices.SortedFunc(maps.Keys(l.owned), byPartition) {
 		rec, known := led.Records[k]
 		if !known {
@@ -140,7 +145,7 @@ func (l *simLoader) read() (*Round, map[simOffset]int) {
 			}
 			decisions[o] = d
 			l.decide(t, d)
-			if d <= simDead2 {
+			if d <= simRouted {
 				rows[d] = append(rows[d], o)
 			}
 		}
@@ -155,6 +160,9 @@ func (l *simLoader) read() (*Round, map[simOffset]int) {
 		if len(rows[i]) > 0 {
 			f := fmt.Sprint("f", w.id())
 			w.rows[f], w.created[f] = rows[i], w.now
+			if i == simRouted {
+				r.Tables[i].Routed, r.Tables[i].Value, w.values[f] = true, l.value, l.value
+			}
 			r.Tables[i].Files = []table.File{{Path: f, Rows: int64(len(rows[i])), CreatedMS: w.now.UnixMilli()}}
 		}
 	}
@@ -168,9 +176,11 @@ func (l *simLoader) decide(t *track, d int) {
 	case simGap:
 		t.skip(t.next + 1)
 		return
-	case simDead, simDead2:
+	case simDead:
 		t.dead++
-		t.deadBy = addOffsets(t.deadBy, fmt.Sprint("s", d), offset)
+		t.deadBy = addOffsets(t.deadBy, "s", offset)
+	case simRouted:
+		t.routedTo = addOffsets(t.routedTo, simIdents[simRouted].String(), offset)
 	case simFiltered:
 		t.filtered++
 		t.filteredBy = addOffsets(t.filteredBy, "s", offset)

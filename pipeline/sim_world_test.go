@@ -22,7 +22,7 @@ import (
 const (
 	simRow = iota
 	simDead
-	simDead2
+	simRouted
 	simFiltered
 	simGap
 )
@@ -73,6 +73,7 @@ type simWorld struct {
 	committed map[string]map[int64]string
 	rows      map[string][]simOffset // by file
 	created   map[string]time.Time   // of files
+	values    map[string]string      // what the rows of a routed file were routed by
 	deleted   map[string]bool
 	forgiven  map[simOffset]bool // gone with a table that a person dropped
 	decided   map[string]map[simOffset]int
@@ -90,7 +91,7 @@ var simIdents = []table.Ident{{Namespace: "lake", Name: "t"}, {Namespace: "lake"
 
 func newSimWorld(seed int64) *simWorld {
 	w := &simWorld{r: rand.New(rand.NewSource(seed)), now: time.Unix(1e9, 0), tables: map[table.Ident]*simTable{}, rounds: map[string]map[string]*Round{},
-		committed: map[string]map[int64]string{}, rows: map[string][]simOffset{}, created: map[string]time.Time{}, deleted: map[string]bool{},
+		committed: map[string]map[int64]string{}, rows: map[string][]simOffset{}, created: map[string]time.Time{}, values: map[string]string{}, deleted: map[string]bool{},
 		forgiven: map[simOffset]bool{}, decided: map[string]map[simOffset]int{}, did: map[string]int{}}
 	for _, id := range simIdents {
 		w.create(id)
@@ -418,6 +419,9 @@ func (w *simWorld) check(end bool) error {
 	if err != nil {
 		return err
 	}
+	if err := w.listed(led); err != nil {
+		return err
+	}
 	maybe := map[string]bool{} // rounds whose files may be missing
 	for _, p := range led.Pending {
 		maybe[p.ID] = true
@@ -425,7 +429,7 @@ func (w *simWorld) check(end bool) error {
 	other := map[simOffset]bool{}
 	for id := range w.taken(led) {
 		for o, d := range w.decided[id] {
-			if d == simRow || (d == simDead || d == simDead2) && !(maybe[id] && seen[o] == 0) {
+			if d == simRow || (d == simDead || d == simRouted) && !(maybe[id] && seen[o] == 0) {
 				continue
 			}
 			if other[o] || seen[o] > 0 {
@@ -439,6 +443,21 @@ func (w *simWorld) check(end bool) error {
 			if seen[o] == 0 && !other[o] && !w.forgiven[o] {
 				return fmt.Errorf("%v is lost", o)
 			}
+		}
+	}
+	return nil
+}
+
+// listed checks that the ledger names the table that rows were routed to, and that all of them have its value.
+func (w *simWorld) listed(led *table.Ledger) error {
+	for _, f := range w.tables[simIdents[simRouted]].files() {
+		if w.rows[f][0].table != w.primary().uuid {
+			continue
+		}
+		if t := led.Routed(simIdents[simRouted]); t == nil {
+			return fmt.Errorf("the ledger does not list %s, which has %v", simIdents[simRouted], w.rows[f])
+		} else if t.Value != w.values[f] {
+			return fmt.Errorf("%v of value %s are in %s, which is for %s", w.rows[f], w.values[f], t.Ident, t.Value)
 		}
 	}
 	return nil
