@@ -5,8 +5,6 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/file"
 
 	"github.com/lakeloader/lakeloader/batch"
@@ -30,7 +28,6 @@ type Batches struct {
 	f      *File
 	root   *node
 	leaves []*leaf
-	open   *file.Reader
 
 	group int   // next row group
 	left  int64 // rows of the open one
@@ -43,37 +40,15 @@ type Batches struct {
 // a part of the table's columns. The caller must Close the Batches, before the File.
 func (f *File) Batches(row *batch.Type) (*Batches, error) {
 	r := &Batches{f: f, root: &node{field: batch.Field{Type: row, Required: true}}, step: 16}
-	err := sound(func() error {
-		if row.Kind != batch.Struct {
-			return fmt.Errorf("a row is a struct, not a %s", row)
-		}
-		b := newBinder(f.p)
-		if err := b.fields(r.root, f.p.Root()); err != nil {
-			return err
-		}
-		r.leaves = b.order
-		return nil
-	})
-	if err != nil {
+	if row.Kind != batch.Struct {
+		return nil, fmt.Errorf("a row is a struct, not a %s", row)
+	}
+	b := &binder{byName: !f.root.hasIDs(), leaves: map[int]*leaf{}}
+	if err := b.fields(r.root, f.root); err != nil {
 		return nil, err
 	}
-	props := readProperties(len(r.leaves))
-	err = sound(func() (err error) {
-		r.open, err = file.NewParquetReader(io.NewSectionReader(f.r, 0, f.r.Size()), file.WithReadProps(props))
-		return err
-	})
-	if err != nil {
-		return nil, err
-	}
+	r.leaves = b.order
 	return r, nil
-}
-
-// readProperties lets columns be read in large blocks: an object store answers each request in tens of milliseconds.
-func readProperties(columns int) *parquet.ReaderProperties {
-	p := parquet.NewReaderProperties(memory.NewGoAllocator())
-	p.BufferedStreamEnabled = true
-	p.BufferSize = int64(min(maxBlock, max(minBlock, blockBudget/max(1, columns))))
-	return p
 }
 
 // Position is the position in the file of the row that Next reads first.
@@ -83,7 +58,7 @@ func (r *Batches) Position() int64 { return r.at }
 func (r *Batches) Close() error {
 	var errs []error
 	for _, l := range r.leaves {
-		errs = append(errs, l.close())
+		errs = append(errs, r.f.sound(l.close))
 	}
 	return errors.Join(errs...)
 }
@@ -100,7 +75,7 @@ func (r *Batches) Next(b *batch.Batch, n int) error {
 	for _, l := range r.leaves {
 		l.last = batch.View{}
 	}
-	return sound(func() error {
+	return r.f.sound(func() error {
 		for b.Rows < n && len(b.Mem) < arenaGoal {
 			if r.left == 0 {
 				err := r.nextGroup()
@@ -141,10 +116,10 @@ func (r *Batches) nextGroup() error {
 				return err
 			}
 		}
-		if r.group == r.open.NumRowGroups() {
+		if r.group == r.f.p.NumRowGroups() {
 			return io.EOF
 		}
-		if err := r.openGroup(r.open.RowGroup(r.group)); err != nil {
+		if err := r.openGroup(r.f.p.RowGroup(r.group)); err != nil {
 			return err
 		}
 		r.group++
@@ -153,9 +128,8 @@ func (r *Batches) nextGroup() error {
 }
 
 func (r *Batches) openGroup(g *file.RowGroupReader) error {
-	if r.left = g.NumRows(); r.left < 0 {
-		return fmt.Errorf("%w: row group %d has %d rows", errDamaged, r.group, r.left)
-	}
+	r.left = g.NumRows()
+	r.f.blocks(len(r.leaves))
 	for _, l := range r.leaves {
 		if err := l.open(g); err != nil {
 			return fmt.Errorf("column %s: %w", l.name, err)

@@ -358,7 +358,7 @@ func TestBatchesAreBounded(t *testing.T) {
 	row := batch.StructOf(batch.Field{ID: 1, Name: "v", Type: batch.Prim(batch.Binary)})
 	m := &maker{Rand: rand.New(rand.NewPCG(1, 1))}
 	b := batch.New(&batch.Records{}, row)
-	long := make([]byte, 1<<20)
+	long := make([]byte, 256<<10)
 	for i := range 300 {
 		long[0], long[1] = byte(i), byte(m.Uint32())
 		if i < 100 {
@@ -390,7 +390,7 @@ func TestBatchesAreBounded(t *testing.T) {
 			}
 			rows++
 		}
-		if len(got.Mem) > 200<<20 {
+		if len(got.Mem) > 48<<20 {
 			t.Errorf("%d bytes in a batch", len(got.Mem))
 		}
 	}
@@ -411,7 +411,7 @@ func TestBatchesOfDamagedFiles(t *testing.T) {
 		t.Fatal(err)
 	}
 	read, failed := 0, 0
-	for range 1500 {
+	for range 600 {
 		data := bytes.Clone(whole)
 		for range 1 + m.IntN(3) {
 			data[m.IntN(len(data))] ^= byte(1 + m.IntN(255))

@@ -3,8 +3,8 @@ package scan
 import (
 	"fmt"
 
-	"github.com/parquet-go/parquet-go"
-	"github.com/parquet-go/parquet-go/format"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/schema"
 
 	"github.com/lakeloader/lakeloader/batch"
 )
@@ -26,27 +26,13 @@ type node struct {
 
 // binder matches a row type with a file's schema.
 type binder struct {
-	file   *parquet.File
 	byName bool // the file has no field ids
 	leaves map[int]*leaf
 	order  []*leaf
 }
 
-func newBinder(f *parquet.File) *binder {
-	return &binder{file: f, byName: !hasIDs(f.Root()), leaves: map[int]*leaf{}}
-}
-
-func hasIDs(c *parquet.Column) bool {
-	for _, k := range c.Columns() {
-		if k.ID() != 0 || hasIDs(k) {
-			return true
-		}
-	}
-	return false
-}
-
 // fields binds the fields of a struct to the columns of a group.
-func (b *binder) fields(n *node, group *parquet.Column) error {
+func (b *binder) fields(n *node, group *column) error {
 	for _, f := range n.field.Type.Fields {
 		k := &node{field: f, path: n.path + f.Name, above: n.def, slot: n.slot, rep: n.rep}
 		if err := b.bind(k, b.find(group, f)); err != nil {
@@ -58,30 +44,30 @@ func (b *binder) fields(n *node, group *parquet.Column) error {
 }
 
 // find looks for a field by its id. Files that other programs wrote without ids, and row types without, go by names.
-func (b *binder) find(group *parquet.Column, f batch.Field) *parquet.Column {
-	for _, c := range group.Columns() {
+func (b *binder) find(group *column, f batch.Field) *column {
+	for _, c := range group.kids {
 		if f.ID != 0 && !b.byName {
-			if c.ID() == f.ID {
+			if c.id == f.ID {
 				return c
 			}
-		} else if c.Name() == f.Name {
+		} else if c.name == f.Name {
 			return c
 		}
 	}
 	return nil
 }
 
-func (b *binder) bind(n *node, c *parquet.Column) error {
+func (b *binder) bind(n *node, c *column) error {
 	if c == nil {
 		if n.field.Required {
 			return fmt.Errorf("the file has no column %s (field id %d), which the table requires", n.path, n.field.ID)
 		}
 		return nil
 	}
-	n.def = c.MaxDefinitionLevel()
+	n.def = c.def
 	t := n.field.Type
 	if !t.Nested() {
-		if !c.Leaf() || c.MaxRepetitionLevel() != n.rep {
+		if c.leaf == nil || c.rep != n.rep {
 			return n.unlike(c)
 		}
 		conv, err := conversionOf(t, c)
@@ -92,7 +78,7 @@ func (b *binder) bind(n *node, c *parquet.Column) error {
 		n.value.conv, n.value.node = conv, n
 		return nil
 	}
-	if c.Leaf() || c.Repeated() && n.rep < c.MaxRepetitionLevel() {
+	if c.leaf != nil || c.repeated && n.rep < c.rep {
 		return n.unlike(c)
 	}
 	if t.Kind == batch.Struct {
@@ -106,27 +92,27 @@ func (b *binder) bind(n *node, c *parquet.Column) error {
 	return b.shape(n, c)
 }
 
-func (n *node) unlike(c *parquet.Column) error {
+func (n *node) unlike(c *column) error {
 	return fmt.Errorf("column %s: the file has %s, which cannot be read as %s", n.path, c, n.field.Type)
 }
 
 // entries binds the elements of a list, or the keys and values of a map. The files of old programs have lists without the
 // group around each element.
-func (b *binder) entries(n *node, c *parquet.Column) error {
-	if len(c.Columns()) != 1 || !c.Columns()[0].Repeated() {
+func (b *binder) entries(n *node, c *column) error {
+	if len(c.kids) != 1 || !c.kids[0].repeated {
 		return n.unlike(c)
 	}
-	repeated := c.Columns()[0]
-	members := repeated.Columns()
-	if n.field.Type.Kind == batch.List && (len(members) != 1 || repeated.Name() == "array" || repeated.Name() == c.Name()+"_tuple") {
-		members = []*parquet.Column{repeated}
+	repeated := c.kids[0]
+	members := repeated.kids
+	if n.field.Type.Kind == batch.List && (len(members) != 1 || repeated.name == "array" || repeated.name == c.name+"_tuple") {
+		members = []*column{repeated}
 	}
 	if len(members) != len(n.field.Type.Fields) {
 		return n.unlike(c)
 	}
 	for i, f := range n.field.Type.Fields {
-		def := repeated.MaxDefinitionLevel()
-		k := &node{field: f, path: n.path + "." + f.Name, above: def, slot: def, rep: repeated.MaxRepetitionLevel()}
+		def := repeated.def
+		k := &node{field: f, path: n.path + "." + f.Name, above: def, slot: def, rep: repeated.rep}
 		if err := b.bind(k, members[i]); err != nil {
 			return err
 		}
@@ -136,14 +122,14 @@ func (b *binder) entries(n *node, c *parquet.Column) error {
 }
 
 // shape chooses the leaf whose levels tell of a struct or list: one that is read anyway, if there is one.
-func (b *binder) shape(n *node, c *parquet.Column) error {
-	var all []*parquet.Column
-	var walk func(c *parquet.Column)
-	walk = func(c *parquet.Column) {
-		if c.Leaf() {
+func (b *binder) shape(n *node, c *column) error {
+	var all []*column
+	var walk func(c *column)
+	walk = func(c *column) {
+		if c.leaf != nil {
 			all = append(all, c)
 		}
-		for _, k := range c.Columns() {
+		for _, k := range c.kids {
 			walk(k)
 		}
 	}
@@ -153,7 +139,7 @@ func (b *binder) shape(n *node, c *parquet.Column) error {
 	}
 	best := all[0]
 	for _, l := range all {
-		if b.leaves[l.Index()] != nil {
+		if b.leaves[l.index] != nil {
 			best = l
 			break
 		}
@@ -163,14 +149,11 @@ func (b *binder) shape(n *node, c *parquet.Column) error {
 	return nil
 }
 
-func (b *binder) leaf(c *parquet.Column) *leaf {
-	l := b.leaves[c.Index()]
+func (b *binder) leaf(c *column) *leaf {
+	l := b.leaves[c.index]
 	if l == nil {
-		l = &leaf{index: c.Index(), name: c.Path()[0], rep: c.MaxRepetitionLevel(), def: c.MaxDefinitionLevel()}
-		for _, p := range c.Path()[1:] {
-			l.name += "." + p
-		}
-		b.leaves[c.Index()], b.order = l, append(b.order, l)
+		l = &leaf{index: c.index, name: c.path, rep: c.rep, def: c.def}
+		b.leaves[c.index], b.order = l, append(b.order, l)
 	}
 	return l
 }
@@ -192,27 +175,27 @@ const (
 )
 
 // conversionOf allows what a column of the table may have been when the file was written, and what other programs write.
-func conversionOf(t *batch.Type, c *parquet.Column) (conversion, error) {
-	kind := c.Type().Kind()
-	integer := kind == parquet.Int32 || kind == parquet.Int64
-	raw := kind == parquet.ByteArray || kind == parquet.FixedLenByteArray
-	unit, scale := annotation(c.Type())
+func conversionOf(t *batch.Type, c *column) (conversion, error) {
+	kind := c.leaf.PhysicalType()
+	integer := kind == parquet.Types.Int32 || kind == parquet.Types.Int64
+	raw := kind == parquet.Types.ByteArray || kind == parquet.Types.FixedLenByteArray
+	unit, scale := annotation(c.leaf)
 	switch {
-	case t.Kind == batch.Boolean && kind == parquet.Boolean:
+	case t.Kind == batch.Boolean && kind == parquet.Types.Boolean:
 		return toBool, nil
-	case (t.Kind == batch.Int || t.Kind == batch.Date) && kind == parquet.Int32:
+	case (t.Kind == batch.Int || t.Kind == batch.Date) && kind == parquet.Types.Int32:
 		return toInt32, nil
 	case t.Kind == batch.Long && integer:
 		return toInt64, nil
-	case t.Kind == batch.Float && kind == parquet.Float:
+	case t.Kind == batch.Float && kind == parquet.Types.Float:
 		return toFloat, nil
-	case t.Kind == batch.Double && (kind == parquet.Double || kind == parquet.Float):
+	case t.Kind == batch.Double && (kind == parquet.Types.Double || kind == parquet.Types.Float):
 		return toDouble, nil
-	case t.Kind == batch.Time && integer || (t.Kind == batch.Timestamp || t.Kind == batch.TimestampTZ) && kind == parquet.Int64:
+	case t.Kind == batch.Time && integer || (t.Kind == batch.Timestamp || t.Kind == batch.TimestampTZ) && kind == parquet.Types.Int64:
 		switch unit {
-		case "", "MICROS":
+		case schema.TimeUnitUnknown, schema.TimeUnitMicros:
 			return toInt64, nil
-		case "MILLIS":
+		case schema.TimeUnitMillis:
 			return millis, nil
 		}
 	case t.Kind == batch.Decimal && (integer || raw) && (scale < 0 || scale == t.Scale):
@@ -225,22 +208,17 @@ func conversionOf(t *batch.Type, c *parquet.Column) (conversion, error) {
 	case (t.Kind == batch.UUID || t.Kind == batch.Fixed) && raw:
 		return toFixed, nil
 	}
-	return 0, fmt.Errorf("the file has %s, which cannot be read as %s", c.Type(), t)
+	return 0, fmt.Errorf("the file has %s, which cannot be read as %s", c, t)
 }
 
-// annotation gives the unit of a time, and the scale of a decimal; "" and -1 where the file does not say.
-func annotation(t parquet.Type) (unit string, scale int) {
-	l := t.LogicalType()
-	if l == nil {
-		return "", -1
+// annotation gives the unit of a time, and the scale of a decimal: unknown and -1 where the file does not say.
+func annotation(n *schema.PrimitiveNode) (unit schema.TimeUnitType, scale int) {
+	unit, scale = schema.TimeUnitUnknown, -1
+	switch l := n.LogicalType().(type) {
+	case interface{ Scale() int32 }:
+		scale = int(l.Scale())
+	case interface{ TimeUnit() schema.TimeUnitType }:
+		unit = l.TimeUnit()
 	}
-	switch v := l.Value.(type) {
-	case *format.DecimalType:
-		return "", int(v.Scale)
-	case *format.TimeType:
-		return v.Unit.String(), -1
-	case *format.TimestampType:
-		return v.Unit.String(), -1
-	}
-	return "", -1
+	return unit, scale
 }

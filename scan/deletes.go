@@ -28,7 +28,7 @@ func positionDelete(ctx context.Context, store objects.Store, path string, out m
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
-	if _, ok := f.p.Schema().Lookup("file_path"); !ok {
+	if f.root.named("file_path") == nil {
 		return errors.New("this is no position delete file, and rows removed by equality deletes cannot be accounted for: compact the table first")
 	}
 	for g := range f.Groups() {

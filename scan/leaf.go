@@ -54,7 +54,7 @@ func (l *leaf) close() error {
 	}
 	r := l.r
 	l.r, l.next, l.end = nil, 0, 0
-	return sound(r.Close)
+	return r.Close()
 }
 
 // more makes next an entry; io.EOF when there is none.

@@ -1,23 +1,41 @@
-// Package scan reads columns of data files back: what verify and the deduplication state are built from.
+// Package scan reads data files back: some columns of a row group at once, for verify and the deduplication state, or all
+// rows as batches, for what rewrites them or sends them through a pipeline again.
 package scan
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 
-	"github.com/parquet-go/parquet-go"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/file"
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/objects"
 )
 
-// File is an open Parquet file. Columns are read a row group at a time.
+// File is an open Parquet file. It is for one goroutine.
 type File struct {
-	p *parquet.File
-	r objects.Reader
+	r     *source
+	p     *file.Reader
+	props *parquet.ReaderProperties
+	root  *column
+}
+
+// source keeps the error of the object store, which the Parquet library may describe without passing it on.
+type source struct {
+	objects.Reader
+	err error
+}
+
+func (s *source) ReadAt(p []byte, off int64) (int, error) {
+	n, err := s.Reader.ReadAt(p, off)
+	if err != nil && !errors.Is(err, io.EOF) {
+		s.err = err
+	}
+	return n, err
 }
 
 // Open opens an object; the caller must Close it.
@@ -26,26 +44,40 @@ func Open(ctx context.Context, store objects.Store, uri string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	var p *parquet.File
-	if err = sound(func() (err error) {
-		p, err = parquet.OpenFile(r, r.Size(), parquet.SkipPageIndex(true), parquet.SkipBloomFilters(true))
-		return err
-	}); err != nil {
+	f := &File{r: &source{Reader: r}, props: parquet.NewReaderProperties(memory.NewGoAllocator())}
+	f.props.BufferedStreamEnabled = true
+	err = f.sound(func() (err error) {
+		if f.p, err = file.NewParquetReader(io.NewSectionReader(f.r, 0, r.Size()), file.WithReadProps(f.props)); err != nil {
+			return err
+		}
+		f.root = columnsOf(f.p.MetaData().Schema)
+		for g := range f.p.NumRowGroups() {
+			if n := f.p.RowGroup(g).NumRows(); n < 0 {
+				return fmt.Errorf("%w: row group %d has %d rows", errDamaged, g, n)
+			}
+		}
+		return nil
+	})
+	if err != nil {
 		return nil, errors.Join(fmt.Errorf("%s is no readable Parquet file: %w", uri, err), r.Close())
 	}
-	return &File{p, r}, nil
+	return f, nil
 }
 
 var errDamaged = errors.New("the file is damaged")
 
 // sound calls into the Parquet library, which panics on some damaged files. That is no reason for the process to end.
-func sound(f func() error) (err error) {
+func (f *File) sound(call func() error) (err error) {
 	defer func() {
 		if p := recover(); p != nil {
 			err = fmt.Errorf("%w: %v", errDamaged, p)
 		}
+		if err != nil && f.r.err != nil && !errors.Is(err, f.r.err) {
+			err = fmt.Errorf("%w: %w", err, f.r.err)
+		}
+		f.r.err = nil
 	}()
-	return f()
+	return call()
 }
 
 // Close releases the file.
@@ -55,115 +87,112 @@ func (f *File) Close() error { return f.r.Close() }
 func (f *File) Rows() int64 { return f.p.NumRows() }
 
 // Groups is the number of row groups.
-func (f *File) Groups() int { return len(f.p.RowGroups()) }
+func (f *File) Groups() int { return f.p.NumRowGroups() }
 
-// each calls fn with the values of a top-level column, which are good during the call only.
-func (f *File) each(group int, column string, fn func(parquet.Value)) error {
-	leaf, ok := f.p.Schema().Lookup(column)
-	if !ok {
-		return fmt.Errorf("the file has no column %s", column)
-	}
-	err := sound(func() (err error) {
-		r := parquet.NewColumnChunkValueReader(f.p.RowGroups()[group].ColumnChunks()[leaf.ColumnIndex])
-		defer func() { err = errors.Join(err, r.Close()) }()
-		var buf [1024]parquet.Value
-		for {
-			n, err := r.ReadValues(buf[:])
-			for _, v := range buf[:n] {
-				fn(v)
-			}
-			if errors.Is(err, io.EOF) {
-				return nil
-			}
-			if err != nil {
-				return err
-			}
+// blocks makes the blocks in which columns are read as large as n columns at once allow: an object store answers each
+// request in tens of milliseconds.
+func (f *File) blocks(n int) {
+	f.props.BufferSize = int64(min(maxBlock, max(minBlock, blockBudget/max(1, n))))
+}
+
+// read reads a top-level column of a row group, as a column of type t over the arena of rec.
+func (f *File) read(group int, name string, t *batch.Type, rec *batch.Records) (*batch.Column, error) {
+	col := batch.NewColumn(t, 0)
+	err := f.sound(func() (err error) {
+		c := f.root.named(name)
+		if c == nil || c.leaf == nil {
+			return errors.New("the file has no such column that holds values")
 		}
+		n := &node{field: batch.Field{Name: name, Type: t}, path: name}
+		b := &binder{leaves: map[int]*leaf{}}
+		if err := b.bind(n, c); err != nil {
+			return err
+		}
+		f.blocks(1)
+		g := f.p.RowGroup(group)
+		if err := n.value.open(g); err != nil {
+			return err
+		}
+		defer func() { err = errors.Join(err, n.value.close()) }()
+		return n.value.take(int(g.NumRows()), col, rec)
 	})
 	if err != nil {
-		return fmt.Errorf("column %s: %w", column, err)
+		return nil, fmt.Errorf("column %s: %w", name, err)
 	}
-	return nil
+	return col, nil
+}
+
+func (f *File) full(group int, name string, t *batch.Type, rec *batch.Records) (*batch.Column, error) {
+	c, err := f.read(group, name, t, rec)
+	if err == nil && c.Valid != nil {
+		return nil, fmt.Errorf("column %s has rows without a value", name)
+	}
+	return c, err
 }
 
 // Ints reads an int or long column without nulls.
-func (f *File) Ints(group int, column string) (vals []int64, err error) {
-	err = f.each(group, column, func(v parquet.Value) {
-		if v.Kind() == parquet.Int32 {
-			vals = append(vals, int64(v.Int32()))
-		} else {
-			vals = append(vals, v.Int64())
-		}
-	})
-	return vals, err
+func (f *File) Ints(group int, column string) ([]int64, error) {
+	c, err := f.full(group, column, batch.Prim(batch.Long), nil)
+	if err != nil {
+		return nil, err
+	}
+	return c.Int64, nil
 }
 
 // Strings reads a string column without nulls; equal neighbours share their memory.
-func (f *File) Strings(group int, column string) (vals []string, err error) {
-	last := ""
-	err = f.each(group, column, func(v parquet.Value) {
-		if b := v.ByteArray(); string(b) != last {
-			last = string(b)
+func (f *File) Strings(group int, column string) ([]string, error) {
+	rec := &batch.Records{}
+	c, err := f.full(group, column, batch.Prim(batch.String), rec)
+	if err != nil {
+		return nil, err
+	}
+	vals := make([]string, len(c.Views))
+	for i, v := range c.Views {
+		if i > 0 && v == c.Views[i-1] {
+			vals[i] = vals[i-1]
+		} else {
+			vals[i] = string(rec.Bytes(v))
 		}
-		vals = append(vals, last)
-	})
-	return vals, err
+	}
+	return vals, nil
 }
 
 // Values reads a column of a type that is not nested, as batch.Column stores it: nil, bool, int32, int64, float32, float64,
 // string, or []byte (decimals wider than 18 digits: 16 big-endian bytes). A column that was added to the table after the
 // file was written is null in all rows.
-func (f *File) Values(group int, column string, t *batch.Type) (vals []any, err error) {
-	if _, ok := f.p.Schema().Lookup(column); !ok {
-		return make([]any, f.p.RowGroups()[group].NumRows()), nil
+func (f *File) Values(group int, column string, t *batch.Type) ([]any, error) {
+	if f.root.named(column) == nil {
+		return make([]any, f.p.RowGroup(group).NumRows()), nil
 	}
-	err = f.each(group, column, func(v parquet.Value) { vals = append(vals, value(v, t)) })
-	return vals, err
+	rec := &batch.Records{}
+	c, err := f.read(group, column, t, rec)
+	if err != nil {
+		return nil, err
+	}
+	vals := make([]any, c.Len)
+	for i := range vals {
+		if !c.IsNull(i) {
+			vals[i] = value(c, rec, i)
+		}
+	}
+	return vals, nil
 }
 
-func value(v parquet.Value, t *batch.Type) any {
-	if v.IsNull() {
-		return nil
-	}
-	switch t.Store() {
+func value(c *batch.Column, rec *batch.Records, i int) any {
+	switch c.Type.Store() {
 	case batch.StoreBool:
-		return v.Boolean()
+		return c.Bools[i]
 	case batch.StoreInt32:
-		return v.Int32()
+		return c.Int32[i]
 	case batch.StoreInt64:
-		switch v.Kind() {
-		case parquet.Int32: // a decimal of up to 9 digits, or an int that became a long
-			return int64(v.Int32())
-		case parquet.ByteArray, parquet.FixedLenByteArray: // a decimal as some other programs write it
-			return int64(binary.BigEndian.Uint64(widen(v.ByteArray())[8:]))
-		}
-		return v.Int64()
+		return c.Int64[i]
 	case batch.StoreFloat32:
-		return v.Float()
+		return c.Float32[i]
 	case batch.StoreFloat64:
-		if v.Kind() == parquet.Float {
-			return float64(v.Float())
-		}
-		return v.Double()
+		return c.Float64[i]
 	}
-	if t.Kind == batch.String {
-		return string(v.ByteArray())
+	if c.Type.Kind == batch.String {
+		return string(rec.Bytes(c.Views[i]))
 	}
-	b := append([]byte(nil), v.ByteArray()...)
-	if t.Kind == batch.Decimal {
-		return widen(b)
-	}
-	return b
-}
-
-// widen extends a two's-complement big-endian number to 16 bytes.
-func widen(b []byte) []byte {
-	out := make([]byte, 16)
-	if len(b) > 0 && b[0]&0x80 != 0 {
-		for i := range out {
-			out[i] = 0xff
-		}
-	}
-	copy(out[max(0, 16-len(b)):], b[max(0, len(b)-16):])
-	return out
+	return append([]byte{}, rec.Bytes(c.Views[i])...)
 }
