@@ -9,7 +9,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"slices"
 	"strings"
@@ -18,12 +17,13 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
-	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/aws-sdk-go-v2/config"
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
+	"github.com/aws/aws-sdk-go-v2/service/s3/types"
 	"github.com/aws/smithy-go/middleware"
 
+	"github.com/lakeloader/lakeloader/access"
 	"github.com/lakeloader/lakeloader/configs"
 )
 
@@ -46,34 +46,59 @@ type s3Store struct {
 	idle     time.Duration // the longest silence of the server within a response
 }
 
-// AWSConfig returns the SDK's settings for S3: region, keys (else the usual chain), retries, time limits. The endpoint and
-// path style are not part of it. The result and its HTTP client can be shared.
+// AWSConfig returns the SDK's settings for S3: region, keys (else the usual chain), role, encryption of what is written,
+// authorities, retries, time limits. The endpoint and path style are not part of it. The result and its HTTP client can be
+// shared.
 func AWSConfig(ctx context.Context, cfg configs.S3) (aws.Config, error) {
-	opts := []func(*config.LoadOptions) error{
-		config.WithRetryer(func() aws.Retryer { return newRetryer(retry.DefaultMaxBackoff) }),
-		config.WithHTTPClient(awshttp.NewBuildableClient().
-			WithDialerOptions(func(d *net.Dialer) { d.Timeout = 10 * time.Second }).
-			WithTransportOptions(func(t *http.Transport) {
-				t.ResponseHeaderTimeout = 30 * time.Second
-				t.MaxIdleConnsPerHost = 64
-			})),
-	}
+	opts := []func(*config.LoadOptions) error{config.WithRetryer(func() aws.Retryer { return newRetryer(retry.DefaultMaxBackoff) })}
 	if (cfg.AccessKey == "") != (cfg.SecretKey == "") {
 		return aws.Config{}, errors.New("warehouse.s3: access_key and secret_key must be set together")
 	}
 	if cfg.AccessKey != "" {
-		opts = append(opts, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(cfg.AccessKey, cfg.SecretKey, "")))
+		opts = append(opts, config.WithCredentialsProvider(credentials.NewStaticCredentialsProvider(cfg.AccessKey, cfg.SecretKey, cfg.SessionToken)))
 	}
-	if cfg.Region != "" {
-		opts = append(opts, config.WithRegion(cfg.Region))
-	}
-	c, err := config.LoadDefaultConfig(ctx, opts...)
+	c, err := access.AWS(ctx, access.Identity{Path: "warehouse.s3", CA: cfg.CA, STSEndpoint: cfg.STSEndpoint,
+		Identity: configs.Identity{Region: cfg.Region, RoleARN: cfg.RoleARN, ExternalID: cfg.ExternalID, SessionName: cfg.SessionName}}, opts...)
 	if err != nil {
-		return c, fmt.Errorf("warehouse.s3: AWS settings: %w", err)
+		return c, err
 	}
 	c.HTTPClient = quietClient{c.HTTPClient}
 	c.Region = cmp.Or(c.Region, "us-east-1")
-	return c, nil
+	return c, encrypted(&c, cfg)
+}
+
+// encrypted makes every client of c ask for the encryption of what it writes. It is done here, below all clients, so that
+// the metadata that the table's library writes is covered too.
+func encrypted(c *aws.Config, cfg configs.S3) error {
+	var how types.ServerSideEncryption
+	var key *string
+	switch cfg.Encryption {
+	case "", "none":
+		return nil
+	case "sse-s3":
+		how = types.ServerSideEncryptionAes256
+	case "sse-kms":
+		how = types.ServerSideEncryptionAwsKms
+		if cfg.KMSKey != "" {
+			key = &cfg.KMSKey
+		}
+	default:
+		return fmt.Errorf("warehouse.s3.encryption: %q is none of none, sse-s3, sse-kms", cfg.Encryption)
+	}
+	set := middleware.InitializeMiddlewareFunc("lakeloaderEncryption",
+		func(ctx context.Context, in middleware.InitializeInput, next middleware.InitializeHandler) (middleware.InitializeOutput, middleware.Metadata, error) {
+			switch p := in.Parameters.(type) {
+			case *s3.PutObjectInput:
+				p.ServerSideEncryption, p.SSEKMSKeyId = how, key
+			case *s3.CreateMultipartUploadInput: // its parts inherit it
+				p.ServerSideEncryption, p.SSEKMSKeyId = how, key
+			case *s3.CopyObjectInput:
+				p.ServerSideEncryption, p.SSEKMSKeyId = how, key
+			}
+			return next.HandleInitialize(ctx, in)
+		})
+	c.APIOptions = append(c.APIOptions, func(st *middleware.Stack) error { return st.Initialize.Add(set, middleware.Before) })
+	return nil
 }
 
 // quietClient lets request bodies be closed twice. The SDK (1.45) closes a body as soon as the answer begins; when net/http
@@ -101,8 +126,19 @@ func newRetryer(maxBackoff time.Duration) *retry.Standard {
 	return retry.NewStandard(func(o *retry.StandardOptions) {
 		o.MaxAttempts, o.MaxBackoff = maxAttempts, maxBackoff
 		// S3 answers two conditional writes at the same moment with 409: neither landed.
-		o.Retryables = append(slices.Clone(o.Retryables), retry.RetryableErrorCode{Codes: map[string]struct{}{"ConditionalRequestConflict": {}}})
+		o.Retryables = append([]retry.IsErrorRetryable{retry.IsErrorRetryableFunc(final)}, o.Retryables...)
+		o.Retryables = append(o.Retryables, retry.RetryableErrorCode{Codes: map[string]struct{}{"ConditionalRequestConflict": {}}})
 	})
+}
+
+// final knows errors that the same request would meet again: of certificates, and of a role, whose client has tried
+// several times itself.
+func final(err error) aws.Ternary {
+	var role *access.RoleError
+	if access.Certificate(err) || errors.As(err, &role) {
+		return aws.FalseTernary
+	}
+	return aws.UnknownTernary
 }
 
 // PathStyle says whether the bucket goes into the path: by default with every endpoint but AWS.

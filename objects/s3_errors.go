@@ -12,6 +12,8 @@ import (
 	"github.com/aws/aws-sdk-go-v2/aws/retry"
 	awshttp "github.com/aws/aws-sdk-go-v2/aws/transport/http"
 	"github.com/aws/smithy-go"
+
+	"github.com/lakeloader/lakeloader/access"
 )
 
 var (
@@ -37,6 +39,16 @@ func (s *s3Store) classify(op, bucket, key string, err error) error {
 	if errors.Is(err, errSilent) || errors.Is(err, errBroken) {
 		return fmt.Errorf("%s: %w: %w", what, ErrRetry, err)
 	}
+	var role *access.RoleError
+	if errors.As(err, &role) {
+		if access.Denied(err) {
+			return fmt.Errorf("%s: %w", what, err)
+		}
+		return fmt.Errorf("%s: %w: %w", what, ErrRetry, err)
+	}
+	if advice := access.Advice("warehouse.s3", err); advice != "" {
+		return fmt.Errorf("%s: %w: %s", what, err, advice)
+	}
 	var api smithy.APIError
 	if errors.As(err, &api) {
 		switch code := api.ErrorCode(); code {
@@ -54,6 +66,8 @@ func (s *s3Store) classify(op, bucket, key string, err error) error {
 			return fmt.Errorf("%s: wrong region or endpoint for bucket %s: check warehouse.s3.region and endpoint: %w", what, bucket, err)
 		case "NotImplemented":
 			return fmt.Errorf("%s: this S3 service lacks something lakeloader needs (conditional writes with If-None-Match): %w", what, err)
+		case "KMS.NotFoundException", "KMS.DisabledException", "KMS.KMSInvalidStateException", "KMSKeyDisabledException":
+			return fmt.Errorf("%s: the key cannot be used: check warehouse.s3.kms_key: %w", what, err)
 		case "RequestTimeTooSkewed":
 			return fmt.Errorf("%s: this machine's clock is wrong: %w", what, err)
 		case "ConditionalRequestConflict":

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/lakeloader/lakeloader/access"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/riferrei/srclient"
 )
@@ -51,23 +52,27 @@ const (
 // RegistryClient is a Registry with the Confluent REST API. It keeps nothing: a schema id never changes its meaning, so
 // whoever asks can keep the answer for ever, and "latest" must not be kept at all. It is safe for concurrent use.
 type RegistryClient struct {
-	url                string
-	username, password string
-	timeout            time.Duration
-	transport          http.RoundTripper
+	url                       string
+	username, password, token string
+	timeout                   time.Duration
+	transport                 http.RoundTripper
 }
 
 // NewRegistryClient returns a client for cfg; it connects to nothing yet.
 func NewRegistryClient(cfg configs.Registry) (*RegistryClient, error) {
 	u, err := url.Parse(cfg.URL)
 	if err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		return nil, fmt.Errorf("registry.url: %q is no http:// or https:// URL", cfg.URL)
+		return nil, errors.New("registry.url is no http:// or https:// URL") // it is not shown, since it may hold a password
 	}
-	c := &RegistryClient{url: strings.TrimRight(cfg.URL, "/"), username: cfg.Username, password: cfg.Password, timeout: time.Duration(cfg.Timeout)}
+	secure, err := access.TLS("registry.tls", cfg.TLS)
+	if err != nil {
+		return nil, err
+	}
+	c := &RegistryClient{url: strings.TrimRight(cfg.URL, "/"), username: cfg.Username, password: cfg.Password, token: cfg.Token, timeout: time.Duration(cfg.Timeout)}
 	if c.timeout <= 0 {
 		c.timeout = 10 * time.Second
 	}
-	c.transport = &http.Transport{Proxy: http.ProxyFromEnvironment, MaxIdleConns: 4, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: c.timeout, ForceAttemptHTTP2: true}
+	c.transport = &http.Transport{Proxy: http.ProxyFromEnvironment, TLSClientConfig: secure, MaxIdleConns: 4, IdleConnTimeout: 90 * time.Second, TLSHandshakeTimeout: c.timeout, ForceAttemptHTTP2: true}
 	return c, nil
 }
 
@@ -122,8 +127,11 @@ func (c *RegistryClient) ask(ctx context.Context) *question {
 		srclient.WithPreReqFn(func(req *http.Request) error {
 			*req = *req.WithContext(ctx)
 			// srclient's own credentials ignore a user without a password.
-			if c.username != "" {
+			switch {
+			case c.username != "":
 				req.SetBasicAuth(c.username, c.password)
+			case c.token != "":
+				req.Header.Set("Authorization", "Bearer "+c.token)
 			}
 			return nil
 		}))
@@ -182,7 +190,7 @@ func (q *question) classify(what string, err error) error {
 	hint := ""
 	switch q.status {
 	case http.StatusUnauthorized, http.StatusForbidden:
-		hint = "; check registry.username and registry.password"
+		hint = "; check registry.username and registry.password, or registry.token"
 	case http.StatusNotFound:
 		hint = "; check the path in registry.url"
 	}
@@ -192,6 +200,9 @@ func (q *question) classify(what string, err error) error {
 	var slow net.Error
 	if errors.As(err, &slow) && slow.Timeout() {
 		return fmt.Errorf("%w: %s: %s did not answer within registry.timeout (%v): %w", ErrRegistry, what, q.owner.name(), q.owner.timeout, err)
+	}
+	if advice := access.Advice("registry.tls", err); advice != "" {
+		return fmt.Errorf("%w: %s: %w: %s", ErrRegistry, what, err, advice)
 	}
 	return fmt.Errorf("%w: %s: %w", ErrRegistry, what, err)
 }

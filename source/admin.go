@@ -22,6 +22,7 @@ type Admin struct {
 	brokers []string
 	ac      *kafka.AdminClient
 	logs    *logs
+	tokens  *tokens // nil: the login takes none
 }
 
 // NewAdmin does not wait for a broker. log may be nil.
@@ -36,16 +37,22 @@ func NewAdmin(k configs.Kafka, log *slog.Logger) (*Admin, error) {
 	for key, v := range k.Properties {
 		m[key] = v
 	}
+	issue, err := issuerOf(k)
+	if err != nil {
+		return nil, err
+	}
 	a := &Admin{brokers: k.Brokers, logs: startLogs(m, log)}
 	if a.ac, err = kafka.NewAdminClient(&m); err != nil {
 		a.logs.stop()
 		return nil, fmt.Errorf("kafka client: %w; check kafka.properties and the files in kafka.tls", err)
 	}
+	a.tokens = startTokens(issue, a.ac, log)
 	return a, nil
 }
 
 // Close ends the connections.
 func (a *Admin) Close() {
+	a.tokens.stop()
 	a.ac.Close()
 	a.logs.stop()
 }
@@ -62,6 +69,12 @@ func (a *Admin) ask(ctx context.Context, what string, f func(context.Context) er
 	close(done)
 	if err == nil {
 		return nil
+	}
+	if token, stays := a.tokens.failure(); token != nil {
+		if stays {
+			return &Error{Kind: Login, Brokers: a.brokers, Err: token, Hint: "there is no token for the login"}
+		}
+		return fmt.Errorf("kafka %s cannot be asked (%s): there is no token for the login: %w", strings.Join(a.brokers, ","), what, token)
 	}
 	var kerr kafka.Error
 	if errors.As(err, &kerr) {
@@ -89,6 +102,10 @@ func (a *Admin) watch(done <-chan struct{}, cancel func()) {
 		case <-done:
 			return
 		case <-tick.C:
+			if _, stays := a.tokens.failure(); stays {
+				cancel()
+				return
+			}
 			if r := a.logs.fail(); refusal(r) == kafka.ErrAuthentication || strings.Contains(r, "certificate verify failed") {
 				cancel()
 				return

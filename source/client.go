@@ -31,6 +31,7 @@ var owned = map[string]string{
 	"security.protocol":             "use kafka.security",
 	"sasl.username":                 "use kafka.sasl.username",
 	"sasl.password":                 "use kafka.sasl.password",
+	"sasl.oauthbearer.method":       "use kafka.sasl.oauth",
 	"ssl.ca.location":               "use kafka.tls.ca_file",
 	"ssl.certificate.location":      "use kafka.tls.cert_file",
 	"ssl.key.location":              "use kafka.tls.key_file",
@@ -83,10 +84,13 @@ func connection(k configs.Kafka) (kafka.ConfigMap, error) {
 		switch {
 		case own != "" && k.SASL.Mechanism != "":
 			return nil, fmt.Errorf("kafka.sasl.mechanism is set here and in kafka.properties: leave out one of them")
-		case own == "" && (k.SASL.Mechanism == "" || k.SASL.Username == ""):
+		case own == "" && (k.SASL.Mechanism == "" || k.SASL.Username == "" && !byToken(k)):
 			return nil, fmt.Errorf("kafka.sasl: security %s needs mechanism, username and password", protocol)
 		}
 		set("sasl.mechanisms", strings.ToUpper(k.SASL.Mechanism))
+		if byToken(k) {
+			set("sasl.mechanisms", "OAUTHBEARER")
+		}
 		set("sasl.username", k.SASL.Username)
 		set("sasl.password", k.SASL.Password)
 	} else if k.SASL != (configs.SASL{}) {
@@ -102,6 +106,12 @@ func connection(k configs.Kafka) (kafka.ConfigMap, error) {
 		return nil, err
 	}
 	return m, nil
+}
+
+// byToken says whether the login takes tokens (token.go).
+func byToken(k configs.Kafka) bool {
+	m := strings.ToUpper(k.SASL.Mechanism)
+	return m == "OAUTHBEARER" || m == "AWS_MSK_IAM"
 }
 
 // Fetch sizes. librdkafka keeps about 300 bytes beside each queued record, which its own limits do not count.

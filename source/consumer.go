@@ -95,6 +95,7 @@ type Consumer struct {
 	fetcher fetcher
 	mode    string
 	logs    *logs
+	tokens  *tokens // nil: the login takes none
 
 	ctx       context.Context // of the running Poll, for the Handler
 	parts     map[Partition]*part
@@ -132,6 +133,10 @@ func New(o Options, h Handler) (*Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
+	issue, err := issuerOf(o.Kafka)
+	if err != nil {
+		return nil, err
+	}
 	c := &Consumer{opts: o, log: o.Log, handler: h, topics: topics, ctx: context.Background(),
 		parts: map[Partition]*part{}, quiet: map[string]*backoff{}}
 	c.logs = startLogs(conf, o.Log)
@@ -139,6 +144,7 @@ func New(o Options, h Handler) (*Consumer, error) {
 		c.logs.stop()
 		return nil, fmt.Errorf("kafka client: %w; check kafka.properties and the files in kafka.tls", err)
 	}
+	c.tokens = startTokens(issue, c.kc, o.Log)
 	if err := c.start(); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
@@ -319,6 +325,7 @@ func (c *Consumer) Close() error {
 		return nil
 	}
 	c.closed = true
+	c.tokens.stop()
 	if c.fetcher != nil {
 		// The queue must be gone before the client is.
 		c.fetcher.close(c.Assignment())

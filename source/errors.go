@@ -89,7 +89,7 @@ func classify(brokers []string, p *Partition, err kafka.Error) *Error {
 	}
 	switch err.Code() {
 	case kafka.ErrAuthentication, kafka.ErrSaslAuthenticationFailed, kafka.ErrUnsupportedSaslMechanism, kafka.ErrIllegalSaslState:
-		e.Kind, e.Hint = Login, "check kafka.sasl.mechanism, username and password, and kafka.security"
+		e.Kind, e.Hint = Login, "check kafka.sasl.mechanism, username and password (or where its tokens come from), and kafka.security"
 	case kafka.ErrSsl:
 		e.Kind, e.Hint = TLS, "check kafka.tls.ca_file, that the broker's certificate is for the host in kafka.brokers, and kafka.security"
 	case kafka.ErrUnknownTopicOrPart, kafka.ErrUnknownTopic, kafka.ErrUnknownPartition, kafka.ErrUnknownTopicID:

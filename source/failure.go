@@ -78,8 +78,9 @@ func (c *Consumer) failure(err kafka.Error) {
 		return
 	}
 	e := classify(c.opts.Kafka.Brokers, nil, err)
+	token, stays := c.tokens.failure()
 	switch {
-	case e == nil:
+	case e == nil, token != nil && !stays && e.Kind == Login: // who gives the tokens may be away for a while
 		c.note(err)
 	case e.Kind == Corrupt:
 		for _, p := range c.parts {

@@ -75,11 +75,10 @@ func Open(ctx context.Context, cfg configs.Catalog, wh configs.Warehouse) (table
 
 // s3Properties are iceberg-go's names of the warehouse's S3 settings.
 func s3Properties(cfg configs.S3, region string) icebergo.Properties {
+	// Keys are not among them: the library is given the configuration itself, and with a role they are another's.
 	p := icebergo.Properties{icebergio.S3Region: region, icebergio.S3ForceVirtualAddressing: strconv.FormatBool(!objects.PathStyle(cfg))}
-	for k, v := range map[string]string{icebergio.S3EndpointURL: cfg.Endpoint, icebergio.S3AccessKeyID: cfg.AccessKey, icebergio.S3SecretAccessKey: cfg.SecretKey} {
-		if v != "" {
-			p[k] = v
-		}
+	if cfg.Endpoint != "" {
+		p[icebergio.S3EndpointURL] = cfg.Endpoint
 	}
 	return p
 }
@@ -120,7 +119,7 @@ func sqlitePath(uri, root string) (string, error) {
 	}
 	path := strings.TrimPrefix(strings.TrimPrefix(uri, "sqlite:///"), "file://")
 	if strings.Contains(path, "://") {
-		return "", fmt.Errorf("catalog.uri %q is no file: catalog.type sqlite wants a path", uri)
+		return "", errors.New("catalog.uri is no file: catalog.type sqlite wants a path") // it is not shown, since it may hold a password
 	}
 	abs, err := filepath.Abs(path)
 	if err != nil {

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"net"
 	"net/http"
@@ -21,6 +22,7 @@ import (
 	"github.com/aws/aws-sdk-go-v2/credentials"
 	"github.com/aws/smithy-go/middleware"
 
+	"github.com/lakeloader/lakeloader/access"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/objects"
 )
@@ -28,7 +30,11 @@ import (
 func (l *lake) openREST(ctx context.Context, cfg configs.Catalog, root string, props icebergo.Properties) error {
 	u, err := url.Parse(cfg.URI)
 	if err != nil || u.Host == "" {
-		return fmt.Errorf("catalog.uri %q is no URL of a REST catalog, e.g. http://catalog:8181", cfg.URI)
+		return errors.New("catalog.uri is no URL of a REST catalog, e.g. http://catalog:8181") // it is not shown, since it may hold a password
+	}
+	secure, err := access.TLS("catalog.tls", cfg.TLS)
+	if err != nil {
+		return err
 	}
 	l.kind, l.where = rest, "catalog rest "+u.Redacted()
 	delete(props, "warehouse")
@@ -36,7 +42,10 @@ func (l *lake) openREST(ctx context.Context, cfg configs.Catalog, root string, p
 		icerest.WithWarehouseLocation(cmp.Or(cfg.Warehouse, root)),
 		icerest.WithAdditionalProps(props),
 		icerest.WithTransportFactory(func(tc *tls.Config) (http.RoundTripper, func()) {
-			t := newTransport(tc)
+			if tc != nil { // the library's own property rest.tls.skip-verify
+				secure.InsecureSkipVerify = secure.InsecureSkipVerify || tc.InsecureSkipVerify
+			}
+			t := newTransport(secure)
 			return follower{t}, t.CloseIdleConnections
 		}),
 	}
@@ -48,6 +57,9 @@ func (l *lake) openREST(ctx context.Context, cfg configs.Catalog, root string, p
 	}
 	c, err := icerest.NewCatalog(ctx, cfg.Name, cfg.URI, opts...)
 	if err != nil {
+		if advice := access.Advice("catalog.tls", err); advice != "" {
+			return fmt.Errorf("%s: %w: %s", l.where, err, advice)
+		}
 		return fmt.Errorf("%s: %w", l.where, passing(err))
 	}
 	l.backend, l.close = c, c.Close

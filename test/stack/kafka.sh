@@ -12,11 +12,15 @@ usage: kafka.sh fetch               download the jars only
        kafka.sh remove DIR          kill, and delete DIR
        kafka.sh status DIR
        kafka.sh tool CLASS ARG...   e.g. tool org.apache.kafka.tools.TopicCommand --bootstrap-server HOST:PORT --list
-DIR/ports holds the ports: plain text, controller, SASL.
+DIR/ports holds the ports: plain text, controller, SASL, TLS, expired.
 env:   KAFKA_HEAP (256m)
        KAFKA_PROPS    further lines of server.properties, read at every start
        KAFKA_SASL=1   at the first start of DIR: a SASL_SSL listener (SCRAM-SHA-512), user app, password app-secret;
                       DIR/tls/ca.pem is the certificate that clients must trust
+       KAFKA_TLS      at the first start of DIR: a folder with broker.pem (key and certificate), expired.pem (the same),
+                      ca.pem (who signs clients) and jwks.json (who signs tokens). Then there are three listeners more:
+                      SASL_SSL (PLAIN, SCRAM-SHA-256, SCRAM-SHA-512: user app, password app-secret; OAUTHBEARER for
+                      the audience kafka), TLS that demands a client's certificate, and TLS with expired.pem
 U
   exit 2
 }
@@ -57,18 +61,44 @@ tls() { # a throw-away self-signed certificate, which is its own authority
   keytool -exportcert -rfc -alias broker -keystore "$dir/broker.p12" -storepass changeit >"$dir/ca.pem" 2>>"$LOGFILE"
 }
 
-properties() {
-  local listeners=PLAINTEXT://127.0.0.1:${PORT[0]} protocols=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
-  if [[ -d $DIR/tls ]]; then
-    listeners+=,SASL_SSL://127.0.0.1:${PORT[2]} protocols+=,SASL_SSL:SASL_SSL
-    cat <<P
+# listeners beside the plain one; they set $listeners and $protocols, and print what else they need
+sasl_listener() {
+  listeners+=,SASL_SSL://127.0.0.1:${PORT[2]} protocols+=,SASL_SSL:SASL_SSL
+  cat <<P
 sasl.enabled.mechanisms=SCRAM-SHA-512
 ssl.keystore.location=$DIR/tls/broker.p12
 ssl.keystore.type=PKCS12
 ssl.keystore.password=changeit
 listener.name.sasl_ssl.scram-sha-512.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;
 P
-  fi
+}
+secure_listeners() {
+  local security=org.apache.kafka.common.security l=listener.name.sasl_ssl
+  listeners+=,SASL_SSL://127.0.0.1:${PORT[2]},MUTUAL://127.0.0.1:${PORT[3]},EXPIRED://127.0.0.1:${PORT[4]}
+  protocols+=,SASL_SSL:SASL_SSL,MUTUAL:SSL,EXPIRED:SSL
+  cat <<P
+sasl.enabled.mechanisms=PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER
+ssl.keystore.type=PEM
+ssl.keystore.location=$KAFKA_TLS/broker.pem
+ssl.truststore.type=PEM
+ssl.truststore.location=$KAFKA_TLS/ca.pem
+listener.name.mutual.ssl.client.auth=required
+listener.name.expired.ssl.keystore.type=PEM
+listener.name.expired.ssl.keystore.location=$KAFKA_TLS/expired.pem
+$l.plain.sasl.jaas.config=$security.plain.PlainLoginModule required user_app="app-secret";
+$l.scram-sha-256.sasl.jaas.config=$security.scram.ScramLoginModule required;
+$l.scram-sha-512.sasl.jaas.config=$security.scram.ScramLoginModule required;
+$l.oauthbearer.sasl.jaas.config=$security.oauthbearer.OAuthBearerLoginModule required;
+$l.oauthbearer.sasl.server.callback.handler.class=$security.oauthbearer.OAuthBearerValidatorCallbackHandler
+$l.oauthbearer.sasl.oauthbearer.jwks.endpoint.url=file://$KAFKA_TLS/jwks.json
+$l.oauthbearer.sasl.oauthbearer.expected.audience=kafka
+P
+}
+
+properties() {
+  local listeners=PLAINTEXT://127.0.0.1:${PORT[0]} protocols=PLAINTEXT:PLAINTEXT,CONTROLLER:PLAINTEXT
+  if [[ -d $DIR/tls ]]; then sasl_listener; fi
+  if [[ -n ${KAFKA_TLS:-} ]]; then secure_listeners; fi
   cat <<P
 process.roles=broker,controller
 node.id=1
@@ -106,6 +136,10 @@ launch() {
   local scram=() jvm=("$JAVA" -Xms64m "-Xmx${KAFKA_HEAP:-256m}" -XX:+UseSerialGC -XX:TieredStopAtLevel=1
     -Djava.awt.headless=true -Dlog4j2.configurationFile="$DIR/log4j2.properties" -cp "$LIBS/*")
   log4j info "$DIR/log4j2.properties"
+  if [[ -n ${KAFKA_TLS:-} ]]; then
+    jvm+=("-Dorg.apache.kafka.sasl.oauthbearer.allowed.urls=file://$KAFKA_TLS/jwks.json")
+    scram=(--add-scram 'SCRAM-SHA-512=[name=app,password=app-secret]' --add-scram 'SCRAM-SHA-256=[name=app,password=app-secret]')
+  fi
   if [[ -n ${KAFKA_SASL:-} && ! -d $DIR/data ]]; then
     tls
     scram=(--add-scram 'SCRAM-SHA-512=[name=app,password=app-secret]')
@@ -126,4 +160,4 @@ if [[ ${1:-} == tool ]]; then
   (($# > 0)) || usage
   tool "$@"
 fi
-service kafka 3 "$@"
+service kafka 5 "$@"
