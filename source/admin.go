@@ -19,6 +19,7 @@ const adminTimeout = 30 * time.Second
 
 // Admin answers questions about a cluster. It may be used from several goroutines. The caller must Close it.
 type Admin struct {
+	kafka   configs.Kafka
 	brokers []string
 	ac      *kafka.AdminClient
 	logs    *logs
@@ -41,7 +42,7 @@ func NewAdmin(k configs.Kafka, log *slog.Logger) (*Admin, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Admin{brokers: k.Brokers, logs: startLogs(m, log)}
+	a := &Admin{kafka: k, brokers: k.Brokers, logs: startLogs(m, log)}
 	if a.ac, err = kafka.NewAdminClient(&m); err != nil {
 		a.logs.stop()
 		return nil, fmt.Errorf("kafka client: %w; check kafka.properties and the files in kafka.tls", err)
@@ -79,12 +80,15 @@ func (a *Admin) ask(ctx context.Context, what string, f func(context.Context) er
 	var kerr kafka.Error
 	if errors.As(err, &kerr) {
 		if e := classify(a.brokers, nil, kerr); e != nil {
+			diagnose(context.WithoutCancel(ctx), a.kafka, e)
 			return e
 		}
 	}
 	reason := a.logs.fail()
 	if code := refusal(reason); code != kafka.ErrNoError {
-		return classify(a.brokers, nil, kafka.NewError(code, reason, false))
+		e := classify(a.brokers, nil, kafka.NewError(code, reason, false))
+		diagnose(context.WithoutCancel(ctx), a.kafka, e)
+		return e
 	}
 	where := "kafka " + strings.Join(a.brokers, ",")
 	if reason != "" {
@@ -106,7 +110,7 @@ func (a *Admin) watch(done <-chan struct{}, cancel func()) {
 				cancel()
 				return
 			}
-			if r := a.logs.fail(); refusal(r) == kafka.ErrAuthentication || strings.Contains(r, "certificate verify failed") {
+			if r := a.logs.fail(); refusal(r) == kafka.ErrAuthentication || strings.Contains(r, "certificate verify failed") || certificateRefused(r) {
 				cancel()
 				return
 			}
@@ -119,7 +123,7 @@ func refusal(line string) kafka.ErrorCode {
 	switch {
 	case strings.Contains(line, "SASL authentication error"), strings.Contains(line, "Authentication failed"), strings.Contains(line, "mechanism handshake failed"):
 		return kafka.ErrAuthentication
-	case strings.Contains(line, "SSL handshake failed"), strings.Contains(line, "in state SSL_HANDSHAKE"):
+	case certificateRefused(line), strings.Contains(line, "SSL handshake failed"), strings.Contains(line, "in state SSL_HANDSHAKE"):
 		return kafka.ErrSsl
 	}
 	return kafka.ErrNoError

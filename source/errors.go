@@ -87,6 +87,10 @@ func classify(brokers []string, p *Partition, err kafka.Error) *Error {
 	if p != nil {
 		e.Partition = *p
 	}
+	if certificateRefused(err.String()) {
+		e.Kind, e.Hint = TLS, "the broker wants another client certificate: check kafka.tls.cert_file and key_file"
+		return e
+	}
 	switch err.Code() {
 	case kafka.ErrAuthentication, kafka.ErrSaslAuthenticationFailed, kafka.ErrUnsupportedSaslMechanism, kafka.ErrIllegalSaslState:
 		e.Kind, e.Hint = Login, "check kafka.sasl.mechanism, username and password (or where its tokens come from), and kafka.security"
@@ -113,6 +117,12 @@ func classify(brokers []string, p *Partition, err kafka.Error) *Error {
 		e.Kind, e.Hint = Fatal, "the Kafka client gave up; start the process again"
 	}
 	return e
+}
+
+// certificateRefused recognizes a broker's alert about the client's certificate, which comes when the connection seems to
+// be up already.
+func certificateRefused(text string) bool {
+	return strings.Contains(text, "SSL alert number") && (strings.Contains(text, "certificate") || strings.Contains(text, "unknown ca"))
 }
 
 func (p Partition) String() string { return fmt.Sprintf("%s[%d]", p.Topic, p.Partition) }

@@ -90,6 +90,7 @@ func (c *Consumer) failure(err kafka.Error) {
 	case (e.Kind == Login || e.Kind == TLS) && c.connected:
 		c.note(e) // it has worked before: a broker that starts again or a changed secret must not end the process
 	default:
+		diagnose(c.ctx, c.opts.Kafka, e)
 		c.note(e)
 		c.errs = append(c.errs, e)
 	}

@@ -117,6 +117,9 @@ func checkRefused(t *testing.T, err error, kind Kind, words []string) {
 			t.Errorf("the message lacks %q: %v", w, err)
 		}
 	}
+	if strings.Contains(err.Error(), "canary") {
+		t.Errorf("the message shows a secret: %v", err)
+	}
 }
 
 func TestAdmin(t *testing.T) { adminAnswers(t, newCluster(t, fakeKafka(t))) }
