@@ -82,15 +82,15 @@ func TestRESTLogin(t *testing.T) {
 	}
 }
 
-// bucket is a little S3 that gives credentials for a role too, and demands that they are used.
-type bucket struct {
+// roleBucket is a little S3 that gives credentials for a role too, and demands that they are used.
+type roleBucket struct {
 	t       *testing.T
 	mu      sync.Mutex
 	objects map[string][]byte
 	wrote   int
 }
 
-func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+func (b *roleBucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		return // the client went away
@@ -128,7 +128,7 @@ func (b *bucket) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 // TestMetadataIsEncrypted makes a table, writes to it and reads it back with the role of the warehouse: the metadata that
 // the library writes obeys the same settings as data files.
 func TestMetadataIsEncrypted(t *testing.T) {
-	b := &bucket{t: t, objects: map[string][]byte{}}
+	b := &roleBucket{t: t, objects: map[string][]byte{}}
 	srv := httptest.NewServer(b)
 	defer srv.Close()
 	wh := configs.Warehouse{Location: "s3://lake/w", S3: configs.S3{Endpoint: srv.URL, STSEndpoint: srv.URL, Region: "eu-central-1", AccessKey: "base", SecretKey: "s",
