@@ -128,6 +128,38 @@ func TestLetterTopicIsMissing(t *testing.T) {
 	}
 }
 
+// What lies before the window does not count, and neither does a round that was dropped and is read again.
+func TestThresholdForgets(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	cfg := pipelinetest.Pipeline("id long required", func(p *configs.Pipeline) {
+		p.DeadLetters.MaxCount, p.Commit.Records = 3, 3
+	}, "a")
+	var swaps atomic.Int32
+	faults := &pipelinetest.Faults{Catalog: e.Catalog, Swap: func(_ context.Context, id table.Ident, _ table.Change, next func() error) error {
+		if id == primary && swaps.Add(1) == 1 {
+			return errors.New("the catalog is broken")
+		}
+		return next()
+	}}
+	c := &clock{}
+	l := e.Start(t, cfg, func(d *pipeline.Deps) {
+		c.use(d)
+		d.Catalog = faults
+	})
+	e.Produce(t, "a", 0, bad(3)...)
+	l.Loaded("a", 0, 3)
+	c.jump(11 * time.Minute)
+	e.Produce(t, "a", 0, bad(3)...)
+	l.Loaded("a", 0, 6)
+	e.Produce(t, "a", 0, bad(1)...)
+	if err := l.Ended(); !errors.Is(err, pipeline.ErrStop) || !strings.Contains(err.Error(), "4 of the last 4 records") {
+		t.Errorf("ended with %v", err)
+	}
+	whole(t, e, cfg, "a-0 [0, 6) 0 rows 6 dead")
+}
+
 // bad are n values that cannot be decoded.
 func bad(n int) (values []string) {
 	for range n {

@@ -149,6 +149,7 @@ func (l *Loader) watchdog(ctx context.Context, cancel context.CancelCauseFunc) {
 
 // open makes a loader: the row type as far as it is known, the tables, and a place in the consumer group.
 func open(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d Deps) (*Loader, error) {
+	d.limit.dropped() // what the loader before this one left open
 	s, err := newStages(ctx, stop, cfg, d)
 	if err != nil {
 		return nil, err

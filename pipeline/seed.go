@@ -24,7 +24,6 @@ func (s *stages) seed(ctx context.Context, owned map[table.Key]bool, l *table.Le
 		}
 		d.Mark()
 	}
-	s.d.limit.committed(s.d.Now())
 	return nil
 }
 
@@ -146,4 +145,5 @@ func (s *stages) committed() {
 	for _, d := range s.program.Dedups() {
 		d.Mark()
 	}
+	s.d.limit.committed(s.d.Now())
 }
