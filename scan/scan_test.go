@@ -2,6 +2,7 @@ package scan
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"math/rand"
@@ -205,5 +206,61 @@ func TestBrokenFilesAreErrors(t *testing.T) {
 	}
 	if read == 0 {
 		t.Error("nothing was ever read")
+	}
+}
+
+// flaky fails reads as a store does that is not answering.
+type flaky struct {
+	objects.Store
+	after int // reads
+}
+
+type flakyReader struct {
+	objects.Reader
+	left *int
+}
+
+func (f *flaky) Open(ctx context.Context, uri string) (objects.Reader, error) {
+	r, err := f.Store.Open(ctx, uri)
+	return flakyReader{r, &f.after}, err
+}
+
+func (r flakyReader) ReadAt(p []byte, off int64) (int, error) {
+	if *r.left--; *r.left < 0 {
+		return 0, fmt.Errorf("no answer: %w", objects.ErrRetry)
+	}
+	return r.Reader.ReadAt(p, off)
+}
+
+// A store that fails for a passing reason must not look like a damaged file.
+func TestErrorsOfTheStorePassThrough(t *testing.T) {
+	path := write(t, []record{{Topic: "a", Offset: 1}, {Topic: "b", Offset: 2}})
+	row := batch.StructOf(batch.Field{Name: "topic", Type: batch.Prim(batch.String)}, batch.Field{Name: "offset", Type: batch.Prim(batch.Long)})
+	for after := 0; ; after++ {
+		if after > 100 {
+			t.Fatal("it never gets through")
+		}
+		read := func() (err error) {
+			f, err := Open(t.Context(), &flaky{Store: objects.NewLocal(), after: after}, "file://"+path)
+			if err != nil {
+				return err
+			}
+			defer func() { err = errors.Join(err, f.Close()) }()
+			if _, err = f.Strings(0, "topic"); err != nil {
+				return err
+			}
+			_, err = readAll(t, f, row, 10)
+			return err
+		}
+		err := read()
+		if err == nil {
+			if after < 3 {
+				t.Errorf("it needs %d reads", after)
+			}
+			return
+		}
+		if !errors.Is(err, objects.ErrRetry) {
+			t.Errorf("after %d reads: %v", after, err)
+		}
 	}
 }
