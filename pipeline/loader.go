@@ -97,6 +97,8 @@ type Loader struct {
 	began, moved time.Time
 	// reseek: the open round was dropped, and what was fetched with it; the kept partitions must be sought.
 	reseek bool
+	// looked is when the ledger was read last.
+	looked time.Time
 	// seen is the last edit of the table (Ledger.Edit) that what the deduplicate steps remember rests on.
 	seen int64
 	// holding: prepare waits with fetched records that are not yet accounted for.
@@ -154,7 +156,7 @@ func (l *Loader) step(ctx context.Context) error {
 	if l.stages.memoryFull() {
 		return l.stages.finishLargest(ctx)
 	}
-	return nil
+	return l.look(ctx)
 }
 
 func (l *Loader) reloadIf(ctx context.Context, cond bool) error {
@@ -351,7 +353,7 @@ func (l *Loader) sameTopics(ctx context.Context, r *Round) error {
 func (l *Loader) begin(ledger *table.Ledger) {
 	l.tracks.begin(ledger)
 	l.stages.begin(ledger)
-	l.began, l.moved = time.Time{}, time.Time{}
+	l.began, l.moved, l.looked = time.Time{}, time.Time{}, l.now()
 	l.waiting.Store(0)
 }
 

@@ -155,11 +155,7 @@ func open(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d De
 		return nil, err
 	}
 	l := &Loader{cfg: cfg, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s,
-		committer: &Committer{Pipeline: cfg.Name, Primary: s.primaryTable, Tables: &watched{tables: d.Catalog, rec: d.Recorder, log: d.Log, now: d.Now}, Now: d.Now, Wait: table.Backoff(2 * time.Second),
-			Rounds: &RoundObjects{Store: d.Objects, Root: d.Root, Pipeline: cfg.Name}, OrphanAge: orphanAge, Audit: d.Audit}}
-	if r := cfg.Table.Route; r != nil {
-		l.committer.MadeTables = r.Limit
-	}
+		committer: newCommitter(cfg, d, &watched{tables: d.Catalog, rec: d.Recorder, log: d.Log, now: d.Now})}
 	if d.NewLetterTopic != nil {
 		if s.topic, err = d.NewLetterTopic(ctx); err != nil {
 			return nil, fmt.Errorf("dead_letters.topic: %w", err)
@@ -170,4 +166,13 @@ func open(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d De
 		return nil, errors.Join(err, l.close())
 	}
 	return l, nil
+}
+
+func newCommitter(cfg *configs.Pipeline, d Deps, tables Tables) *Committer {
+	c := &Committer{Pipeline: cfg.Name, Primary: d.Primary, Tables: tables, Now: d.Now, Wait: table.Backoff(2 * time.Second),
+		Rounds: &RoundObjects{Store: d.Objects, Root: d.Root, Pipeline: cfg.Name}, OrphanAge: orphanAge, Audit: d.Audit, Rewriter: newRewriter(cfg, d)}
+	if r := cfg.Table.Route; r != nil {
+		c.MadeTables = r.Limit
+	}
+	return c
 }

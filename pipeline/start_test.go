@@ -52,7 +52,7 @@ func whole(t *testing.T, e *pipelinetest.Env, cfg *configs.Config, want ...strin
 		for _, n := range []struct {
 			n    int64
 			what string
-		}{{p.Filtered, "filtered"}, {p.Dead, "dead"}, {p.Gaps, "gaps"}} {
+		}{{p.Filtered, "filtered"}, {p.Dead, "dead"}, {p.Gaps, "gaps"}, {p.Removed, "removed"}} {
 			if n.n > 0 {
 				s += fmt.Sprintf(" %d %s", n.n, n.what)
 			}

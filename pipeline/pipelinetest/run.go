@@ -11,6 +11,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/obs"
@@ -68,12 +70,32 @@ func (e *Env) Start(t testing.TB, cfg *configs.Config, change func(*pipeline.Dep
 	l := &Loader{t: t, env: e, cfg: cfg, stop: make(chan struct{}), kill: cancel, ended: make(chan struct{}), logs: &logs{changed: make(chan struct{}, 1), positions: map[table.Key]int64{}},
 		State: obs.NewState("test", time.Now)}
 	p := &cfg.Pipelines[0]
+	d := e.deps(t, cfg, slog.New(l.logs), l.State, p.Source)
+	if change != nil {
+		change(&d)
+	}
+	d.Catalog = &noisyCatalog{d.Catalog, l.logs}
+	consumer := d.NewConsumer
+	d.NewConsumer = func(h source.Handler) (pipeline.Consumer, error) {
+		c, err := consumer(h)
+		return &noisyConsumer{Consumer: c, logs: l.logs}, err
+	}
+	go func() {
+		defer close(l.ended)
+		l.err = pipeline.Run(ctx, l.stop, p, d)
+	}()
+	t.Cleanup(func() { _ = l.Kill() }) // its error is of interest to who calls it
+	return l
+}
+
+// deps is what the first pipeline of cfg works with.
+func (e *Env) deps(t testing.TB, cfg *configs.Config, log *slog.Logger, state *obs.State, from configs.Source) pipeline.Deps {
+	p := &cfg.Pipelines[0]
 	primary, dead := pipeline.Idents(cfg, p)
-	log := slog.New(l.logs)
 	d := pipeline.Deps{Catalog: e.Catalog, Objects: e.Objects, Root: e.Root, Topics: e.Admin, Log: log, Now: time.Now, Primary: primary, DeadLetters: dead,
-		Recorder: l.State.Pipeline(p.Name, primary.String(), time.Duration(p.Commit.Interval)), Memory: 64 << 20,
+		Recorder: state.Pipeline(p.Name, primary.String(), time.Duration(p.Commit.Interval)), Memory: 64 << 20,
 		NewConsumer: func(h source.Handler) (pipeline.Consumer, error) {
-			return source.New(source.Options{Kafka: e.Config, Source: p.Source, Pipeline: p.Name, Log: log}, h)
+			return source.New(source.Options{Kafka: e.Config, Source: from, Pipeline: p.Name, Log: log}, h)
 		},
 		Audit: func(context.Context) error { return e.Verify(t, cfg, p).Err() },
 	}
@@ -93,21 +115,14 @@ func (e *Env) Start(t testing.TB, cfg *configs.Config, change func(*pipeline.Dep
 		}
 		return schemas.NewDecoder(p.Decode, reg, schemas.Options{Clock: time.Now, Accept: accept, Freeze: p.Table.Evolve != nil && !*p.Table.Evolve})
 	}
-	if change != nil {
-		change(&d)
-	}
-	d.Catalog = &noisyCatalog{d.Catalog, l.logs}
-	consumer := d.NewConsumer
-	d.NewConsumer = func(h source.Handler) (pipeline.Consumer, error) {
-		c, err := consumer(h)
-		return &noisyConsumer{Consumer: c, logs: l.logs}, err
-	}
-	go func() {
-		defer close(l.ended)
-		l.err = pipeline.Run(ctx, l.stop, p, d)
-	}()
-	t.Cleanup(func() { _ = l.Kill() }) // its error is of interest to who calls it
-	return l
+	return d
+}
+
+// Deps is what commands work with that change what was decided, beside the loaders of a pipeline.
+func (e *Env) Deps(t testing.TB, cfg *configs.Config) pipeline.Deps {
+	own := cfg.Pipelines[0].Source
+	own.Group = "own-" + uuid.NewString()
+	return e.deps(t, cfg, slog.New(slog.NewTextHandler(t.Output(), nil)), obs.NewState("test", time.Now), own)
 }
 
 // Stop tells the loader to drain and returns what it ended with.
