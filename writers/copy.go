@@ -21,9 +21,12 @@ func copyColumn(to *batch.Records, dst *batch.Column, mem []byte, src *batch.Col
 	case batch.StoreFloat64:
 		dst.Float64 = gather(dst.Float64, src.Float64, rows)
 	case batch.StoreView:
+		var last, copied batch.View // a constant column points to the same bytes in every row
 		for _, r := range rows {
-			v := src.Views[r]
-			dst.Views = append(dst.Views, to.Append(mem[v.Off:v.Off+v.Len]))
+			if v := src.Views[r]; v != last {
+				last, copied = v, to.Append(mem[v.Off:v.Off+v.Len])
+			}
+			dst.Views = append(dst.Views, copied)
 		}
 	case batch.StoreStruct:
 		for i, c := range src.Children {

@@ -95,7 +95,7 @@ func TestDictionaryOutgrown(t *testing.T) {
 	var want []any
 	var files []table.File
 	for round := range 2 {
-		for i := range 900 { // too few at once for a trial
+		for i := range 3000 { // too few at once for a trial
 			b := batchOf(row, []any{[]any{fmt.Sprintf("value %d of %d", i, round)}})
 			want = append(want, []any{fmt.Sprintf("value %d of %d", i, round)})
 			appendAll(t, w, b)

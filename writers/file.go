@@ -8,7 +8,6 @@ import (
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/objects"
 	"github.com/lakeloader/lakeloader/table"
-	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/encoding"
 	"github.com/parquet-go/parquet-go/format"
 )
@@ -17,17 +16,24 @@ import (
 type file struct {
 	part    Part // without Rows
 	out     sink
-	parquet *parquet.GenericWriter[any]
-	columns []*parquet.ColumnWriter
-	pages   int64 // bytes that the columns' page buffers may take
+	*shell  // nil: all its rows are staged
+	staged  []place
 	base    int64 // size without the row group being written
-	rows    int64
-	feeds   []feed // by leaf
+	rows    int64 // without staged ones
 	touched uint64
 	created int64 // Unix milliseconds
 	sort    *run  // nil: rows are written as they come
 	runs    int
+
+	stagedBytes int64 // in the segments
 }
+
+// What a file costs, about, beside what its rows take: by itself, and what its Parquet writer costs for each column.
+const (
+	fileBytes  = 500
+	leafBytes  = 4 << 10
+	shellBytes = 40 << 10
+)
 
 // sink passes bytes on to the object store, which it asks for an upload with the first of them: a file that holds
 // little is open only in memory.
@@ -53,6 +59,14 @@ func (s *sink) Write(p []byte) (int, error) {
 		err = fmt.Errorf("writing %s: %w", s.uri, err)
 	}
 	return n, err
+}
+
+// held is how much of what was written is still in memory.
+func (s *sink) held() int64 {
+	if b, ok := s.upload.(interface{ Buffered() int64 }); ok {
+		return b.Buffered()
+	}
+	return 0
 }
 
 func (s *sink) abort() {
@@ -89,7 +103,10 @@ func (f *file) append(w *Writer, b *batch.Batch, rows []int32) error {
 
 // size is how long the file would be if it ended now, rather too large than too small.
 func (f *file) size() int64 {
-	size := f.parquet.Size()
+	if f.shell == nil {
+		return f.stagedBytes
+	}
+	size := f.parquet.Size() + f.stagedBytes
 	if f.sort != nil {
 		if raw := f.sort.bytes(); f.rows > 0 {
 			size += min(raw, int64(f.sort.batch.Rows)*(size/f.rows+1))
@@ -100,15 +117,21 @@ func (f *file) size() int64 {
 	return size
 }
 
-// buffered is the memory that the file takes: what is in it, and half of its page buffers, which grow in steps and keep
-// their memory. Measured with 2 to 64 open files that is within 15 percent of the heap, with 256 half as much again.
+// buffered is the memory that the file takes beside fileBytes and staged rows: what is in it, and half of its page buffers,
+// which grow in steps and keep their memory.
 func (f *file) buffered() int64 {
-	n := f.parquet.Size() - f.out.written + f.pages/2
+	n := f.out.held()
+	if f.shell != nil {
+		n += f.parquet.Size() - f.out.written + f.pages/2 + shellBytes + leafBytes*int64(len(f.columns))
+	}
 	if f.sort != nil {
 		n += f.sort.bytes()
 	}
 	return n
 }
+
+// frees is how much finishing the file would free.
+func (f *file) frees() int64 { return fileBytes + f.buffered() + f.stagedBytes }
 
 // flush ends the row group.
 func (f *file) flush() error {

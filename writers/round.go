@@ -1,11 +1,13 @@
 package writers
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
-	"sync"
+	"strings"
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/table"
@@ -39,6 +41,7 @@ func (w *Writer) try(b *batch.Batch) error {
 		w.encodings[i] = best
 	}
 	w.tried = true
+	w.coding++
 	return nil
 }
 
@@ -60,128 +63,151 @@ func (w *Writer) sorting() parquet.WriterOption {
 	return parquet.SortingWriterConfig(parquet.SortingColumns(columns...))
 }
 
-// pick gives the file with the greatest rank, nil when there is none.
-func pick(files map[string]*file, rank func(*file) int64) *file {
-	var best *file
-	for _, f := range files {
-		if best == nil || rank(f) > rank(best) {
-			best = f
-		}
-	}
-	return best
-}
-
-// Bytes says how much memory the open files hold (somewhat overestimated), and how many bytes of Parquet went to the
-// object store in this round.
+// Bytes says how much memory the round holds (somewhat overestimated): rows in open files, and files on their way to the
+// object store; and how many bytes of Parquet went there in this round.
 func (w *Writer) Bytes() (buffered, written int64) {
-	written = w.bytes
-	for _, f := range w.files {
+	written, buffered = w.bytes, w.staged.memory()+int64(len(w.files))*fileBytes
+	for f := range w.opened { // the others hold nothing else
 		buffered += f.buffered()
 		written += f.out.written
 	}
-	return buffered, written
+	for _, s := range w.shells {
+		buffered += s.pages / 2
+	}
+	_, held, _ := w.up.state()
+	return buffered + held, written
 }
 
 // Size says how long the files of this round are: those that are finished, and open ones as if they ended now (rather
 // too long than too short).
 func (w *Writer) Size() int64 {
-	size := w.bytes
-	for _, f := range w.files {
-		size += f.size()
+	size := w.bytes + w.staged.waiting
+	for f := range w.opened {
+		size += f.size() - f.stagedBytes
 	}
 	return size
 }
 
-// FinishLargest finishes the open file that holds most memory and tells how much it held; 0 when no file is open. The
-// file is part of the round.
-func (w *Writer) FinishLargest(ctx context.Context) (int64, error) {
+// Shrink finishes the open files that hold most, until all hold at most that many bytes or as much is on its way to the
+// object store as may be at once. It does not wait for the store; Pending tells what is on its way. The files are part of
+// the round.
+func (w *Writer) Shrink(ctx context.Context, bytes int64) error {
 	if w.err != nil {
-		return 0, w.err
+		return w.err
 	}
-	f := pick(w.files, (*file).buffered)
-	if f == nil {
-		return 0, nil
+	buffered, _ := w.Bytes()
+	_, held, err := w.up.state()
+	if err != nil {
+		return w.broken(err)
 	}
-	held := f.buffered()
-	if err := w.finish(ctx, f); err != nil {
-		w.err = fmt.Errorf("table %s: %w", w.opts.Info.Ident, err)
-		return 0, w.err
+	excess := buffered - held - bytes
+	if excess <= 0 {
+		return nil
 	}
-	return held, nil
+	for _, f := range slices.SortedFunc(maps.Values(w.files), func(a, b *file) int { return cmp.Compare(b.frees(), a.frees()) }) {
+		if n, held, _ := w.up.state(); excess <= 0 || n >= uploads || held >= uploadBytes {
+			break
+		}
+		excess -= f.frees()
+		if err := w.finish(ctx, f); err != nil {
+			return w.broken(err)
+		}
+	}
+	return nil
+}
+
+// broken ends the round: nothing of it may be committed.
+func (w *Writer) broken(err error) error {
+	w.err = fmt.Errorf("table %s: %w", w.opts.Info.Ident, err)
+	return w.err
+}
+
+// Pending tells how many files of the round are open, and how many on their way to the object store.
+func (w *Writer) Pending() (open, uploading int) {
+	n, _, _ := w.up.state()
+	return len(w.files), n
+}
+
+// Wait returns when less is on its way to the object store than before, or nothing, or the context ends; the error is that
+// of a file that could not be made durable.
+func (w *Writer) Wait(ctx context.Context) error {
+	if n, _, _ := w.up.state(); n > 0 && w.err == nil {
+		if err := w.up.wait(ctx, n-1, math.MaxInt64); err != nil && ctx.Err() == nil {
+			return w.broken(err)
+		}
+	}
+	return w.err
 }
 
 // Finish ends the round: it finishes all open files and returns all files of the round, each durable, in the order of
 // their paths. After an error nothing of the round may be committed: call Abort.
 func (w *Writer) Finish(ctx context.Context) ([]table.File, error) {
 	if w.err == nil {
-		if err := w.finish(ctx, slices.Collect(maps.Values(w.files))...); err != nil {
-			w.err = fmt.Errorf("table %s: %w", w.opts.Info.Ident, err)
+		if err := w.finishAll(ctx); err != nil {
+			return nil, w.broken(err)
 		}
 	}
 	if w.err != nil {
 		return nil, w.err
 	}
 	done := w.done
-	slices.SortFunc(done, func(a, b table.File) int {
-		if a.Path < b.Path {
-			return -1
-		}
-		return 1
-	})
+	w.shells, w.staged = nil, newStaging() // a pause may follow, in which others need the memory
+	slices.SortFunc(done, func(a, b table.File) int { return strings.Compare(a.Path, b.Path) })
 	w.done, w.bytes = nil, 0
 	return done, nil
+}
+
+// finishAll writes the rest of files one after the other, while the object store makes those before durable.
+func (w *Writer) finishAll(ctx context.Context) error {
+	for _, f := range slices.SortedFunc(maps.Values(w.files), func(a, b *file) int { return int(a.created - b.created) }) {
+		if err := w.up.wait(ctx, uploads-1, uploadBytes); err != nil {
+			return err
+		}
+		if err := w.finish(ctx, f); err != nil {
+			return err
+		}
+	}
+	return w.up.wait(ctx, 0, 0)
 }
 
 // Abort ends the round without files: open uploads are dropped. Files that were finished early stay behind as orphans,
 // which the cleaning of orphans removes. The Writer can be used again.
 func (w *Writer) Abort() {
+	w.up.abort()
 	for _, f := range w.files {
 		f.out.abort()
 	}
 	clear(w.files)
+	clear(w.opened)
+	w.up, w.staged, w.shells = newUploading(), newStaging(), nil
 	w.done, w.bytes, w.err = nil, 0, nil
 }
 
-// finish writes the rest of files one after the other, while the object store makes those before durable.
-func (w *Writer) finish(ctx context.Context, files ...*file) error {
-	slices.SortFunc(files, func(a, b *file) int { return int(a.created - b.created) })
-	failed := make([]error, len(files))
-	slots := make(chan struct{}, closers)
-	var group sync.WaitGroup
-	for i, f := range files {
-		f.out.ctx = ctx
-		if failed[i] = w.close(f); failed[i] != nil {
-			break
-		}
-		slots <- struct{}{}
-		group.Go(func() {
-			defer func() { <-slots }()
-			if err := f.out.upload.Commit(ctx); err != nil {
-				failed[i] = fmt.Errorf("making %s durable: %w", f.out.uri, err)
-			}
-		})
+// finish ends a file and begins to make it durable.
+func (w *Writer) finish(ctx context.Context, f *file) error {
+	f.out.ctx = ctx
+	if err := w.close(f); err != nil {
+		return err
 	}
-	group.Wait()
-	for _, err := range failed {
-		if err != nil {
-			return err
+	for _, i := range outgrown(w.leaves, f.parquet.File().Metadata()) {
+		if isDictionary(w.encodings[i]) {
+			w.encodings[i] = &parquet.Plain
+			w.coding++
 		}
 	}
-	for _, f := range files {
-		meta := f.parquet.File().Metadata()
-		for _, i := range outgrown(w.leaves, meta) {
-			if isDictionary(w.encodings[i]) {
-				w.encodings[i] = &parquet.Plain
-			}
-		}
-		w.done = append(w.done, f.describe(w))
-		w.bytes += f.out.written
-		delete(w.files, f.part.Key)
-	}
+	w.done = append(w.done, f.describe(w))
+	w.bytes += f.out.written
+	delete(w.files, f.part.Key)
+	w.strip(f)
+	f.sort, f.staged = nil, nil
+	w.up.start(ctx, f)
 	return nil
 }
 
 func (w *Writer) close(f *file) error {
+	if err := w.unstage(f); err != nil {
+		return err
+	}
 	if err := w.sorted(f); err != nil {
 		return err
 	}

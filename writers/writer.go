@@ -5,8 +5,9 @@
 // partition; a file that reaches its target size is finished and the next one begun. Finish ends the round: when it
 // returns, every file is durable and described, and the next round may begin. Abort ends it without files.
 //
-// Memory is bounded by the caller: Bytes says what is held, FinishLargest frees some. Per open file the Writer holds
-// the encoded pages of one row group and a page buffer per column, which is smaller the more files are open.
+// Memory is bounded by the caller: Bytes says what is held, Shrink frees some. A file with few rows costs its rows
+// and little else (staging). One with more has a Parquet writer: the encoded pages of one row group and a page buffer per
+// column, which is smaller the more of them there are. Files that are finished early are uploaded in the background.
 package writers
 
 import (
@@ -15,6 +16,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
+	"maps"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -57,13 +59,15 @@ type Options struct {
 const (
 	defaultTarget   = 128 << 20
 	defaultRowGroup = 32 << 20
-	defaultMaxOpen  = 256
+	defaultMaxOpen  = 10_000
 	// pageBudget is shared by the page buffers of all columns of all open files.
 	pageBudget = 32 << 20
 	minPage    = 16 << 10
 	maxPage    = 256 << 10
-	// closers is how many files are finished at once: an object store answers each in tens of milliseconds.
-	closers = 8
+	// uploads is how many files are made durable at once, uploadBytes how much of them: an object store answers each in
+	// tens of milliseconds.
+	uploads     = 32
+	uploadBytes = 16 << 20
 )
 
 // Writer writes the data files of a table. It is for one goroutine.
@@ -85,17 +89,22 @@ type Writer struct {
 	bound   []bound
 	scratch scratch
 
-	files map[string]*file
-	tick  uint64
-	named int
-	done  []table.File
-	bytes int64 // of the files in done
-	err   error
+	files  map[string]*file
+	staged *staging
+	shells []*shell           // to be used again
+	opened map[*file]struct{} // those with shells
+	coding int                // counts the changes of encodings
+	tick   uint64
+	named  int
+	up     *uploading
+	done   []table.File
+	bytes  int64 // of the files in done
+	err    error
 }
 
 // New checks the options. It does no I/O.
 func New(opts Options) (*Writer, error) {
-	w := &Writer{opts: opts, files: map[string]*file{}, page: maxPage, largest: maxDictionary}
+	w := &Writer{opts: opts, files: map[string]*file{}, opened: map[*file]struct{}{}, staged: newStaging(), up: newUploading(), page: maxPage, largest: maxDictionary}
 	fail := func(err error) (*Writer, error) { return nil, fmt.Errorf("table %s: %w", opts.Info.Ident, err) }
 	if opts.Store == nil || opts.Info.Location == "" {
 		return fail(errors.New("a writer needs an object store and the table's location"))
@@ -158,11 +167,12 @@ func (w *Writer) Append(ctx context.Context, b *batch.Batch, p Part) error {
 	if w.err != nil {
 		return w.err
 	}
-	if w.err = w.append(ctx, b, p); w.err != nil {
-		w.err = fmt.Errorf("table %s: %w", w.opts.Info.Ident, w.err)
-	}
+	err := w.append(ctx, b, p)
 	w.scratch.release()
-	return w.err
+	if err != nil {
+		return w.broken(err)
+	}
+	return nil
 }
 
 func (w *Writer) append(ctx context.Context, b *batch.Batch, p Part) error {
@@ -173,14 +183,14 @@ func (w *Writer) append(ctx context.Context, b *batch.Batch, p Part) error {
 		f := w.files[p.Key]
 		if f == nil {
 			var err error
-			if f, err = w.open(ctx, b, p); err != nil {
+			if f, err = w.begin(ctx, b, p); err != nil {
 				return err
 			}
 		}
 		w.tick++
 		f.touched, f.out.ctx = w.tick, ctx
 		n := min(len(rows), 4*chunk)
-		if err := w.write(f, b, rows[:n]); err != nil {
+		if err := w.take(f, b, rows[:n]); err != nil {
 			return err
 		}
 		rows = rows[n:]
@@ -190,6 +200,54 @@ func (w *Writer) append(ctx context.Context, b *batch.Batch, p Part) error {
 			}
 		}
 	}
+	return nil
+}
+
+// bind finds the table's columns in a row type.
+func (w *Writer) bind(row *batch.Type) (err error) {
+	if w.row != row {
+		w.row = nil
+		if w.bound, err = bind(w.leaves, row, w.opts.Info.Row); err == nil {
+			w.row = row
+		}
+	}
+	return err
+}
+
+// take stages the first rows of a file, or writes them with those that were staged before.
+func (w *Writer) take(f *file, b *batch.Batch, rows []int32) error {
+	if n := len(rows); f.shell == nil && n < smallPiece && n+len(f.staged) < stagedRows && f.stagedBytes+int64(n*(len(b.Mem)/b.Rows)) < stagedBytes {
+		w.staged.add(f, b, rows)
+		if w.staged.sparse() {
+			w.staged.compact(w.files)
+		}
+		return nil
+	}
+	if err := w.unstage(f); err != nil {
+		return err
+	}
+	if err := w.bind(b.Root.Type); err != nil {
+		return err
+	}
+	return w.write(f, b, rows)
+}
+
+// unstage writes a file's staged rows.
+func (w *Writer) unstage(f *file) error {
+	if f.shell == nil {
+		if err := w.open(f); err != nil {
+			return err
+		}
+	}
+	for b, rows := range w.staged.pieces(f.staged) {
+		if err := w.bind(b.Root.Type); err != nil {
+			return err
+		}
+		if err := w.write(f, b, rows); err != nil {
+			return err
+		}
+	}
+	w.staged.drop(f)
 	return nil
 }
 
@@ -245,12 +303,14 @@ func (w *Writer) sorted(f *file) error {
 	return f.flush()
 }
 
-// open begins a file, after making room for it.
-func (w *Writer) open(ctx context.Context, b *batch.Batch, p Part) (*file, error) {
-	if len(w.files) >= w.opts.Files.MaxOpen {
-		oldest := pick(w.files, func(f *file) int64 { return -int64(f.touched) })
-		if err := w.finish(ctx, oldest); err != nil {
-			return nil, err
+// begin begins a file, after making room for it.
+func (w *Writer) begin(ctx context.Context, b *batch.Batch, p Part) (*file, error) {
+	if most := w.opts.Files.MaxOpen; len(w.files) >= most {
+		byAge := slices.SortedFunc(maps.Values(w.files), func(a, b *file) int { return cmp.Compare(a.touched, b.touched) })
+		for _, oldest := range byAge[:1+most/16] { // looking for them takes as long as finishing some
+			if err := w.finish(ctx, oldest); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if !w.tried {
@@ -263,22 +323,8 @@ func (w *Writer) open(ctx context.Context, b *batch.Batch, p Part) (*file, error
 	if p.Path != "" {
 		folder += p.Path + "/"
 	}
-	f := &file{part: Part{Tuple: p.Tuple, Path: p.Path, Key: p.Key}, feeds: make([]feed, len(w.leaves)), created: w.opts.Now().UnixMilli()}
-	for i, l := range w.leaves {
-		f.feeds[i].leaf = l
-	}
+	f := &file{part: Part{Tuple: p.Tuple, Path: p.Path, Key: p.Key}, created: w.opts.Now().UnixMilli()}
 	f.out = sink{ctx: ctx, store: w.opts.Store, uri: fmt.Sprintf("%s%s-%06d.parquet", folder, w.opts.Prefix, w.named)}
-	page := min(w.page, max(minPage, pageBudget/(len(w.leaves)*(len(w.files)+1))))
-	f.pages = int64(page) * int64(len(w.leaves))
-	config, err := parquet.NewWriterConfig(schemaOf(w.opts.Info.Row, w.encodings, f.feeds), parquet.Compression(w.codec), parquet.PageBufferSize(page),
-		parquet.ColumnPageBuffers(w.pool), parquet.DataPageVersion(map[bool]int{false: 1, true: 2}[w.pages == pages2]),
-		parquet.DataPageStatistics(false), parquet.CreatedBy("lakeloader", version(), ""), parquet.BloomFilters(w.bloom...),
-		&parquet.WriterConfig{DictionaryMaxBytes: min(w.largest, int64(2*page))}, w.sorting())
-	if err != nil {
-		return nil, fmt.Errorf("settings of %s: %w", f.out.uri, err)
-	}
-	f.parquet = parquet.NewGenericWriter[any](&f.out, config)
-	f.columns = f.parquet.ColumnWriters()
 	w.files[p.Key] = f
 	return f, nil
 }

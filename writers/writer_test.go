@@ -134,12 +134,12 @@ func TestMaxOpen(t *testing.T) {
 	}
 }
 
-func TestFinishLargest(t *testing.T) {
+func TestShrink(t *testing.T) {
 	store := newMemory()
 	row := clicksRow(false)
 	w := newWriter(t, Options{Info: info(row), Store: store})
-	if n, err := w.FinishLargest(t.Context()); n != 0 || err != nil {
-		t.Fatal(n, err)
+	if err := w.Shrink(t.Context(), 0); err != nil || len(w.done) != 0 {
+		t.Fatal(w.done, err)
 	}
 	b := clicks(row, rand.New(rand.NewPCG(1, 1)), 0, 4096, 4096)
 	for key, n := range map[string]int{"small": 10, "large": 4096, "middle": 700} {
@@ -149,10 +149,25 @@ func TestFinishLargest(t *testing.T) {
 		}
 	}
 	before, none := w.Bytes()
-	held, err := w.FinishLargest(t.Context())
+	if err := w.Shrink(t.Context(), before-1); err != nil {
+		t.Fatal(err)
+	}
 	after, written := w.Bytes()
-	if err != nil || none != 0 || held <= 0 || after != before-held || written != w.done[0].Size || w.done[0].Rows != 4096 {
-		t.Errorf("held %d; buffered %d then %d, written %d then %d: %v", held, before, after, none, written, err)
+	if none != 0 || after >= before || written != w.done[0].Size || len(w.done) != 1 || w.done[0].Rows != 4096 {
+		t.Errorf("buffered %d then %d, written %d then %d: %+v", before, after, none, written, w.done)
+	}
+	for err := w.Shrink(t.Context(), 0); ; err = w.Wait(t.Context()) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if open, uploading := w.Pending(); open > 0 {
+			t.Fatalf("%d files are open", open)
+		} else if uploading == 0 {
+			break
+		}
+	}
+	if len(store.objects) != 3 {
+		t.Errorf("%d objects are durable", len(store.objects))
 	}
 	if files := finish(t, w); len(files) != 3 {
 		t.Errorf("%+v", files)
@@ -170,7 +185,11 @@ func TestAbort(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if _, err := w.FinishLargest(t.Context()); err != nil {
+	before, _ := w.Bytes()
+	if err := w.Shrink(t.Context(), before-1); err != nil {
+		t.Fatal(err)
+	}
+	if err := w.Wait(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	kept := len(store.objects)
@@ -292,7 +311,11 @@ func TestRefusals(t *testing.T) {
 	} {
 		w := newWriter(t, Options{Info: info(row), Store: newMemory()})
 		b := batchOf(c.row, []any{c.values})
-		if err := w.Append(t.Context(), b, all(1)); err == nil || !strings.HasPrefix(err.Error(), "table lake.t: ") || !strings.HasSuffix(err.Error(), c.err) {
+		err := w.Append(t.Context(), b, all(1))
+		if err == nil { // the row is staged
+			_, err = w.Finish(t.Context())
+		}
+		if err == nil || !strings.HasPrefix(err.Error(), "table lake.t: ") || !strings.HasSuffix(err.Error(), c.err) {
 			t.Errorf("%v\nwant %s", err, c.err)
 		}
 	}
@@ -353,7 +376,7 @@ func TestFooter(t *testing.T) {
 func TestCommitsRunAtOnce(t *testing.T) {
 	store := newMemory()
 	var begun sync.WaitGroup
-	begun.Add(closers)
+	begun.Add(uploads)
 	store.fail = func(step, _ string) error {
 		if step == "commit" {
 			begun.Done()
@@ -362,12 +385,12 @@ func TestCommitsRunAtOnce(t *testing.T) {
 		return nil
 	}
 	w := newWriter(t, Options{Info: info(longRow), Store: store})
-	for i := range closers {
+	for i := range uploads {
 		if err := w.Append(t.Context(), longs(1), in(fmt.Sprint(i), 0)); err != nil {
 			t.Fatal(err)
 		}
 	}
-	if files := finish(t, w); len(files) != closers {
+	if files := finish(t, w); len(files) != uploads {
 		t.Errorf("%d files", len(files))
 	}
 }

@@ -1,0 +1,74 @@
+package memory
+
+import (
+	"sync"
+)
+
+// Use is what one pipeline holds, bytes.
+type Use struct {
+	Batches  int64 // the records of the last fetch, decoded
+	Files    int64 // rows and pages of open files
+	Uploads  int64 // files on their way to the object store
+	Finished int64 // what is known of the finished files of the round, which is in memory until the commit
+}
+
+// Total is the sum.
+func (u Use) Total() int64 { return u.Batches + u.Files + u.Uploads + u.Finished }
+
+// Budget is what all pipelines hold together. It is safe for concurrent use.
+type Budget struct {
+	limits Limits
+	mu     sync.Mutex
+	shares []*Share
+	total  int64
+}
+
+// NewBudget returns an empty one.
+func NewBudget(l Limits) *Budget { return &Budget{limits: l} }
+
+// Limits are those that it was made with.
+func (b *Budget) Limits() Limits { return b.limits }
+
+// Share adds a pipeline.
+func (b *Budget) Share(pipeline string) *Share {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	s := &Share{budget: b, name: pipeline}
+	b.shares = append(b.shares, s)
+	return s
+}
+
+// Uses tells what each pipeline holds, by name, and the sum.
+func (b *Budget) Uses() (map[string]Use, int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	out := make(map[string]Use, len(b.shares))
+	for _, s := range b.shares {
+		out[s.name] = s.use
+	}
+	return out, b.total
+}
+
+// Share is one pipeline's account. What others leave unused it may take; beyond the fair share (an equal part for each)
+// it gives that back when all together exceed the budget.
+type Share struct {
+	budget *Budget
+	name   string
+	use    Use
+}
+
+// Set says what the pipeline holds now, and returns how much of that it should free: 0 while all pipelines together are
+// within the budget, or this one within its fair share.
+func (s *Share) Set(u Use) (excess int64) {
+	b := s.budget
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.total += u.Total() - s.use.Total()
+	s.use = u
+	fair := b.limits.Work / int64(len(b.shares))
+	if b.total <= b.limits.Work || u.Total() <= fair {
+		return 0
+	}
+	// Some more than the excess, so that it is not exceeded by the next batch again.
+	return min(b.total-b.limits.Work*7/8, u.Total()-fair*7/8)
+}
