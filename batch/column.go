@@ -204,6 +204,16 @@ func (c *Column) appendZero(ok bool) {
 	c.valid(ok)
 }
 
+// Bytes is the memory that the column's slices take, with their spare room and without what Views point to.
+func (c *Column) Bytes() int64 {
+	n := cap(c.Valid) + cap(c.Bools) + 4*(cap(c.Int32)+cap(c.Float32)+cap(c.Starts)) + 8*(cap(c.Int64)+cap(c.Float64)+cap(c.Views))
+	total := int64(n)
+	for _, ch := range c.Children {
+		total += ch.Bytes()
+	}
+	return total
+}
+
 // IsNull reports whether slot i has no value.
 func (c *Column) IsNull(i int) bool { return c.Valid != nil && !c.Valid[i] }
 

@@ -120,7 +120,7 @@ func defaultPipeline(p *Pipeline) {
 	if p.Files.Compression == "zstd" {
 		def(&p.Files.Level, 1)
 	}
-	def(&p.Files.MaxOpen, 256)
+	def(&p.Files.MaxOpen, 10_000)
 	def(&p.Commit.Interval, 60*second)
 	def(&p.Commit.Size, gib)
 	def(&p.Commit.IdleInterval, 10*minute)

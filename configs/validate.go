@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"github.com/lakeloader/lakeloader/configs/internal/setting"
+	"github.com/lakeloader/lakeloader/memory"
 )
 
 // Validate returns everything that is wrong with a configuration that has its defaults, in the order of the file. It
@@ -132,16 +133,9 @@ func (v *validator) file(path string, s setting.Setting, name string) {
 	}
 }
 
-// Below this a process cannot hold its fetch queues, a batch and an open row group for each pipeline.
-const (
-	leastMemory         = 64 * mib
-	leastMemoryPipeline = 64 * mib
-)
-
 func (v *validator) memory(c *Config) {
-	least := leastMemory + leastMemoryPipeline*Bytes(max(1, len(c.Pipelines)))
-	if c.Memory.Limit < least {
-		v.bad("memory.limit", "leave it out for 512MiB per pipeline", "limit is %v; %d pipelines need at least %v", c.Memory.Limit, len(c.Pipelines), least)
+	if least := Bytes(memory.Least(len(c.Pipelines))); c.Memory.Limit < least {
+		v.bad("memory.limit", "raise it, also that of the container, or run the pipelines in several processes", "limit is %v; %d pipelines need at least %v", c.Memory.Limit, len(c.Pipelines), least)
 	}
 }
 

@@ -19,7 +19,7 @@ func (u Use) Total() int64 { return u.Batches + u.Files + u.Uploads + u.Finished
 type Budget struct {
 	limits Limits
 	mu     sync.Mutex
-	shares []*Share
+	shares int64
 	total  int64
 }
 
@@ -30,30 +30,17 @@ func NewBudget(l Limits) *Budget { return &Budget{limits: l} }
 func (b *Budget) Limits() Limits { return b.limits }
 
 // Share adds a pipeline.
-func (b *Budget) Share(pipeline string) *Share {
+func (b *Budget) Share() *Share {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	s := &Share{budget: b, name: pipeline}
-	b.shares = append(b.shares, s)
-	return s
-}
-
-// Uses tells what each pipeline holds, by name, and the sum.
-func (b *Budget) Uses() (map[string]Use, int64) {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	out := make(map[string]Use, len(b.shares))
-	for _, s := range b.shares {
-		out[s.name] = s.use
-	}
-	return out, b.total
+	b.shares++
+	return &Share{budget: b}
 }
 
 // Share is one pipeline's account. What others leave unused it may take; beyond the fair share (an equal part for each)
 // it gives that back when all together exceed the budget.
 type Share struct {
 	budget *Budget
-	name   string
 	use    Use
 }
 
@@ -65,7 +52,7 @@ func (s *Share) Set(u Use) (excess int64) {
 	defer b.mu.Unlock()
 	b.total += u.Total() - s.use.Total()
 	s.use = u
-	fair := b.limits.Work / int64(len(b.shares))
+	fair := b.limits.Work / b.shares
 	if b.total <= b.limits.Work || u.Total() <= fair {
 		return 0
 	}

@@ -20,6 +20,7 @@ type collector struct {
 	filtered, dead, phase      *prometheus.Desc
 	lagRecords, lagSeconds     *prometheus.Desc
 	committed, position, build *prometheus.Desc
+	memory, limit              *prometheus.Desc
 }
 
 // NewRegistry returns a registry of its own with the metrics of the state, the process and the Go runtime. It computes
@@ -43,6 +44,8 @@ func newCollector(s *State) *collector {
 		lagSeconds: desc("lag_seconds", "Age of the oldest record that the lake does not have.", "pipeline", "topic", "partition"),
 		committed:  desc("committed_offset", "Next offset by the table.", "pipeline", "topic", "partition"),
 		position:   desc("position_offset", "Next offset to read.", "pipeline", "topic", "partition"),
+		memory:     desc("memory_bytes", "Memory that the pipeline holds, by part: batches, files, uploads, finished.", "pipeline", "part"),
+		limit:      desc("memory_limit_bytes", "How the memory ceiling is divided, by part: ceiling, fetch, go, work.", "part"),
 		build:      desc("build_info", "1, with the version.", "version"),
 	}
 	add := func(kind prometheus.ValueType, name, help string, value func(*PipelineStatus) float64) {
@@ -60,7 +63,6 @@ func newCollector(s *State) *collector {
 	add(gauge, "last_commit_timestamp_seconds", "Unix time of the last commit; 0: none yet.", lastCommit)
 	add(gauge, "unpublished_rows", "Rows read and not committed.", func(p *PipelineStatus) float64 { return float64(p.UnpublishedRows) })
 	add(gauge, "unpublished_bytes", "Bytes gathered and not committed, in memory and in files.", func(p *PipelineStatus) float64 { return float64(p.UnpublishedBytes) })
-	add(gauge, "memory_bytes", "Memory that the pipeline uses of the budget.", func(p *PipelineStatus) float64 { return float64(p.MemoryBytes) })
 	add(gauge, "pipeline_ready", "1: commits are progressing.", func(p *PipelineStatus) float64 { return number(p.Ready) })
 	return c
 }
@@ -88,11 +90,18 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(c.build, 1, c.state.version)
+	m := c.state.Status().Memory
+	for part, n := range map[string]int64{"ceiling": m.Ceiling, "fetch": m.Fetch, "go": m.Go, "work": m.Work} {
+		gauge(c.limit, float64(n), part)
+	}
 	for _, r := range c.state.list() {
 		p := r.Status()
 		out <- r.commits
 		for _, m := range c.metrics {
 			out <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&p), p.Name)
+		}
+		for part, n := range map[string]int64{"batches": p.Memory.Batches, "files": p.Memory.Files, "uploads": p.Memory.Uploads, "finished": p.Memory.Finished} {
+			gauge(c.memory, float64(n), p.Name, part)
 		}
 		for _, phase := range []Phase{Starting, Running, Waiting, Failing, Stopped} {
 			gauge(c.phase, number(p.Phase == phase), p.Name, string(phase))

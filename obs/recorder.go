@@ -133,11 +133,11 @@ func (r *Recorder) Unpublished(rows, bytes int64) {
 	r.status.UnpublishedRows, r.status.UnpublishedBytes = rows, bytes
 }
 
-// Memory says how much of the memory budget the pipeline uses, in bytes.
-func (r *Recorder) Memory(bytes int64) {
+// Memory says what the pipeline holds of the memory budget.
+func (r *Recorder) Memory(u MemoryUse) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.status.MemoryBytes = bytes
+	r.status.Memory = u
 }
 
 // Ownership is a partition that was assigned.

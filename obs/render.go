@@ -33,6 +33,9 @@ func RenderStatusWidth(w io.Writer, s Status, width int) error {
 		ready = "not ready"
 	}
 	fmt.Fprintf(&b, "lakeloader %s, up %s, %s\n", s.Version, age(s.Now.Sub(s.Started)), ready)
+	if m := s.Memory; m.Ceiling > 0 {
+		fmt.Fprintf(&b, "memory: ceiling %s, the pipelines hold %s of %s\n", size(m.Ceiling), size(m.Used), size(m.Work))
+	}
 	if len(s.Pipelines) == 0 {
 		b.WriteString("\nno pipelines\n")
 	}

@@ -32,7 +32,8 @@ func example() (*State, *clock) {
 	a.Read(Batch{Records: 390_000, Bytes: 44 << 20, Rejected: 1, Last: RejectStatus{Stage: "cleanse", Step: "cleanse[3] validate", Reason: "stars is 9, more than 5"},
 		Partitions: []Progress{{"clicks", 0, 1_490_000, 390_000, c.ms(1500 * time.Millisecond)}}})
 	a.Unpublished(389_999, 13<<20)
-	a.Memory(200 << 20)
+	a.Memory(MemoryUse{Batches: 9 << 20, Files: 200 << 20, Uploads: 3 << 20, Finished: 4 << 10})
+	s.Memory(MemoryStatus{Ceiling: 512 << 20, Fetch: 64 << 20, Go: 300 << 20, Work: 180 << 20})
 	b := s.Pipeline("ratings", "silver.ratings", 10*time.Second)
 	b.Failing(errors.New("commit to silver.ratings: PUT s3://lake/x: 503 SlowDown\x1b[31m"), c.now().Add(8*time.Second))
 	b.Dropped(true)

@@ -14,6 +14,7 @@ type State struct {
 	started time.Time
 
 	mu        sync.Mutex
+	memory    MemoryStatus
 	recorders map[string]*Recorder
 }
 
@@ -39,14 +40,25 @@ func (s *State) Pipeline(name, table string, interval time.Duration) *Recorder {
 	return r
 }
 
+// Memory says how the memory ceiling is divided; Used is filled in.
+func (s *State) Memory(m MemoryStatus) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.memory = m
+}
+
 // Status is the state at this moment, a copy.
 func (s *State) Status() Status {
 	out := Status{Version: s.version, Started: s.started, Now: s.now(), Pipelines: []PipelineStatus{}}
 	all := s.list()
+	s.mu.Lock()
+	out.Memory = s.memory
+	s.mu.Unlock()
 	out.Ready = len(all) > 0
 	for _, r := range all {
 		p := r.Status()
 		out.Ready = out.Ready && p.Ready
+		out.Memory.Used += p.Memory.Batches + p.Memory.Files + p.Memory.Uploads + p.Memory.Finished
 		out.Pipelines = append(out.Pipelines, p)
 	}
 	return out

@@ -55,9 +55,9 @@ func TestRound(t *testing.T) {
 	r.Read(Batch{Records: 100, Bytes: 10_000, Rejected: 2, Last: RejectStatus{Stage: "decode", Reason: "short"},
 		Partitions: []Progress{{"clicks", 0, 350, 100, c.ms(5 * time.Second)}}})
 	r.Unpublished(248, 9000)
-	r.Memory(1 << 20)
+	r.Memory(MemoryUse{Files: 1 << 20})
 	p = r.Status()
-	if p.Records != 250 || p.Bytes != 25_000 || p.UnpublishedRows != 248 || p.UnpublishedBytes != 9000 || p.MemoryBytes != 1<<20 {
+	if p.Records != 250 || p.Bytes != 25_000 || p.UnpublishedRows != 248 || p.UnpublishedBytes != 9000 || p.Memory.Files != 1<<20 {
 		t.Errorf("counts: %+v", p)
 	}
 	if p.LagRecords != 300 || p.LagSeconds != 30 {

@@ -21,7 +21,27 @@ type Status struct {
 	Now     time.Time `json:"now"`
 	// Ready: there are pipelines, and the commits of every one are progressing.
 	Ready     bool             `json:"ready"`
+	Memory    MemoryStatus     `json:"memory"`
 	Pipelines []PipelineStatus `json:"pipelines"` // by name
+}
+
+// MemoryStatus is how the ceiling on the process's resident memory is divided, bytes; zeros: there is none.
+type MemoryStatus struct {
+	Ceiling int64 `json:"ceiling_bytes"`
+	// Fetch is what Kafka's client may take for all pipelines, Go the limit of the Go runtime.
+	Fetch int64 `json:"fetch_bytes"`
+	Go    int64 `json:"go_bytes"`
+	// Work is what the pipelines may hold together, Used what they hold.
+	Work int64 `json:"work_bytes"`
+	Used int64 `json:"used_bytes"`
+}
+
+// MemoryUse is what a pipeline holds of MemoryStatus.Work, bytes.
+type MemoryUse struct {
+	Batches  int64 `json:"batches"`  // the records of the last fetch
+	Files    int64 `json:"files"`    // rows and pages of open files
+	Uploads  int64 `json:"uploads"`  // files on their way to the object store
+	Finished int64 `json:"finished"` // what is known of finished files, until the commit
 }
 
 // PipelineStatus is the state of one pipeline. Counts are since the process started; rates are over the last minute.
@@ -57,7 +77,7 @@ type PipelineStatus struct {
 	UnpublishedRows  int64         `json:"unpublished_rows"`
 	UnpublishedBytes int64         `json:"unpublished_bytes"`
 	UnpublishedSince time.Time     `json:"unpublished_since,omitzero"` // when the oldest of them was read
-	MemoryBytes      int64         `json:"memory_bytes"`
+	Memory           MemoryUse     `json:"memory"`
 
 	Rounds        int64 `json:"rounds"` // committed
 	Fences        int64 `json:"fences"`

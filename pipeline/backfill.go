@@ -291,10 +291,7 @@ func (f *refill) take(ctx context.Context, c Consumer, recs *batch.Records) erro
 		return err
 	}
 	f.tracks.decide(b)
-	if f.stages.memoryFull() {
-		return f.stages.finishLargest(ctx)
-	}
-	return nil
+	return f.stages.fit(ctx, f.a.d.Memory)
 }
 
 // cut drops records and spans that are not of the ranges.

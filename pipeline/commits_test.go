@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/memory"
 	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
 	"github.com/lakeloader/lakeloader/table"
@@ -263,13 +264,18 @@ func TestRoundsHaveObjectsOnlyWhenNeeded(t *testing.T) {
 	}
 }
 
+// tight wants all that open files take.
+type tight struct{}
+
+func (tight) Set(u memory.Use) int64 { return u.Files }
+
 // With little memory open files are finished early, and still belong to the round: it is committed whole.
 func TestLittleMemoryMakesSmallFiles(t *testing.T) {
 	t.Parallel()
 	e := pipelinetest.New(t)
 	e.Create(t, "a", 1)
 	cfg := pipelinetest.Pipeline("id long required", func(p *configs.Pipeline) { p.Table.PartitionBy = []string{"bucket(4, id)"} }, "a")
-	l := e.Start(t, cfg, func(d *pipeline.Deps) { d.Memory = 1 })
+	l := e.Start(t, cfg, func(d *pipeline.Deps) { d.Memory = tight{} })
 	for i := range 5 {
 		e.Produce(t, "a", 0, append(numbered(10*i, 10*i+9), "{{")...)
 		l.Position("a", 0, int64(10*i+10))

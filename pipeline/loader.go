@@ -17,6 +17,7 @@ import (
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/internal/point"
+	"github.com/lakeloader/lakeloader/memory"
 	"github.com/lakeloader/lakeloader/obs"
 	"github.com/lakeloader/lakeloader/schemas"
 	"github.com/lakeloader/lakeloader/source"
@@ -65,11 +66,14 @@ type work interface {
 	remembers() bool
 	seed(ctx context.Context, owned map[table.Key]bool, l *table.Ledger) error
 	forget(topic string, partition int32)
-	// size and memory of the open round's files, bytes.
+	// size of the open round's files, use of memory for them, bytes.
 	size() int64
-	memory() int64
-	memoryFull() bool
-	finishLargest(ctx context.Context) error
+	use() memory.Use
+	// shrink begins to finish files, so that the round holds less by that many bytes; pending tells how many files are open
+	// and how many on their way, await waits until some of these are durable, or ctx ends.
+	shrink(ctx context.Context, bytes int64) error
+	pending() (open, uploading int)
+	await(ctx context.Context) error
 }
 
 // Loader loads the topics of one pipeline into its table until it is told to stop or something fails. After a failure
@@ -84,6 +88,7 @@ type Loader struct {
 	committer *Committer
 	stages    work
 	letters   LetterTopic // nil: none
+	memory    Memory
 
 	tracks tracks
 	recs   batch.Records
@@ -131,6 +136,7 @@ func (l *Loader) Run(ctx context.Context, stop <-chan struct{}) error {
 
 // step is one fetch through all stages, and the commit when it is due.
 func (l *Loader) step(ctx context.Context) error {
+	l.forgetArena()
 	l.recs.Reset()
 	err := l.consumer.Poll(ctx, &l.recs, l.pollWait())
 	if l.failed != nil {
@@ -151,10 +157,10 @@ func (l *Loader) step(ctx context.Context) error {
 		}
 	}
 	if l.due() {
-		return l.commit(ctx)
+		return l.end(ctx)
 	}
-	if l.stages.memoryFull() {
-		return l.stages.finishLargest(ctx)
+	if err := l.relieve(ctx); err != nil || l.reseek {
+		return err
 	}
 	return l.look(ctx)
 }
@@ -223,7 +229,7 @@ func (l *Loader) prepare(ctx context.Context) error {
 			return nil
 		}
 		if l.due() {
-			if err := l.commit(ctx); err != nil || l.reseek {
+			if err := l.end(ctx); err != nil || l.reseek {
 				return err
 			}
 		}

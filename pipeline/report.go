@@ -22,7 +22,6 @@ func (l *Loader) reportRead(r *batch.Records, rejects []batch.Reject) {
 	l.rec.Read(b)
 	records, _ := l.tracks.records()
 	l.rec.Unpublished(records, l.stages.size())
-	l.rec.Memory(l.stages.memory())
 }
 
 // reportPhase says whether Kafka answers. A stopped or missing topic keeps the pipeline failing.

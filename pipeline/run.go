@@ -35,8 +35,8 @@ type Deps struct {
 	Primary, DeadLetters table.Ident
 	Log                  *slog.Logger
 	Now                  func() time.Time
-	// Memory is what open files may take before the largest is finished early, bytes.
-	Memory int64
+	// Memory is the account of what the pipeline holds.
+	Memory Memory
 	// Audit proves that the table holds what its ledger says (lakeloader verify).
 	Audit func(ctx context.Context) error
 
@@ -154,7 +154,7 @@ func open(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d De
 	if err != nil {
 		return nil, err
 	}
-	l := &Loader{cfg: cfg, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s,
+	l := &Loader{cfg: cfg, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s, memory: d.Memory,
 		committer: newCommitter(cfg, d, &watched{tables: d.Catalog, rec: d.Recorder, log: d.Log, now: d.Now})}
 	if d.NewLetterTopic != nil {
 		if s.topic, err = d.NewLetterTopic(ctx); err != nil {

@@ -293,15 +293,6 @@ func (s *stages) abort() {
 	s.d.limit.dropped()
 }
 
-// memory is what open files take, bytes.
-func (s *stages) memory() (total int64) {
-	for _, k := range s.sinks() {
-		held, _ := k.w.Bytes()
-		total += held
-	}
-	return total
-}
-
 // size is the bytes of the round's files so far, as they would be if they ended now.
 func (s *stages) size() (size int64) {
 	for _, k := range s.sinks() {
@@ -311,23 +302,6 @@ func (s *stages) size() (size int64) {
 		}
 	}
 	return size
-}
-
-// memoryFull reports whether open files take more memory than they may.
-func (s *stages) memoryFull() bool {
-	return s.d.Memory > 0 && s.memory() > s.d.Memory
-}
-
-func (s *stages) finishLargest(ctx context.Context) error {
-	var largest *sink
-	most := int64(-1)
-	for _, k := range s.sinks() {
-		if held, _ := k.w.Bytes(); held > most {
-			largest, most = k, held
-		}
-	}
-	_, err := largest.w.FinishLargest(ctx)
-	return err
 }
 
 // begin takes in what the table says when a round begins.

@@ -33,6 +33,9 @@ const (
 	fileBytes  = 500
 	leafBytes  = 4 << 10
 	shellBytes = 40 << 10
+	// A finished file is kept until the commit, which makes a manifest's entry of it.
+	doneBytes     = 1000
+	doneLeafBytes = 600
 )
 
 // sink passes bytes on to the object store, which it asks for an upload with the first of them: a file that holds

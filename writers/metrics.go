@@ -16,8 +16,9 @@ const maxText = 16
 
 // addMetrics fills the metrics from a footer. Columns in lists and maps have no bounds and no NaN counts.
 func addMetrics(f *table.File, feeds []feed, meta *format.FileMetaData) {
-	f.ColumnSizes, f.ValueCounts, f.NullCounts = map[int]int64{}, map[int]int64{}, map[int]int64{}
-	f.NaNCounts, f.LowerBounds, f.UpperBounds = map[int]int64{}, map[int][]byte{}, map[int][]byte{}
+	n := len(feeds)
+	f.ColumnSizes, f.ValueCounts, f.NullCounts = make(map[int]int64, n), make(map[int]int64, n), make(map[int]int64, n)
+	f.NaNCounts, f.LowerBounds, f.UpperBounds = map[int]int64{}, make(map[int][]byte, n), make(map[int][]byte, n)
 	for _, g := range meta.RowGroups {
 		f.SplitOffsets = append(f.SplitOffsets, g.FileOffset)
 	}

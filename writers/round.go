@@ -63,19 +63,24 @@ func (w *Writer) sorting() parquet.WriterOption {
 	return parquet.SortingWriterConfig(parquet.SortingColumns(columns...))
 }
 
-// Bytes says how much memory the round holds (somewhat overestimated): rows in open files, and files on their way to the
-// object store; and how many bytes of Parquet went there in this round.
-func (w *Writer) Bytes() (buffered, written int64) {
-	written, buffered = w.bytes, w.staged.memory()+int64(len(w.files))*fileBytes
+// Held is the memory that a round takes, bytes, somewhat overestimated.
+type Held struct {
+	Open     int64 // rows and pages of open files
+	Uploads  int64 // finished files on their way to the object store
+	Finished int64 // what is known of finished files, with what a commit makes of it
+}
+
+// Held says what the round holds.
+func (w *Writer) Held() Held {
+	h := Held{Open: w.staged.memory() + int64(len(w.files))*fileBytes, Finished: int64(len(w.done)) * (doneBytes + doneLeafBytes*int64(len(w.leaves)))}
 	for f := range w.opened { // the others hold nothing else
-		buffered += f.buffered()
-		written += f.out.written
+		h.Open += f.buffered()
 	}
 	for _, s := range w.shells {
-		buffered += s.pages / 2
+		h.Open += s.pages / 2
 	}
-	_, held, _ := w.up.state()
-	return buffered + held, written
+	_, h.Uploads, _ = w.up.state()
+	return h
 }
 
 // Size says how long the files of this round are: those that are finished, and open ones as if they ended now (rather
@@ -88,23 +93,24 @@ func (w *Writer) Size() int64 {
 	return size
 }
 
-// Shrink finishes the open files that hold most, until all hold at most that many bytes or as much is on its way to the
-// object store as may be at once. It does not wait for the store; Pending tells what is on its way. The files are part of
-// the round.
+// Shrink finishes open files, those that hold most first, until the open ones hold at most that many bytes or as much is on
+// its way to the object store as may be at once. It does not wait for the store. The files are part of the round.
 func (w *Writer) Shrink(ctx context.Context, bytes int64) error {
 	if w.err != nil {
 		return w.err
 	}
-	buffered, _ := w.Bytes()
-	_, held, err := w.up.state()
-	if err != nil {
+	if _, _, err := w.up.state(); err != nil {
 		return w.broken(err)
 	}
-	excess := buffered - held - bytes
+	excess := w.Held().Open - bytes
 	if excess <= 0 {
 		return nil
 	}
-	for _, f := range slices.SortedFunc(maps.Values(w.files), func(a, b *file) int { return cmp.Compare(b.frees(), a.frees()) }) {
+	files := slices.Collect(maps.Values(w.files))
+	if bytes > 0 { // else all of them, and their order does not matter
+		slices.SortFunc(files, func(a, b *file) int { return cmp.Compare(b.frees(), a.frees()) })
+	}
+	for _, f := range files {
 		if n, held, _ := w.up.state(); excess <= 0 || n >= uploads || held >= uploadBytes {
 			break
 		}
@@ -113,7 +119,16 @@ func (w *Writer) Shrink(ctx context.Context, bytes int64) error {
 			return w.broken(err)
 		}
 	}
+	w.spare()
 	return nil
+}
+
+// spare lets go of what is kept for files to come.
+func (w *Writer) spare() {
+	w.shells, w.staged.spare = nil, nil
+	if len(w.files) == 0 {
+		w.staged = newStaging()
+	}
 }
 
 // broken ends the round: nothing of it may be committed.
@@ -128,11 +143,11 @@ func (w *Writer) Pending() (open, uploading int) {
 	return len(w.files), n
 }
 
-// Wait returns when less is on its way to the object store than before, or nothing, or the context ends; the error is that
-// of a file that could not be made durable.
+// Wait returns when half of what is on its way to the object store is durable, or the context ends; the error is that of a
+// file that could not be made durable.
 func (w *Writer) Wait(ctx context.Context) error {
 	if n, _, _ := w.up.state(); n > 0 && w.err == nil {
-		if err := w.up.wait(ctx, n-1, math.MaxInt64); err != nil && ctx.Err() == nil {
+		if err := w.up.wait(ctx, n/2, math.MaxInt64); err != nil && ctx.Err() == nil {
 			return w.broken(err)
 		}
 	}
@@ -151,7 +166,7 @@ func (w *Writer) Finish(ctx context.Context) ([]table.File, error) {
 		return nil, w.err
 	}
 	done := w.done
-	w.shells, w.staged = nil, newStaging() // a pause may follow, in which others need the memory
+	w.spare() // a pause may follow, in which others need the memory
 	slices.SortFunc(done, func(a, b table.File) int { return strings.Compare(a.Path, b.Path) })
 	w.done, w.bytes = nil, 0
 	return done, nil

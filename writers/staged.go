@@ -51,17 +51,7 @@ func width(t *batch.Type) int64 {
 	return n
 }
 
-func (g *segment) memory() int64 { return int64(cap(g.batch.Mem)) + columnMemory(g.batch.Root) }
-
-// columnMemory is what a column's slices take, without what Views point to.
-func columnMemory(c *batch.Column) int64 {
-	n := cap(c.Valid) + cap(c.Bools) + 4*(cap(c.Int32)+cap(c.Float32)+cap(c.Starts)) + 8*(cap(c.Int64)+cap(c.Float64)+cap(c.Views))
-	total := int64(n)
-	for _, ch := range c.Children {
-		total += columnMemory(ch)
-	}
-	return total
-}
+func (g *segment) memory() int64 { return int64(cap(g.batch.Mem)) + g.batch.Root.Bytes() }
 
 // staging is the segments of a Writer. A segment is let go of when no file waits for its rows any more; where a few rows
 // hold many segments, compact copies those together.

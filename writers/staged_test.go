@@ -46,14 +46,14 @@ func TestOpenPartitionsCostLittle(t *testing.T) {
 			}
 		}
 	})
-	said, _ := w.Bytes()
+	said := w.Held().Open
 	each, values := grown/partitions, perPartition*raw/partitions
-	t.Logf("an open partition with %d rows takes %d bytes, %d of them values; Bytes says %d", perPartition, each, values, said/partitions)
+	t.Logf("an open partition with %d rows takes %d bytes, %d of them values; Held says %d", perPartition, each, values, said/partitions)
 	if each > 2*values+1500 {
 		t.Errorf("an open partition takes %d bytes, with values of %d", each, values)
 	}
 	if said < grown*3/4 || said > grown*5/4 {
-		t.Errorf("Bytes says %d, the heap grew by %d", said, grown)
+		t.Errorf("Held says %d, the heap grew by %d", said, grown)
 	}
 	rows := int64(0)
 	for _, f := range finish(t, w) {

@@ -5,7 +5,7 @@
 // partition; a file that reaches its target size is finished and the next one begun. Finish ends the round: when it
 // returns, every file is durable and described, and the next round may begin. Abort ends it without files.
 //
-// Memory is bounded by the caller: Bytes says what is held, Shrink frees some. A file with few rows costs its rows
+// Memory is bounded by the caller: Held says what is held, Shrink frees some. A file with few rows costs its rows
 // and little else (staging). One with more has a Parquet writer: the encoded pages of one row group and a page buffer per
 // column, which is smaller the more of them there are. Files that are finished early are uploaded in the background.
 package writers
@@ -201,17 +201,6 @@ func (w *Writer) append(ctx context.Context, b *batch.Batch, p Part) error {
 		}
 	}
 	return nil
-}
-
-// bind finds the table's columns in a row type.
-func (w *Writer) bind(row *batch.Type) (err error) {
-	if w.row != row {
-		w.row = nil
-		if w.bound, err = bind(w.leaves, row, w.opts.Info.Row); err == nil {
-			w.row = row
-		}
-	}
-	return err
 }
 
 // take stages the first rows of a file, or writes them with those that were staged before.

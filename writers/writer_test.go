@@ -148,13 +148,13 @@ func TestShrink(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	before, none := w.Bytes()
-	if err := w.Shrink(t.Context(), before-1); err != nil {
+	before := w.Held()
+	if err := w.Shrink(t.Context(), before.Open-1); err != nil {
 		t.Fatal(err)
 	}
-	after, written := w.Bytes()
-	if none != 0 || after >= before || written != w.done[0].Size || len(w.done) != 1 || w.done[0].Rows != 4096 {
-		t.Errorf("buffered %d then %d, written %d then %d: %+v", before, after, none, written, w.done)
+	after := w.Held()
+	if before.Finished != 0 || after.Open >= before.Open || after.Finished == 0 || len(w.done) != 1 || w.done[0].Rows != 4096 {
+		t.Errorf("%+v, then %+v: %+v", before, after, w.done)
 	}
 	for err := w.Shrink(t.Context(), 0); ; err = w.Wait(t.Context()) {
 		if err != nil {
@@ -172,8 +172,8 @@ func TestShrink(t *testing.T) {
 	if files := finish(t, w); len(files) != 3 {
 		t.Errorf("%+v", files)
 	}
-	if b, n := w.Bytes(); b != 0 || n != 0 {
-		t.Errorf("after the round: %d buffered, %d written", b, n)
+	if h := w.Held(); h != (Held{}) {
+		t.Errorf("after the round: %+v", h)
 	}
 }
 
@@ -185,8 +185,7 @@ func TestAbort(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	before, _ := w.Bytes()
-	if err := w.Shrink(t.Context(), before-1); err != nil {
+	if err := w.Shrink(t.Context(), w.Held().Open-1); err != nil {
 		t.Fatal(err)
 	}
 	if err := w.Wait(t.Context()); err != nil {

@@ -51,6 +51,9 @@ func (f *amendFlags) run(c *cobra.Command, group string, do func(ctx context.Con
 	log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
 	d := &daemon{cfg: cfg, log: log, state: obs.NewState(version, time.Now)}
 	defer func() { err = errors.Join(err, d.close()) }()
+	if d.memory, err = limitMemory(cfg); err != nil {
+		return err
+	}
 	if err := d.connect(c.Context(), nil); err != nil {
 		return err
 	}
@@ -60,9 +63,8 @@ func (f *amendFlags) run(c *cobra.Command, group string, do func(ctx context.Con
 	}
 	own := p.Source
 	own.Group = "lakeloader-" + group + "-" + uuid.NewString()
-	fetch, _ := shares(cfg)
 	deps.NewConsumer = func(h source.Handler) (pipeline.Consumer, error) {
-		return source.New(source.Options{Kafka: cfg.Kafka, Source: own, Pipeline: p.Name, Memory: fetch, Log: log}, h)
+		return source.New(source.Options{Kafka: cfg.Kafka, Source: own, Pipeline: p.Name, Memory: d.memory.Limits().Fetch, Log: log}, h)
 	}
 	if err := do(c.Context(), p, deps); err != nil {
 		return fail(exitFailed, fmt.Errorf("pipeline %s: %w", p.Name, err))

@@ -15,6 +15,7 @@ import (
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/internal/point"
+	"github.com/lakeloader/lakeloader/memory"
 	"github.com/lakeloader/lakeloader/obs"
 	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/schemas"
@@ -29,6 +30,7 @@ type daemon struct {
 	lake   *lake
 	admin  *source.Admin
 	state  *obs.State
+	memory *memory.Budget
 	server *obs.Server
 
 	done chan struct{} // closed when every pipeline has ended
@@ -48,7 +50,11 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 			err = errors.Join(err, d.close())
 		}
 	}()
-	limitMemory(cfg)
+	if d.memory, err = limitMemory(cfg); err != nil {
+		return d, err
+	}
+	l := d.memory.Limits()
+	d.state.Memory(obs.MemoryStatus{Ceiling: l.Ceiling, Fetch: l.Fetch * int64(len(cfg.Pipelines)), Go: l.Go, Work: l.Work})
 	if err := d.connect(ctx, stop); err != nil {
 		return d, err
 	}
@@ -179,7 +185,6 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 	if err != nil {
 		return pipeline.Deps{}, err
 	}
-	fetch, files := shares(d.cfg)
 	var topic func(context.Context) (pipeline.LetterTopic, error)
 	if name := p.DeadLetters.Topic; name != "" {
 		topic = func(ctx context.Context) (pipeline.LetterTopic, error) {
@@ -188,9 +193,9 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 	}
 	return pipeline.Deps{
 		Catalog: d.lake.catalog, Objects: d.lake.objects, Root: d.lake.root, Topics: d.admin, Recorder: rec, Log: log, Now: point.Now,
-		Primary: primary, DeadLetters: dead, Memory: files, NewLetterTopic: topic,
+		Primary: primary, DeadLetters: dead, Memory: d.memory.Share(), NewLetterTopic: topic,
 		NewConsumer: func(h source.Handler) (pipeline.Consumer, error) {
-			return source.New(source.Options{Kafka: d.cfg.Kafka, Source: p.Source, Pipeline: p.Name, Memory: fetch, Log: log}, h)
+			return source.New(source.Options{Kafka: d.cfg.Kafka, Source: p.Source, Pipeline: p.Name, Memory: d.memory.Limits().Fetch, Log: log}, h)
 		},
 		NewDecoder: func(accept func(*batch.Type) error) (*schemas.Decoder, error) {
 			return schemas.NewDecoder(p.Decode, reg, schemas.Options{Clock: point.Now, UnknownIDAfter: time.Duration(d.cfg.Registry.UnknownIDAfter),
@@ -232,23 +237,19 @@ func (d *daemon) watchEnds(ctx context.Context, rec *obs.Recorder) {
 	}
 }
 
-// shares divides the memory limit among the pipelines: fetch queues (kept by librdkafka, outside of Go's heap) and
-// open files, bytes each. The rest is for batches, uploads and the program itself.
-func shares(cfg *configs.Config) (fetch, files int64) {
-	per := int64(cfg.Memory.Limit) / int64(len(cfg.Pipelines))
-	return min(max(per/8, 4<<20), 64<<20), per / 3
-}
-
 // gcPercent is how much the heap grows before it is collected. Little of it has pointers, so a collection costs next to
 // nothing, while Go's default of 100 lets a third more garbage stay in memory.
 const gcPercent = 50
 
-// limitMemory tells the garbage collector what is left of the limit after librdkafka's share and 10 %. GOGC, when it is
-// set, has its way.
-func limitMemory(cfg *configs.Config) {
-	fetch, _ := shares(cfg)
+// limitMemory divides the ceiling, and tells the garbage collector its part. GOGC, when it is set, has its way.
+func limitMemory(cfg *configs.Config) (*memory.Budget, error) {
+	limits, err := memory.Divide(int64(cfg.Memory.Limit), len(cfg.Pipelines))
+	if err != nil {
+		return nil, fail(exitUsage, fmt.Errorf("memory.limit: %w", err))
+	}
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	debug.SetMemoryLimit(int64(cfg.Memory.Limit)*9/10 - fetch*int64(len(cfg.Pipelines)))
+	debug.SetMemoryLimit(limits.Go)
+	return memory.NewBudget(limits), nil
 }

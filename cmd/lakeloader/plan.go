@@ -67,6 +67,9 @@ func plan(ctx context.Context, cfg *configs.Config, only string, n int) (reports
 			err = cerr
 		}
 	}()
+	if d.memory, err = limitMemory(cfg); err != nil {
+		return nil, err
+	}
 	if err := d.connect(ctx, nil); err != nil {
 		return nil, err
 	}

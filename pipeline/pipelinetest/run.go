@@ -15,6 +15,7 @@ import (
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/memory"
 	"github.com/lakeloader/lakeloader/obs"
 	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/schemas"
@@ -93,7 +94,7 @@ func (e *Env) deps(t testing.TB, cfg *configs.Config, log *slog.Logger, state *o
 	p := &cfg.Pipelines[0]
 	primary, dead := pipeline.Idents(cfg, p)
 	d := pipeline.Deps{Catalog: e.Catalog, Objects: e.Objects, Root: e.Root, Topics: e.Admin, Log: log, Now: time.Now, Primary: primary, DeadLetters: dead,
-		Recorder: state.Pipeline(p.Name, primary.String(), time.Duration(p.Commit.Interval)), Memory: 64 << 20,
+		Recorder: state.Pipeline(p.Name, primary.String(), time.Duration(p.Commit.Interval)), Memory: memory.NewBudget(memory.Limits{Work: 64 << 20}).Share(),
 		NewConsumer: func(h source.Handler) (pipeline.Consumer, error) {
 			return source.New(source.Options{Kafka: e.Config, Source: from, Pipeline: p.Name, Log: log}, h)
 		},
