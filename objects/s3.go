@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"sync/atomic"
@@ -173,7 +174,16 @@ func newS3(cfg configs.S3, maxBackoff time.Duration) (*s3Store, error) {
 			o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		}
 	})
-	return &s3Store{client: client, endpoint: cmp.Or(cfg.Endpoint, "AWS "+ac.Region), partSize: part, buffers: make(chan []byte, partsInFlight), idle: 60 * time.Second}, nil
+	return &s3Store{client: client, endpoint: cmp.Or(shown(cfg.Endpoint), "AWS "+ac.Region), partSize: part, buffers: make(chan []byte, partsInFlight), idle: 60 * time.Second}, nil
+}
+
+// shown is a URL as messages show it, without a password.
+func shown(endpoint string) string {
+	u, err := url.Parse(endpoint)
+	if err != nil {
+		return "the endpoint"
+	}
+	return u.Redacted()
 }
 
 func (s *s3Store) Create(ctx context.Context, uri string) (Upload, error) {
