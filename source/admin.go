@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -60,14 +61,18 @@ func (a *Admin) Close() {
 
 // ask runs one question within ctx and adminTimeout. The client repeats it until time runs out, and then says only that;
 // a login or certificate that was refused ends it at once.
+//
+// While a question waits and no broker listens, the client connects again at once, thousands of times a second (librdkafka
+// 2.14: every failed connection has the question ask for the next one, which takes the pause between them away). So the
+// question is then taken back, and asked again when a broker listens.
 func (a *Admin) ask(ctx context.Context, what string, f func(context.Context) error) error {
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
 	a.logs.forget()
-	done := make(chan struct{})
-	go a.watch(done, cancel)
-	err := f(ctx)
-	close(done)
+	err := a.try(ctx, f)
+	for errors.Is(err, errGone) && a.awaitListener(ctx) {
+		err = a.try(ctx, f)
+	}
 	if err == nil {
 		return nil
 	}
@@ -97,25 +102,71 @@ func (a *Admin) ask(ctx context.Context, what string, f func(context.Context) er
 	return fmt.Errorf("%s: %s: %w", where, what, err)
 }
 
-// watch ends a question when its connection is refused for a reason that stays.
-func (a *Admin) watch(done <-chan struct{}, cancel func()) {
-	tick := time.NewTicker(50 * time.Millisecond)
+// errGone: no broker listens.
+var errGone = errors.New("no broker accepts connections")
+
+// try asks once.
+func (a *Admin) try(ctx context.Context, f func(context.Context) error) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	go a.watch(ctx, cancel)
+	err := f(ctx)
+	if err != nil && errors.Is(context.Cause(ctx), errGone) {
+		return fmt.Errorf("%w: %w", errGone, err)
+	}
+	return err
+}
+
+// watch ends a question when its connection is refused for a reason that stays, or when no broker listens.
+func (a *Admin) watch(ctx context.Context, cancel context.CancelCauseFunc) {
+	const second = 20 // ticks
+	tick := time.NewTicker(time.Second / second)
 	defer tick.Stop()
-	for {
+	for n := 1; ; n++ {
 		select {
-		case <-done:
+		case <-ctx.Done():
 			return
 		case <-tick.C:
-			if _, stays := a.tokens.failure(); stays {
-				cancel()
-				return
-			}
-			if r := a.logs.fail(); refusal(r) == kafka.ErrAuthentication || strings.Contains(r, "certificate verify failed") || certificateRefused(r) {
-				cancel()
-				return
-			}
+		}
+		_, stays := a.tokens.failure()
+		switch r := a.logs.fail(); {
+		case stays, refusal(r) == kafka.ErrAuthentication, strings.Contains(r, "certificate verify failed"), certificateRefused(r):
+			cancel(nil)
+			return
+		case n%second == 0 && !a.listens(ctx):
+			cancel(errGone)
+			return
 		}
 	}
+}
+
+// listens says whether any of the configured brokers accepts connections.
+func (a *Admin) listens(ctx context.Context) bool {
+	for _, addr := range a.brokers {
+		d := net.Dialer{Timeout: time.Second}
+		c, err := d.DialContext(ctx, "tcp", addr)
+		if err == nil {
+			_ = c.Close() // nothing was said
+			return true
+		}
+		if ctx.Err() != nil {
+			return true // not known any more
+		}
+	}
+	return false
+}
+
+// awaitListener waits until a broker accepts connections; false: ctx ended before.
+func (a *Admin) awaitListener(ctx context.Context) bool {
+	tick := time.NewTicker(250 * time.Millisecond)
+	defer tick.Stop()
+	for ctx.Err() == nil && !a.listens(ctx) {
+		select {
+		case <-ctx.Done():
+		case <-tick.C:
+		}
+	}
+	return ctx.Err() == nil
 }
 
 // refusal tells from the client's log line about a broken connection what was refused; ErrNoError: nothing.

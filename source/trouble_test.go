@@ -1,6 +1,7 @@
 package source
 
 import (
+	"context"
 	"errors"
 	"net"
 	"strings"
@@ -52,6 +53,56 @@ func TestUnreachableBroker(t *testing.T) {
 		err, _ := c.LastError()
 		return err == nil && l.reached("t", 1, 1)()
 	})
+}
+
+// TestQuestionWhileNoBrokerListens: the question is taken back, since the client would connect without a pause, and asked
+// again when a broker is there.
+func TestQuestionWhileNoBrokerListens(t *testing.T) {
+	addr := closedPort(t)
+	a, err := NewAdmin(configs.Kafka{Brokers: []string{addr}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer a.Close()
+	asked, answered := make(chan int), make(chan error)
+	go func() {
+		n := 0
+		answered <- a.ask(t.Context(), "anything", func(ctx context.Context) error {
+			n++
+			asked <- n
+			if n == 2 {
+				return nil
+			}
+			<-ctx.Done()
+			return ctx.Err()
+		})
+	}()
+	<-asked
+	select {
+	case <-asked:
+		t.Error("the question was asked again though nothing listens")
+	case <-time.After(3 * time.Second):
+	}
+	l, err := net.Listen("tcp", addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer l.Close()
+	if n := <-asked; n != 2 {
+		t.Errorf("the question was asked %d times", n)
+	}
+	if err := <-answered; err != nil {
+		t.Error(err)
+	}
+	if _, err := a.ClusterID(ended(t)); err == nil || !strings.Contains(err.Error(), addr) {
+		t.Errorf("a question that ended says %v", err)
+	}
+}
+
+func ended(t *testing.T) context.Context {
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	t.Cleanup(cancel)
+	return ctx
 }
 
 // TestLogin logs in with SCRAM over plain TCP; TestRealLogin does over TLS.
