@@ -17,6 +17,7 @@ BENCH_COUNT = 1
 # how long make chaos goes on with fresh seeds, unless SEEDS names some
 MINUTES = 5
 SEEDS =
+KINDS =
 
 .PHONY: help build demo test chaos race test-engines lint bench fmt generate fetch clean
 
@@ -38,7 +39,7 @@ test: ## run all tests, with the real servers that they need (downloads about 60
 
 chaos: ## strike loaders and servers with faults for MINUTES, or replay the rounds of SEEDS (1,2,3), and judge the lake after each round
 	@mkdir -p build
-	CHAOS_SEEDS=$(SEEDS) CHAOS_MINUTES=$(MINUTES) CHAOS_REPORT=$(CURDIR)/build/chaos.md \
+	CHAOS_SEEDS=$(SEEDS) CHAOS_MINUTES=$(MINUTES) CHAOS_KINDS="$(KINDS)" CHAOS_REPORT=$(CURDIR)/build/chaos.md \
 		$(STACK)/run.sh go test $(LINK) -count=1 -v -timeout 12h -tags stack -run '^TestChaos$$' ./test/chaos
 
 race: ## run the tests that need no server under the race detector

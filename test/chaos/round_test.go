@@ -11,6 +11,8 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -29,8 +31,8 @@ type round struct {
 	lake    lake
 	topic   string
 	loaders []*loader
-	guest   *loader           // joins and leaves
-	broker  *stacktest.Server // the suite's own; nil: the shared one, which must not be harmed
+	guest   *loader // joins and leaves
+	broker  *broker // nil: the shared one, which must not be harmed
 	writers *writers
 	log     *slog.Logger
 	dir     string // of what is kept when it fails
@@ -45,8 +47,15 @@ type options struct {
 	lakes   []string // one of them is drawn
 	loaders int      // at most
 	strikes int
-	broker  *stacktest.Server
+	kinds   []string // parts of the names of the faults that may strike; none: all
+	broker  *broker
 	keep    string // the folder for logs
+}
+
+// broker is the suite's own, for several rounds at once.
+type broker struct {
+	*stacktest.Server
+	mu sync.Mutex // held while it is down
 }
 
 // event is a fault that struck.
@@ -67,7 +76,7 @@ func play(t *testing.T, seed uint64, o options) ([]event, verdict) {
 	t.Helper()
 	r := begin(t, seed, o)
 	r.working(time.Time{})
-	for _, f := range r.draw(o.strikes) {
+	for _, f := range r.draw(o) {
 		r.strike(f)
 	}
 	truth, v := r.judge()
@@ -113,13 +122,20 @@ func begin(t *testing.T, seed uint64, o options) *round {
 }
 
 // draw chooses faults that fit the round, each kind once before any comes twice.
-func (r *round) draw(n int) (fs []fault) {
-	for len(fs) < n {
-		all := slices.DeleteFunc(faults(), func(f fault) bool { return f.fits != nil && !f.fits(r) })
+func (r *round) draw(o options) (fs []fault) {
+	r.t.Helper()
+	all := slices.DeleteFunc(faults(), func(f fault) bool {
+		named := slices.ContainsFunc(o.kinds, func(part string) bool { return strings.Contains(f.name, part) })
+		return len(o.kinds) > 0 && !named || f.fits != nil && !f.fits(r)
+	})
+	if len(all) == 0 {
+		r.t.Fatalf("no kind of fault is called one of %q, for a lake in %s", o.kinds, r.lake.kind)
+	}
+	for len(fs) < o.strikes {
 		r.rnd.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
 		fs = append(fs, all...)
 	}
-	return fs[:n]
+	return fs[:o.strikes]
 }
 
 // strike lets a fault strike one of the loaders, and waits until that has committed again.

@@ -29,6 +29,8 @@ func serverFaults() []fault {
 	}}
 	return []fault{
 		{name: "broker killed and restarted", fits: func(r *round) bool { return r.broker != nil }, strike: func(r *round, l *loader) (strike, bool) {
+			r.broker.mu.Lock()
+			defer r.broker.mu.Unlock()
 			return l.whileHeld(r, func() { r.broker.Kill() }, func() { lasting(brief(r)); r.broker.Start() })
 		}},
 		{name: "registry is down", strike: func(r *round, l *loader) (strike, bool) {

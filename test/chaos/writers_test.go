@@ -4,6 +4,7 @@ package chaos
 
 import (
 	"context"
+	"encoding/binary"
 	"fmt"
 	"strconv"
 	"strings"
@@ -32,9 +33,10 @@ type writers struct {
 	stop   context.CancelFunc
 	ended  chan error
 
-	mu   sync.Mutex
-	sent []stacktest.Message // by number
-	fate []fate
+	mu    sync.Mutex
+	extra []string            // names of fields that were added
+	sent  []stacktest.Message // by number
+	fate  []fate
 }
 
 // patience is how long anything may take that must happen.
@@ -58,19 +60,37 @@ func (w *writers) take(n int) (from int, ms []stacktest.Message) {
 	ms = w.clicks.Some(n)
 	for i := range ms {
 		ms[i].Key = strconv.AppendInt(nil, int64(from+i), 10)
+		w.extend(&ms[i], from+i)
 	}
 	w.sent = append(w.sent, ms...)
 	w.fate = append(w.fate, make([]fate, n)...)
 	return from, ms
 }
 
-// newSchema registers another version of the clicks' schema, and has the writers use it from now on.
+// newSchema registers a version of the clicks' schema that has one more field, and has the writers use it from now on.
 func (w *writers) newSchema(t *testing.T) {
 	t.Helper()
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	doc := fmt.Sprintf(`"name":"Click","doc":"after %d records",`, len(w.sent))
-	w.clicks.Schema = stacktest.Register(t, w.clicks.Topic+"-value", "AVRO", strings.Replace(stacktest.ClickSchema, `"name":"Click",`, doc, 1))
+	w.extra = append(w.extra, fmt.Sprintf("extra%d", len(w.extra)))
+	fields := ""
+	for _, name := range w.extra {
+		fields += fmt.Sprintf(`,{"name":%q,"type":["null","int"],"default":null}`, name)
+	}
+	w.clicks.Schema = stacktest.Register(t, w.clicks.Topic+"-value", "AVRO", strings.TrimSuffix(stacktest.ClickSchema, "]}")+fields+"]}")
+}
+
+// extend gives a record the fields that new schemas have added: its number. A value that was cut off stays so.
+func (w *writers) extend(m *stacktest.Message, number int) {
+	if m.Dead == "decode" {
+		return
+	}
+	for _, name := range w.extra {
+		m.Value = binary.AppendVarint(binary.AppendVarint(m.Value, 1), int64(number))
+		if m.Row != nil {
+			m.Row[name] = number
+		}
+	}
 }
 
 func (w *writers) note(from, n int, f fate) {
@@ -172,6 +192,11 @@ func (w *writers) end(t *testing.T) *stacktest.Truth {
 		found[i] = true
 		m := w.sent[i]
 		m.Record = r
+		for _, name := range w.extra {
+			if _, ok := m.Row[name]; !ok && m.Row != nil {
+				m.Row[name] = nil // a row from before the column
+			}
+		}
 		truth.Note(m)
 	})
 	for i, f := range w.fate {
