@@ -78,6 +78,9 @@ func (c *chooser) batch(b *batch.Batch, at int64) error {
 		case Drop:
 			c.counts.Dropped++
 		case Change:
+			if len(c.in.Set) == 0 {
+				return fmt.Errorf("row %d is to be changed, and no column is to be set", at+int64(c.rows[i]))
+			}
 			c.counts.Changed++
 		default:
 			return fmt.Errorf("row %d: there is no verdict %d", at+int64(c.rows[i]), v)

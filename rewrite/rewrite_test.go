@@ -420,6 +420,7 @@ func TestErrors(t *testing.T) {
 		"not found":                    func(in *Input) { in.Source.Path += "x" },
 		"a choice":                     func(in *Input) { in.Choose = nil },
 		"went wrong":                   func(in *Input) { in.Choose = func(*Keys, []Verdict) error { return fmt.Errorf("it went wrong") } },
+		"no column is to be set":       func(in *Input) { in.Choose = offsets("a", 0, map[int64]Verdict{1: Change}) },
 		"no verdict 9":                 func(in *Input) { in.Choose = offsets("a", 0, map[int64]Verdict{1: 9}) },
 		"no column _kafka_topic":       func(in *Input) { in.Info.Row = batch.StructOf(in.Info.Row.Fields[:2]...) },
 		"compression":                  func(in *Input) { in.Files.Compression = "none such" },

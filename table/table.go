@@ -107,7 +107,8 @@ type Change struct {
 	Add []File
 	// Remove are the paths of data files that the same snapshot takes out of the table, of any partition spec. They stay
 	// in the object store, for older snapshots. The swap fails with ErrConflict, and names the file, where one is not in
-	// main, or has rows that were deleted after Seen: what replaces it was made from something else.
+	// main, or has rows that were deleted after Seen: what replaces it was made from something else. The snapshot is an
+	// overwrite, at which readers that stream what is appended (Spark's, unless told to skip those) stop.
 	Remove []string
 	// Seen is the snapshot that the files of Remove were read in, with its delete files; 0: base's.
 	Seen int64
