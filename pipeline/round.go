@@ -42,6 +42,9 @@ type RoundFile struct {
 	UUID string `json:"uuid,omitempty"`
 }
 
+// replaced reports whether the table is another one than the files were written for.
+func (t *RoundFile) replaced(base *table.Base) bool { return t.UUID != "" && t.UUID != base.UUID }
+
 // rows counts the rows of files.
 func rows(files []table.File) (n int64) {
 	for _, f := range files {

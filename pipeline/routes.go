@@ -39,13 +39,18 @@ func newRoutes(ctx context.Context, cfg *configs.Pipeline, d Deps) (*routes, err
 			continue
 		}
 		if s.known[t.Ident], err = d.Catalog.Info(ctx, t.Ident); errors.Is(err, table.ErrNoTable) {
-			return nil, fmt.Errorf("%w: rows of pipeline %s were routed to it, so it was dropped or renamed; register it again from its last metadata file, "+
-				"or, if its rows may be lost, make an empty table of that name (lakeloader adds the columns)", err, cfg.Name)
+			return nil, gone(t.Ident, cfg.Name, err)
 		} else if err != nil {
 			return nil, fmt.Errorf("reading table %s: %w", t.Ident, err)
 		}
 	}
 	return s, nil
+}
+
+// gone says that a table of the ledger is not there. It is not made again: that its rows are lost, a person decides.
+func gone(id table.Ident, pipeline string, err error) error {
+	return fmt.Errorf("table %s is gone (%w): rows of pipeline %s were routed to it; register it again from its last metadata file, "+
+		"or, if its rows may be lost, make an empty table of that name (lakeloader adds the columns)", id, err, pipeline)
 }
 
 // ledgerOf reads the ledger of a pipeline; nil: there is none yet.
@@ -185,6 +190,8 @@ func (s *routes) sink(ctx context.Context, all *stages, id table.Ident) (*sink, 
 		k.info = info
 	case !errors.Is(err, table.ErrNoTable):
 		return nil, fmt.Errorf("reading table %s: %w", id, err)
+	case slices.ContainsFunc(s.router.ledger, func(t table.Routed) bool { return t.Ident == id }):
+		return nil, gone(id, all.cfg.Name, err)
 	}
 	k.info.Ident = id
 	if err := s.ensure(ctx, all, k); err != nil {

@@ -170,7 +170,8 @@ func open(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d De
 
 func newCommitter(cfg *configs.Pipeline, d Deps, tables Tables) *Committer {
 	c := &Committer{Pipeline: cfg.Name, Primary: d.Primary, Tables: tables, Now: d.Now, Wait: table.Backoff(2 * time.Second),
-		Rounds: &RoundObjects{Store: d.Objects, Root: d.Root, Pipeline: cfg.Name}, OrphanAge: orphanAge, Audit: d.Audit, Rewriter: newRewriter(cfg, d)}
+		Rounds: &RoundObjects{Store: d.Objects, Root: d.Root, Pipeline: cfg.Name}, OrphanAge: orphanAge, Audit: d.Audit, Rewriter: newRewriter(cfg, d),
+		Lost: func(what string) { d.Log.Error("rows are lost", "reason", what) }}
 	if r := cfg.Table.Route; r != nil {
 		c.MadeTables = r.Limit
 	}
