@@ -337,7 +337,7 @@ func TestRoutedFilesCountIntoLimits(t *testing.T) {
 	e := pipelinetest.New(t)
 	e.Create(t, "a", 1)
 	cfg := routed(xys, func(p *configs.Pipeline) { p.Commit.Size = 16 << 10 })
-	l := e.Start(t, cfg, func(d *pipeline.Deps) { d.Memory = 1 })
+	l := e.Start(t, cfg, func(d *pipeline.Deps) { d.Memory = tight{} })
 	for i := range 40 {
 		e.Produce(t, "a", 0, events(100*i, []string{"x", "y", strings.Repeat(fmt.Sprint("rest", i), 100)}...)...)
 		l.Position("a", 0, int64(3*i+3))
