@@ -10,19 +10,17 @@ import (
 
 // Columns of dead-letter tables. They have the audit columns of every table too.
 const (
-	letterKey           = "key"
-	letterValue         = "value"
-	letterHeaders       = "headers"
-	letterSchemaID      = "schema_id"
-	letterKeySchemaID   = "key_schema_id"
-	letterStage         = "stage"
-	letterStep          = "step"
-	letterError         = "error"
-	letterPipeline      = "pipeline"
-	letterVersion       = "pipeline_version"
-	letterFailedAt      = "failed_at"
-	letterReplayedAt    = "replayed_at"
-	letterReplayedRound = "replayed_round"
+	letterKey         = "key"
+	letterValue       = "value"
+	letterHeaders     = "headers"
+	letterSchemaID    = "schema_id"
+	letterKeySchemaID = "key_schema_id"
+	letterStage       = "stage"
+	letterStep        = "step"
+	letterError       = "error"
+	letterPipeline    = "pipeline"
+	letterVersion     = "pipeline_version"
+	letterFailedAt    = "failed_at"
 )
 
 // deadLetterRow is the row type of a dead-letter table: the original bytes, where they came from, and why they are here.
@@ -48,8 +46,8 @@ func deadLetterRow() *batch.Type {
 	}
 	fields = append(fields, auditFields()...)
 	return batch.StructOf(append(fields,
-		opt(letterReplayedAt, batch.TimestampTZ, "when a replay made it a row"),
-		opt(letterReplayedRound, batch.Long, "round of that replay"))...)
+		opt(ColumnReplayedAt, batch.TimestampTZ, "when a replay made it a row"),
+		opt(ColumnReplayedRound, batch.Long, "round of that replay"))...)
 }
 
 func deadLetterPartitioning() []table.PartitionField {
@@ -103,8 +101,8 @@ func (d *deadLetters) rows(b *batch.Batch, ts *tracks, now time.Time) *batch.Bat
 		c[ColumnOffset].AppendInt64(r.Offset[i])
 		appendKafkaTime(c[ColumnTimestamp], r.Timestamp[i])
 		c[ColumnEpoch].AppendInt32(t.from.Epoch)
-		c[letterReplayedAt].AppendNull()
-		c[letterReplayedRound].AppendNull()
+		c[ColumnReplayedAt].AppendNull()
+		c[ColumnReplayedRound].AppendNull()
 		d.b.Root.AppendStruct()
 		d.b.AppendRow(i, rej.SchemaID)
 	}

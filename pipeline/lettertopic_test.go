@@ -149,10 +149,10 @@ func TestThresholdForgets(t *testing.T) {
 		d.Catalog = faults
 	})
 	e.Produce(t, "a", 0, bad(3)...)
-	l.Loaded("a", 0, 3)
+	l.Said("committed", "round=1")
 	c.jump(11 * time.Minute)
 	e.Produce(t, "a", 0, bad(3)...)
-	l.Loaded("a", 0, 6)
+	l.Said("committed", "round=2")
 	e.Produce(t, "a", 0, bad(1)...)
 	if err := l.Ended(); !errors.Is(err, pipeline.ErrStop) || !strings.Contains(err.Error(), "4 of the last 4 records") {
 		t.Errorf("ended with %v", err)
