@@ -45,6 +45,9 @@ type Dedup struct {
 	seeds   [2]maphash.Seed
 	key     []byte
 	scratch []colScratch
+	// all, if it is not nil, stands for entries: see Exact.
+	all  map[keyHash][]entry
+	near func(ms int64) bool
 }
 
 type topicPartition struct {
@@ -115,6 +118,24 @@ func (c *compiler) checkDedups() {
 				"a later step changes or drops column %s, but the keys are looked up in the table after a restart", d.paths[i].text)
 		}
 	}
+}
+
+// Exact makes an empty memory hold every row whose timestamp near says yes to, without bounds, and forget none of them: for
+// records that come in no order of time.
+func (d *Dedup) Exact(near func(ms int64) bool) { d.all, d.near = map[keyHash][]entry{}, near }
+
+// exactly is seen for an exact memory.
+func (d *Dedup) exactly(e entry) bool {
+	for _, old := range d.all[e.key] {
+		if old.part == e.part && old.offset == e.offset {
+			return false
+		}
+		if e.ts < 0 || old.ts < 0 || max(e.ts-old.ts, old.ts-e.ts) <= d.window {
+			return true
+		}
+	}
+	d.all[e.key] = append(d.all[e.key], e)
+	return false
 }
 
 // Step is the name of the step.
@@ -209,6 +230,9 @@ func appendKey(b []byte, t *batch.Type, s *scalar) []byte {
 // seen reports whether the key is remembered for another offset in the window, and else remembers this one.
 func (d *Dedup) seen(key keyHash, part int32, offset, ts int64) bool {
 	e := entry{key: key, part: part, offset: offset, ts: ts}
+	if d.all != nil {
+		return d.exactly(e)
+	}
 	old := d.entries.find(key)
 	if old != nil {
 		if old.part == part && old.offset == offset {
@@ -257,6 +281,12 @@ func (d *Dedup) Seed(key []any, topic string, partition int32, offset, timestamp
 	p := d.partition(topicPartition{topic, partition})
 	p.newest = max(p.newest, timestamp)
 	e := entry{key: d.hash(), part: p.id, offset: offset, ts: timestamp}
+	if d.all != nil {
+		if timestamp < 0 || d.near(timestamp) {
+			d.all[e.key] = append(d.all[e.key], e)
+		}
+		return nil
+	}
 	if old := d.entries.find(e.key); old != nil && old.ts > timestamp {
 		return nil
 	}

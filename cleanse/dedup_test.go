@@ -158,6 +158,30 @@ func TestDedupBounds(t *testing.T) {
 	expect(t, "without a timestamp", fates(t, p, []int64{3, 9, 9}, []origin{ms(7, -1), ms(8, -1), ms(9, 50_000)}), "-+-")
 }
 
+// An exact memory knows every row of a key that is near, in whatever order of time, and has no bounds.
+func TestDedupExact(t *testing.T) {
+	p, d := dedupProgram(t, 2)
+	d.Exact(func(ms int64) bool { return ms <= 60_000 })
+	seed := func(id, offset, ts int64) {
+		t.Helper()
+		if err := d.Seed([]any{id, "k"}, "t", 0, offset, ts); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for id := range int64(10) {
+		seed(id, id, 0)
+		seed(id, 100+id, 30_000)
+	}
+	seed(1, 200, 500_000)
+	seed(2, 300, -1)
+	at := func(offset, ts int64) origin { return origin{0, offset, ts} }
+	expect(t, "near the first, near neither, near the second", fates(t, p, []int64{5, 5, 5}, []origin{at(400, 10_000), at(401, 15_000), at(402, 39_000)}), "-+-")
+	expect(t, "near the one that was kept", fates(t, p, []int64{5, 5}, []origin{at(403, 16_000), at(401, 15_000)}), "-+")
+	expect(t, "a row that is not near is not known", fates(t, p, []int64{1}, []origin{at(404, 500_000)}), "+")
+	expect(t, "a row without a time is near to all", fates(t, p, []int64{2}, []origin{at(405, 900_000)}), "-")
+	expect(t, "nothing is forgotten", fates(t, p, []int64{9}, []origin{at(406, 1_000)}), "-")
+}
+
 // model is deduplication with a map and copies of it.
 type model struct {
 	now, marked map[int64]origin

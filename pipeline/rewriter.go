@@ -91,6 +91,9 @@ func newEdited(r *Round, letters bool) *edited {
 	e := &edited{letters: letters, edits: map[EpochKey]*editedOffsets{}}
 	for i := range r.Edits {
 		x := &r.Edits[i]
+		if x.Replayed && !letters {
+			continue // what was a dead letter has no rows in other tables
+		}
 		o := &editedOffsets{changed: x.Changed(), purged: roaring64.New(), replayed: x.Replayed}
 		if letters && x.Purged != nil {
 			o.purged = &x.Purged.Bitmap

@@ -42,6 +42,8 @@ type Deps struct {
 
 	// limit outlives loaders that fail; nil: none.
 	limit *threshold
+	// replay is set while dead letters are replayed.
+	replay *replayMode
 }
 
 // orphanAge is the age at which a file that no table knows may be deleted.

@@ -121,6 +121,9 @@ func (s *stages) rebuild(ctx context.Context) error {
 			return err
 		}
 	}
+	if s.d.replay != nil {
+		s.d.replay.apply(program)
+	}
 	s.program, s.audit = program, newAudit(program.Row(), full, s.cfg.Include)
 	s.b = batch.New(&batch.Records{}, row)
 	return nil
@@ -200,7 +203,7 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 	if err != nil {
 		return nil, err
 	}
-	if len(b.Rejects) > 0 {
+	if len(b.Rejects) > 0 && s.d.replay == nil { // a letter that is refused again stays where it is
 		if err := s.dead.append(ctx, s.letters.rows(b, ts, s.d.Now())); err != nil {
 			return nil, err
 		}
