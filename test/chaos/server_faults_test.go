@@ -14,6 +14,7 @@ import (
 	"golang.org/x/sys/unix"
 	_ "modernc.org/sqlite"
 
+	"github.com/lakeloader/lakeloader/internal/point"
 	"github.com/lakeloader/lakeloader/test/stack/stacktest"
 )
 
@@ -28,7 +29,8 @@ func serverFaults() []fault {
 		return r.Method == http.MethodPost && strings.Contains(r.URL.Path, "/tables/")
 	}}
 	return []fault{
-		{name: "broker killed and restarted", fits: func(r *round) bool { return r.broker != nil }, strike: func(r *round, l *loader) (strike, bool) {
+		// not in every round: other rounds wait meanwhile
+		{name: "broker killed and restarted", fits: func(r *round) bool { return r.broker != nil && r.seed%3 == 0 }, strike: func(r *round, l *loader) (strike, bool) {
 			r.broker.mu.Lock()
 			defer r.broker.mu.Unlock()
 			return l.whileHeld(r, func() { r.broker.Kill() }, func() { lasting(brief(r)); r.broker.Start() })
@@ -99,11 +101,16 @@ func (l *loader) whileHeld(r *round, breaks, mends func()) (strike, bool) {
 	return strike{l, p, struck, time.Now()}, true
 }
 
-// registryBroken has the writers use a new schema, which the loader must ask a broken registry for.
+// registryBroken has the writers use a new schema in the middle of a round, which the loader must ask a broken registry for.
 func (l *loader) registryBroken(r *round, bad stacktest.Answer, last time.Duration) (strike, bool) {
 	p := l.process
+	if _, ok := p.arm(point.FirstRecord, "hold"); !ok {
+		return strike{}, false
+	}
 	struck := through(l.registry, anything, always, bad)
 	r.writers.newSchema(r.t)
+	lasting(300 * time.Millisecond) // there are records of it before the round is due
+	p.order("release")
 	at, ok := hit(struck)
 	if ok {
 		lasting(last)
