@@ -124,6 +124,7 @@ func defaultPipeline(p *Pipeline) {
 	def(&p.Commit.Interval, 60*second)
 	def(&p.Commit.Size, gib)
 	def(&p.Commit.IdleInterval, 10*minute)
+	def(&p.Commit.AlarmAfter, 2*p.Commit.Interval+30*second)
 	def(&p.Commit.StallTimeout, max(10*minute, 2*p.Commit.Interval))
 	def(&p.DeadLetters.Window, 10*minute)
 	if p.Table.Name != "" {

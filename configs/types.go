@@ -338,7 +338,7 @@ type Route struct {
 	// Template makes a table's name from a value that tables does not list: events_${value}. In it the value is in lower case,
 	// and what is no letter a-z, digit or _ becomes _. Left out: by tables only.
 	Template string `yaml:"template"`
-	// Allow lists the values that the template may be used for; * stands for any text, ? for one character. Needed with a template.
+	// Allow lists the values that the template may be used for; * stands for any text, ? for one character. Needed with a template. Left out: none.
 	Allow []string `yaml:"allow"`
 	// Limit is how many tables the template may make, ever. Default 50 with a template.
 	Limit int `yaml:"limit" rule:"range=1:200"`
@@ -374,6 +374,9 @@ type Commit struct {
 	Size Bytes `yaml:"size" rule:"range=64KiB:"`
 	// IdleInterval is how long a moved position without rows waits for a commit. Default 10m.
 	IdleInterval Duration `yaml:"idle_interval" rule:"range=1s:7d"`
+	// AlarmAfter is how long commits may make no progress, for whatever reason, before it is an alarm: an error in the log,
+	// lakeloader_pipeline_alarm, not ready. Default twice the interval and 30s, so 150s.
+	AlarmAfter Duration `yaml:"alarm_after" rule:"range=1s:7d"`
 	// StallTimeout gives the partitions up when rows wait and no round ends. Default 10m, but at least twice the interval.
 	StallTimeout Duration `yaml:"stall_timeout" rule:"range=1s:24h"`
 }

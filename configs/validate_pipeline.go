@@ -217,6 +217,9 @@ func (v *validator) files(f *Files, path string) {
 }
 
 func (v *validator) commit(c *Commit, path string) {
+	if c.AlarmAfter <= c.Interval {
+		v.bad(path+".alarm_after", "", "alarm_after is %v, not more than the interval of %v", c.AlarmAfter, c.Interval)
+	}
 	if c.StallTimeout <= c.Interval {
 		v.bad(path+".stall_timeout", "", "stall_timeout is %v, not more than the interval of %v", c.StallTimeout, c.Interval)
 	}

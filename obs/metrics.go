@@ -63,6 +63,8 @@ func newCollector(s *State) *collector {
 	add(gauge, "last_commit_timestamp_seconds", "Unix time of the last commit; 0: none yet.", lastCommit)
 	add(gauge, "unpublished_rows", "Rows read and not committed.", func(p *PipelineStatus) float64 { return float64(p.UnpublishedRows) })
 	add(gauge, "unpublished_bytes", "Bytes gathered and not committed, in memory and in files.", func(p *PipelineStatus) float64 { return float64(p.UnpublishedBytes) })
+	add(gauge, "pipeline_alarm", "1: it has not been ready for longer than commit.alarm_after.", func(p *PipelineStatus) float64 { return number(p.Alarm) })
+	add(gauge, "failing_since_timestamp_seconds", "Unix time when the present failures began; 0: it is not failing.", failingSince)
 	add(gauge, "pipeline_ready", "1: commits are progressing.", func(p *PipelineStatus) float64 { return number(p.Ready) })
 	return c
 }
@@ -72,6 +74,13 @@ func lastCommit(p *PipelineStatus) float64 {
 		return 0
 	}
 	return float64(p.LastCommit.Time.UnixMilli()) / 1000
+}
+
+func failingSince(p *PipelineStatus) float64 {
+	if p.Phase != Failing || p.LastError == nil {
+		return 0
+	}
+	return float64(p.LastError.Since.UnixMilli()) / 1000
 }
 
 func number(b bool) float64 {

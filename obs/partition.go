@@ -14,6 +14,8 @@ type partition struct {
 	marks []mark
 	// caught is when the lake was last seen to have everything.
 	caught time.Time
+	// stopped says why nothing is loaded; empty: it is.
+	stopped string
 }
 
 type mark struct {

@@ -29,7 +29,7 @@ func (r *Recorder) Status() PipelineStatus {
 	s.Partitions = make([]PartitionStatus, 0, len(r.partitions))
 	for k, p := range r.partitions {
 		ps := PartitionStatus{Topic: k.topic, Partition: k.partition, Epoch: p.epoch, Committed: p.committed, Position: p.position,
-			HighWatermark: p.high, LagRecords: p.lagRecords(), LagSeconds: p.lagSeconds(now)}
+			HighWatermark: p.high, LagRecords: p.lagRecords(), LagSeconds: p.lagSeconds(now), Stopped: p.stopped}
 		s.LagRecords += ps.LagRecords
 		s.LagSeconds = max(s.LagSeconds, ps.LagSeconds)
 		s.Partitions = append(s.Partitions, ps)
@@ -39,6 +39,7 @@ func (r *Recorder) Status() PipelineStatus {
 	})
 	s.NotReady = r.notReady(&s, now)
 	s.Ready = s.NotReady == ""
+	s.Alarm = !s.Ready && !r.notReadySince.IsZero() && now.Sub(r.notReadySince) > r.alarmAfter
 	return s
 }
 
@@ -62,7 +63,7 @@ func (r *Recorder) notReady(s *PipelineStatus, now time.Time) string {
 	case Failing:
 		return "failing: " + s.LastError.Message
 	}
-	most := 2*r.interval + grace
+	most := r.alarmAfter
 	if since := s.UnpublishedSince; !since.IsZero() && now.Sub(since) > most {
 		return fmt.Sprintf("rows wait to be committed since %s, which is due every %s", age(now.Sub(since)), age(r.interval))
 	}

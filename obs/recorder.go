@@ -24,6 +24,12 @@ type Recorder struct {
 	rejects    meter
 	// progress is when the pipeline last read, committed or started: see overdue.
 	progress time.Time
+	// trouble: something has failed since the last commit.
+	trouble bool
+	// alarmAfter is how long it may not be ready; notReadySince is since when it is not, as far as Check has seen, and
+	// alarmed when that was said last.
+	alarmAfter             time.Duration
+	notReadySince, alarmed time.Time
 }
 
 type deadKey struct{ stage, step string }
@@ -45,6 +51,7 @@ func newRecorder(name, table string, interval time.Duration, now func() time.Tim
 		dead:       map[deadKey]int64{},
 		partitions: map[partitionKey]*partition{},
 		progress:   now(),
+		alarmAfter: 2*interval + grace,
 	}
 }
 
@@ -62,14 +69,43 @@ func (r *Recorder) Failing(err error, next time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.status.Phase, r.status.Reason = Failing, ""
-	r.status.LastError = &ErrorStatus{Message: err.Error(), Time: r.now(), NextTry: next}
+	now := r.now()
+	e := &ErrorStatus{Message: err.Error(), Time: now, Since: now, Attempts: 1, NextTry: next}
+	if last := r.status.LastError; r.trouble && last != nil {
+		e.Since, e.Attempts = last.Since, last.Attempts+1
+	}
+	r.status.LastError, r.trouble = e, true
+}
+
+// calm is how long nothing must fail before a pipeline with nothing to commit counts as well again.
+const calm = 5 * time.Second
+
+// troubled: something has failed, and nothing shows yet that it would not fail again. A loader that starts anew reads
+// happily until its next commit fails.
+func (r *Recorder) troubled() bool {
+	return r.trouble && (!r.status.UnpublishedSince.IsZero() || r.now().Sub(r.status.LastError.Time) < calm)
+}
+
+// Stopped topics are told by partition; "" takes it back.
+func (r *Recorder) StoppedPartition(topic string, partition int32, why string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if p, ok := r.partitions[partitionKey{topic, partition}]; ok {
+		p.stopped = why
+	}
 }
 
 func (r *Recorder) phase(p Phase, reason string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if p == Running && r.status.Phase != Running {
-		r.progress = r.now()
+	if p == Running {
+		if r.troubled() {
+			return
+		}
+		r.trouble = false
+		if r.status.Phase != Running {
+			r.progress = r.now()
+		}
 	}
 	r.status.Phase, r.status.Reason = p, reason
 	if e := r.status.LastError; e != nil {
@@ -209,7 +245,7 @@ func (r *Recorder) Committed(c Commit) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	now, s := r.now(), &r.status
-	r.progress = now
+	r.progress, r.trouble = now, false
 	s.Rounds++
 	s.Rows += c.Rows
 	s.WrittenBytes += c.Bytes

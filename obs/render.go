@@ -74,11 +74,22 @@ func pipelineRow(p PipelineStatus, now time.Time) []string {
 // pipelineNotes are lines under a pipeline that is not well.
 func pipelineNotes(p PipelineStatus, now time.Time) []string {
 	var out []string
+	if p.Alarm {
+		out = append(out, "ALARM: commits make no progress")
+	}
+	for i, t := range p.Partitions {
+		if t.Stopped != "" && (i == 0 || p.Partitions[i-1].Topic != t.Topic || p.Partitions[i-1].Stopped == "") {
+			out = append(out, "stopped: topic "+t.Topic+": "+t.Stopped)
+		}
+	}
 	if p.NotReady != "" && p.Phase != Failing {
 		out = append(out, "not ready: "+p.NotReady)
 	}
 	if e := p.LastError; e != nil {
 		line := "last error, " + age(now.Sub(e.Time)) + " ago: " + e.Message
+		if e.Attempts > 1 {
+			line += fmt.Sprintf(" (failing for %s, %d times)", age(now.Sub(e.Since)), e.Attempts)
+		}
 		if !e.NextTry.IsZero() {
 			line += fmt.Sprintf(" (next try in %s)", age(max(0, e.NextTry.Sub(now))))
 		}

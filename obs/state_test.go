@@ -74,7 +74,7 @@ func TestRound(t *testing.T) {
 	r.Committed(Commit{ID: "r1", Number: 7, Took: 200 * time.Millisecond, Rows: 149, Bytes: 4000, Files: 2, Filtered: map[string]int64{"f": 1},
 		Dead: []DeadStatus{{"decode", "", 1}, {"cleanse", "cleanse[0] cast", 2}}, Offsets: []CommittedOffset{{"clicks", 0, 1, 250, c.ms(25 * time.Second)}}})
 	p = r.Status()
-	want := []PartitionStatus{{"clicks", 0, 1, 250, 350, 400, 150, 5}, {"clicks", 1, 1, 50, 50, 50, 0, 0}}
+	want := []PartitionStatus{{"clicks", 0, 1, 250, 350, 400, 150, 5, ""}, {"clicks", 1, 1, 50, 50, 50, 0, 0, ""}}
 	if !reflect.DeepEqual(p.Partitions, want) {
 		t.Errorf("got %+v\nwant %+v", p.Partitions, want)
 	}
@@ -93,7 +93,7 @@ func TestRound(t *testing.T) {
 	r.Assigned([]Ownership{{"clicks", 0, 2, 300, -1}})
 	r.Revoked("clicks", 1)
 	p = r.Status()
-	want = []PartitionStatus{{"clicks", 0, 2, 300, 300, 400, 100, 0}}
+	want = []PartitionStatus{{"clicks", 0, 2, 300, 300, 400, 100, 0, ""}}
 	if !reflect.DeepEqual(p.Partitions, want) || p.Fences != 1 || p.DroppedRounds != 2 || !p.UnpublishedSince.IsZero() {
 		t.Errorf("after the fence: %+v", p)
 	}
@@ -159,7 +159,11 @@ func TestReady(t *testing.T) {
 		"stopped":       {func(r *Recorder, _ *clock) { r.Stopped() }, "stopped"},
 		"waiting":       {func(r *Recorder, _ *clock) { r.Waiting("the registry does not answer") }, "waiting: the registry does not answer"},
 		"failing":       {func(r *Recorder, _ *clock) { r.Failing(errors.New("disk full"), time.Time{}) }, "failing: disk full"},
-		"recovered":     {func(r *Recorder, _ *clock) { r.Failing(errors.New("disk full"), time.Time{}); r.Running() }, never},
+		"recovered": {func(r *Recorder, c *clock) {
+			r.Failing(errors.New("disk full"), time.Time{})
+			c.pass(calm)
+			r.Running()
+		}, never},
 		"rows wait, but not for long": {func(r *Recorder, c *clock) {
 			r.Running()
 			r.Read(Batch{Records: 1})
@@ -208,6 +212,7 @@ func TestNextTryEndsWithTheFailure(t *testing.T) {
 	if e := r.Status().LastError; e.Message != "no" || e.NextTry.Sub(e.Time) != time.Second {
 		t.Errorf("got %+v", e)
 	}
+	c.pass(calm)
 	r.Running()
 	if e := r.Status().LastError; e == nil || !e.NextTry.IsZero() {
 		t.Errorf("got %+v", e)

@@ -52,7 +52,9 @@ type PipelineStatus struct {
 	Reason string `json:"reason,omitempty"`
 	Ready  bool   `json:"ready"`
 	// NotReady says why, when Ready is false.
-	NotReady  string       `json:"not_ready,omitempty"`
+	NotReady string `json:"not_ready,omitempty"`
+	// Alarm: it has not been ready for longer than commit.alarm_after.
+	Alarm     bool         `json:"alarm"`
 	LastError *ErrorStatus `json:"last_error,omitempty"`
 
 	RecordsPerSecond     float64 `json:"records_per_second"`
@@ -93,7 +95,10 @@ type PipelineStatus struct {
 type ErrorStatus struct {
 	Message string    `json:"message"`
 	Time    time.Time `json:"time"`
-	NextTry time.Time `json:"next_try,omitzero"`
+	// Since is when the trouble began, and Attempts how often something has failed since; a commit ends it.
+	Since    time.Time `json:"since"`
+	Attempts int       `json:"attempts"`
+	NextTry  time.Time `json:"next_try,omitzero"`
 }
 
 // DeadStatus counts the dead letters of a step.
@@ -135,6 +140,8 @@ type PartitionStatus struct {
 	// of those; of one that was not read yet it is an upper bound.
 	LagRecords int64   `json:"lag_records"`
 	LagSeconds float64 `json:"lag_seconds"`
+	// Stopped says why nothing of the partition's topic is loaded, while other topics are.
+	Stopped string `json:"stopped,omitempty"`
 }
 
 // LagKnown reports whether LagRecords and LagSeconds say something: they are 0 while an end is not known.

@@ -150,6 +150,7 @@ func (l *Loader) onReset(ctx context.Context, t *track, why error, cluster, id s
 				o.stopped = t.stopped
 			}
 		}
+		l.reportStopped()
 		return nil
 	}
 	to := table.Record{Cluster: cluster, TopicID: id, First: next, Next: next, MaxTimestamp: -1}

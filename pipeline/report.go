@@ -84,4 +84,14 @@ func (l *Loader) reportOwned(gained map[table.Key]bool) {
 		}
 	}
 	l.rec.Assigned(ps)
+	l.reportStopped()
+}
+
+// reportStopped names the topics that are not loaded.
+func (l *Loader) reportStopped() {
+	for k, t := range l.tracks.m {
+		if t.stopped != nil {
+			l.rec.StoppedPartition(k.Topic, k.Partition, t.stopped.Error())
+		}
+	}
 }

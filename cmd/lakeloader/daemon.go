@@ -75,6 +75,7 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 	for i := range cfg.Pipelines {
 		p, deps := &cfg.Pipelines[i], all[i]
 		d.bg.Go(func() { d.watchEnds(bg, deps.Recorder) })
+		d.bg.Go(func() { watchReady(bg, deps.Recorder, deps.Log) })
 		running.Go(func() {
 			err := pipeline.Run(ctx, stop, p, deps)
 			deps.Recorder.Stopped()
@@ -156,13 +157,26 @@ func (d *daemon) connect(ctx context.Context, stop <-chan struct{}) (err error) 
 	if _, err := d.admin.ClusterID(ctx); err != nil {
 		return fail(exitUnreachable, err)
 	}
+	return d.topicsThere(ctx)
+}
+
+// topicsThere makes sure that there is something to load. A pipeline whose topics are missing does not keep the others from
+// starting: it fails by itself, and is tried again.
+func (d *daemon) topicsThere(ctx context.Context) error {
+	var missing []error
 	for _, p := range d.cfg.Pipelines {
 		if len(p.Source.Topics) == 0 {
 			continue
 		}
 		if _, err := d.admin.Partitions(ctx, p.Source); err != nil {
-			return fail(exitUnreachable, fmt.Errorf("pipeline %s: %w", p.Name, err))
+			missing = append(missing, fmt.Errorf("pipeline %s: %w", p.Name, err))
 		}
+	}
+	if len(missing) == len(d.cfg.Pipelines) {
+		return fail(exitUnreachable, errors.Join(missing...))
+	}
+	for _, err := range missing {
+		d.log.Error("topics are missing; the other pipelines go on", "error", err)
 	}
 	return nil
 }
@@ -181,6 +195,7 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 	log := d.log.With("pipeline", p.Name)
 	primary, dead := pipeline.Idents(d.cfg, p)
 	rec := d.state.Pipeline(p.Name, primary.String(), time.Duration(p.Commit.Interval))
+	rec.AlarmAfter(time.Duration(p.Commit.AlarmAfter))
 	reg, err := registry(d.cfg)
 	if err != nil {
 		return pipeline.Deps{}, err
@@ -209,6 +224,20 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 			return r.Err()
 		},
 	}, nil
+}
+
+// watchReady looks every few seconds whether commits make progress. Nothing that it does waits for a server.
+func watchReady(ctx context.Context, rec *obs.Recorder, log *slog.Logger) {
+	tick := time.NewTicker(2 * time.Second)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			rec.Check(log)
+		}
+	}
 }
 
 // watchEnds asks every ten seconds where the partitions end, for the lag.
