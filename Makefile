@@ -56,6 +56,14 @@ lint: ## check formatting, vet, lint rules (with the import table of DESIGN.md),
 	$$($(STACK)/tool.sh golangci-lint) run ./...
 	$$($(STACK)/tool.sh shellcheck) -x -e SC1091 $(SCRIPTS)
 
+vuln: ## check code and dependencies against the Go vulnerability database (fails where that cannot be reached)
+	test/vuln.sh
+
+sbom: build ## write build/sbom.cdx.json: what the binary is made of, as CycloneDX
+	@mkdir -p build
+	go run ./test/sbom bin/lakeloader $(VERSION) >build/sbom.cdx.json
+	@echo "build/sbom.cdx.json names $$(grep -c '"purl"' build/sbom.cdx.json) components"
+
 bench: ## measure lakeloader with real servers, BENCH_N records; compares with bench/baseline.txt if it is there
 	@mkdir -p build
 	BENCH_N=$(BENCH_N) $(STACK)/run.sh go test -run '^$$' -bench . -benchtime $(BENCH_TIME) -count $(BENCH_COUNT) -timeout 2h -tags stack $(BENCH) \
