@@ -30,7 +30,7 @@ type avroPlan struct {
 // Append decodes one payload.
 func (p *avroPlan) Append(r *batch.Records, payload batch.View, root *batch.Column) error {
 	p.rec, p.buf, p.base = r, r.Bytes(payload), payload.Off
-	p.budget = 1<<20 + 8*len(p.buf)
+	p.budget = slotBudget(len(p.buf))
 	at := p.run(p.ops, root.Children, 0, 1)
 	if at == len(p.buf) {
 		return nil
@@ -52,6 +52,10 @@ func (p *avroPlan) Append(r *batch.Records, payload batch.View, root *batch.Colu
 	p.err, p.path = nil, p.path[:0]
 	return err
 }
+
+// slotBudget is how many slots the lists and maps of a payload may append: few bytes can stand for many of them, where an
+// element is a struct of many columns.
+func slotBudget(payload int) int { return 1<<20 + 8*payload }
 
 // Errors of payloads.
 var (

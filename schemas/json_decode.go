@@ -11,10 +11,12 @@ type jsonPlan struct {
 	root         *jsonNode
 	strict, bare bool
 
-	s    jsonScan
-	r    *batch.Records
-	off  uint32 // of the payload
-	keys uniqueKeys
+	s   jsonScan
+	r   *batch.Records
+	off uint32 // of the payload
+	// budget is the slots that lists and maps may still append: an element of three bytes, {}, can have thousands.
+	budget int
+	keys   uniqueKeys
 	// scratch holds names and texts without their escapes.
 	scratch []byte
 }
@@ -24,7 +26,7 @@ func (p *jsonPlan) Append(r *batch.Records, payload batch.View, root *batch.Colu
 	if payload.IsNull() {
 		return failf("there is no value (a tombstone)")
 	}
-	p.r, p.off, p.s = r, payload.Off, jsonScan{b: r.Bytes(payload)}
+	p.r, p.off, p.s, p.budget = r, payload.Off, jsonScan{b: r.Bytes(payload)}, slotBudget(int(payload.Len))
 	err := p.record(root.Children)
 	p.r, p.s.b = nil, nil
 	return err
@@ -200,6 +202,9 @@ func (p *jsonPlan) list(n *jsonNode, c *batch.Column) error {
 		s.i++
 	}
 	for i := 0; again; i++ {
+		if p.budget -= n.width; p.budget < 0 {
+			return p.s.failf("%v", errExpands)
+		}
 		err := p.value(n.member, c.Children[0])
 		if err != nil {
 			return inElement(err, i)
@@ -222,6 +227,9 @@ func (p *jsonPlan) entries(n *jsonNode, c *batch.Column) error {
 		s.i++
 	}
 	for again {
+		if p.budget -= n.width; p.budget < 0 {
+			return s.failf("%v", errExpands)
+		}
 		if s.next() != '"' {
 			return s.unexpected("a key")
 		}

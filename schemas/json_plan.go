@@ -74,6 +74,7 @@ type jsonNode struct {
 	text     bool
 	base64   bool
 	member   *jsonNode // a list's elements or a map's values
+	width    int       // of a list or map: slots that an entry takes at least
 
 	fields []jsonField // of a struct, those that the schema has
 	byName map[string]int
@@ -104,11 +105,13 @@ func compileJSON(row, target *batch.Type, shape *jsonShape, path string) (*jsonN
 		err = n.compileFields(row, target, shape, path)
 	case batch.List:
 		n.member, err = compileMember(row.Fields[0], target.Fields[0], shape.at(0), path)
+		n.width = slots(target.Fields[0].Type)
 	case batch.Map:
 		if row.Fields[0].Type.Kind != batch.String || target.Fields[0].Type.Kind != batch.String {
 			return nil, fmt.Errorf("field %s: the keys of a JSON object are text, so a map's key must be string, not %s", pathName(path), row.Fields[0].Type)
 		}
 		n.member, err = compileMember(row.Fields[1], target.Fields[1], shape.at(1), path)
+		n.width = 1 + slots(target.Fields[1].Type)
 	}
 	return n, err
 }

@@ -13,6 +13,7 @@ type pbPlanNode struct {
 	*pbNode
 	sub   *pbPlanMessage
 	inner *pbPlanNode
+	width int                  // slots that a value takes at least
 	at    map[int32]batch.View // where an enum's names stand in the arena
 }
 
@@ -124,7 +125,7 @@ func compilePBField(f *pbField, t batch.Field, path string) (pbPlanField, error)
 }
 
 func compilePBNode(n *pbNode, target *batch.Type, path string) (*pbPlanNode, error) {
-	p := &pbPlanNode{pbNode: n}
+	p := &pbPlanNode{pbNode: n, width: slots(target)}
 	var err error
 	switch n.kind {
 	case pbMessage:

@@ -17,10 +17,12 @@ type pbPlan struct {
 	root   *pbPlanMessage
 	others map[string]pbOther
 
-	r    *batch.Records
-	keys uniqueKeys
-	path []int
-	key  []byte
+	r *batch.Records
+	// budget is the slots that lists and maps may still append, and the work that goes beyond one pass over the bytes.
+	budget int
+	keys   uniqueKeys
+	path   []int
+	key    []byte
 }
 
 // pbOther decodes another message type of the same file, or says why not.
@@ -34,7 +36,7 @@ func (p *pbPlan) Append(r *batch.Records, payload batch.View, root *batch.Column
 	if payload.IsNull() {
 		return failf("there is no value (a tombstone)")
 	}
-	p.r = r
+	p.r, p.budget = r, slotBudget(int(payload.Len))
 	defer func() { p.r = nil }()
 	var n int
 	var err error
@@ -122,6 +124,9 @@ func (p *pbPlan) message(m *pbPlanMessage, v batch.View, cols []*batch.Column) e
 			for _, i := range f.rivals {
 				m.fields[i].seen = 0
 			}
+			if p.budget -= len(f.rivals) / 8; p.budget < 0 {
+				return inField(errExpands, f.name)
+			}
 		}
 		f.seen++
 		f.bits, f.bytes = bits, bytes
@@ -184,6 +189,10 @@ func (p *pbPlan) close(m *pbPlanMessage, b []byte, cols []*batch.Column) error {
 				if err = reserve(p.r, len(f.def.text)); err != nil {
 					break
 				}
+				if p.budget -= len(f.def.text) / 8; p.budget < 0 {
+					err = errExpands
+					break
+				}
 				f.bytes = p.r.AppendString(f.def.text)
 			} else {
 				f.bytes = batch.View{}
@@ -208,6 +217,9 @@ func (n *pbNode) merges() bool { return n.kind >= pbMessage }
 // joined puts the occurrences of a message that came in pieces behind each other, which means the same.
 func (p *pbPlan) joined(f *pbPlanField, b []byte) (batch.View, error) {
 	start := len(p.r.Mem)
+	if p.budget -= (len(b) - f.from) / 8; p.budget < 0 {
+		return batch.View{}, errExpands
+	}
 	for pos := f.from; pos < len(b); {
 		tag, at := uvarint(b, pos)
 		number, wire := protowire.Number(tag>>3), protowire.Type(tag&7)
@@ -235,11 +247,17 @@ func (p *pbPlan) element(f *pbPlanField, wire protowire.Type, bits uint64, v bat
 		if wire != protowire.BytesType {
 			return failf("wire type %d, not %d as the schema says", wire, protowire.BytesType)
 		}
+		if p.budget -= 1 + f.node.width; p.budget < 0 {
+			return errExpands
+		}
 		return p.message(f.node.sub, v, c.Children)
 	}
 	elements := c.Children[0]
 	index := func() int { return elements.Len - int(c.Starts[len(c.Starts)-1]) }
 	if wire == f.node.wire {
+		if p.budget -= f.node.width; p.budget < 0 {
+			return errExpands
+		}
 		if err := p.value(f.node, bits, v, elements); err != nil {
 			return inElement(err, index())
 		}
