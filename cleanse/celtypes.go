@@ -215,7 +215,8 @@ func (c *compiler) checkExpression(text string) (*checked, bool) {
 	}
 	ast, issues := env.Compile(text)
 	if issues == nil || issues.Err() == nil {
-		return &checked{env, ast}, true
+		ch := &checked{env, ast}
+		return ch, c.checkCost(ch)
 	}
 
 	for _, e := range issues.Errors() {

@@ -37,7 +37,7 @@ func (c *compiler) compileExpression(text string, ch *checked) (*expression, boo
 		e.kernel = &k
 	} else {
 		var err error
-		if e.prog, err = ch.env.Program(ch.ast, cel.EvalOptions(cel.OptOptimize)); err != nil {
+		if e.prog, err = ch.env.Program(ch.ast, programOptions(ch)...); err != nil {
 			c.problem("expression", "", "%s", err)
 			return nil, false
 		}
