@@ -33,7 +33,7 @@ func serverFaults() []fault {
 		{name: "broker killed and restarted", fits: func(r *round) bool { return r.broker != nil && r.seed%3 == 0 }, strike: func(r *round, l *loader) (strike, bool) {
 			r.broker.mu.Lock()
 			defer r.broker.mu.Unlock()
-			return l.whileHeld(r, func() { r.broker.Kill() }, func() { lasting(brief(r)); r.broker.Start() })
+			return l.whileHeld(r, func() { r.broker.For(r.t).Kill() }, func() { lasting(brief(r)); r.broker.For(r.t).Start() })
 		}},
 		{name: "registry is down", strike: func(r *round, l *loader) (strike, bool) {
 			return l.registryBroken(r, stacktest.Dropped, brief(r))

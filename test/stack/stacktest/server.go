@@ -65,6 +65,13 @@ func start(t testing.TB, kind string, settings []string, args ...string) *Server
 	return s
 }
 
+// For is the server for a test within the one that started it: that one fails when the server does not do as told.
+func (s *Server) For(t testing.TB) *Server {
+	c := *s
+	c.t = t
+	return &c
+}
+
 // Addr is the server's host:port, the same after every start.
 func (s *Server) Addr() string {
 	s.t.Helper()
