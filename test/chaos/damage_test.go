@@ -54,7 +54,7 @@ func (r *round) damaged(t *testing.T, d damage, truth *stacktest.Truth) (undo fu
 	} else {
 		want, undo = r.pyDamage(t, d.kind)
 	}
-	stdout, stderr, code := stacktest.Lakeloader(t, "verify", "-c", r.direct(t), "-o", "json")
+	stdout, stderr, code := stacktest.ChaosLakeloader(t, "verify", "-c", r.direct(t), "-o", "json")
 	if d.says != "" {
 		if code != 1 || !strings.Contains(stderr, d.says) {
 			t.Errorf("%s: verify ends with %d and does not say %q:\n%s", d.kind, code, d.says, stderr)
@@ -203,7 +203,8 @@ func TestDamagedLake(t *testing.T) {
 	for _, d := range damages {
 		undo := r.damaged(t, d, truth)
 		if d.stops != "" {
-			p := stacktest.StartDaemon(t, r.direct(t))
+			r.loaders[0].start()
+			p := r.loaders[0].process
 			if code := p.Wait(); code != 5 || !strings.Contains(p.Log(), d.stops) {
 				t.Errorf("%s: a loader ends with %d and not with 5, or does not say %q:\n%s", d.kind, code, d.stops, p.Log())
 			}

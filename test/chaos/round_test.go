@@ -252,7 +252,7 @@ func (r *round) verified(truth *stacktest.Truth, v verdict) {
 	t := r.t
 	t.Helper()
 	good := v.lost+v.duplicated+v.other == 0
-	stdout, stderr, code := stacktest.Lakeloader(t, "verify", "-c", r.direct(t), "-o", "json")
+	stdout, stderr, code := stacktest.ChaosLakeloader(t, "verify", "-c", r.direct(t), "-o", "json")
 	if (code == 0) != good {
 		t.Errorf("seed %d: PyIceberg finds the lake right: %v, but verify ends with %d:\n%s%s", r.seed, good, code, stdout, stderr)
 	}

@@ -75,8 +75,19 @@ func (b *program) build(dir, root string) (path string, err error) {
 // Lakeloader runs a command of lakeloader to its end and returns what it printed and its exit code.
 func Lakeloader(t testing.TB, args ...string) (stdout, stderr string, code int) {
 	t.Helper()
+	return command(t, Binary(t), args)
+}
+
+// ChaosLakeloader is Lakeloader for a test that needs the other binary anyway.
+func ChaosLakeloader(t testing.TB, args ...string) (stdout, stderr string, code int) {
+	t.Helper()
+	return command(t, ChaosBinary(t), args)
+}
+
+func command(t testing.TB, path string, args []string) (stdout, stderr string, code int) {
+	t.Helper()
 	var out, errs bytes.Buffer
-	cmd := exec.CommandContext(t.Context(), Binary(t), args...)
+	cmd := exec.CommandContext(t.Context(), path, args...)
 	cmd.Stdout, cmd.Stderr = &out, &errs
 	var exit *exec.ExitError
 	if err := cmd.Run(); err != nil && !errors.As(err, &exit) {
