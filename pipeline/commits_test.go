@@ -212,6 +212,30 @@ func TestFailingCatalog(t *testing.T) {
 	}
 }
 
+// A loader that has committed since it failed last pauses no longer than the first time.
+func TestPausesAreShortAgainAfterACommit(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	var fails atomic.Bool
+	swap := func(_ context.Context, _ table.Ident, _ table.Change, next func() error) error {
+		if fails.CompareAndSwap(true, false) {
+			return errors.New("the test says so")
+		}
+		return next()
+	}
+	l := e.Start(t, eager(), func(d *pipeline.Deps) { d.Catalog = &pipelinetest.Faults{Catalog: d.Catalog, Swap: swap} })
+	for i := range 4 {
+		fails.Store(i > 0)
+		e.Produce(t, "a", 0, fmt.Sprintf(`{"id":%d}`, i))
+		l.Loaded("a", 0, int64(i+1))
+	}
+	stop(t, l)
+	if log := l.Log(); strings.Count(log, "starts again from what the table says") != 3 || strings.Count(log, "next_try=1s") != 3 {
+		t.Errorf("not three pauses of one second:\n%s", log)
+	}
+}
+
 // The catalog cannot be read for a while: the loader waits, says so, and goes on.
 func TestCatalogCannotBeRead(t *testing.T) {
 	t.Parallel()

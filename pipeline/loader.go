@@ -106,6 +106,8 @@ type Loader struct {
 	looked time.Time
 	// seen is the last edit of the table (Ledger.Edit) that what the deduplicate steps remember rests on.
 	seen int64
+	// progressed: a round was committed and finished.
+	progressed bool
 	// holding: prepare waits with fetched records that are not yet accounted for.
 	holding bool
 	failed  error // what a rebalance callback ran into
@@ -296,6 +298,7 @@ func (l *Loader) commit(ctx context.Context) error {
 	}
 	switch {
 	case err == nil:
+		l.progressed = true
 		return nil
 	case errors.Is(err, ErrFenced):
 		point.Hit(point.Dropped)

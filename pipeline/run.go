@@ -57,8 +57,7 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d Dep
 	d.limit = &threshold{cfg: cfg.DeadLetters}
 	pause := first
 	for {
-		began := d.Now()
-		err := runOnce(ctx, stop, cfg, d)
+		progressed, err := runOnce(ctx, stop, cfg, d)
 		select {
 		case <-stop:
 			return err
@@ -72,7 +71,7 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d Dep
 			d.Log.Error("the pipeline is stopped", "error", err)
 			return err
 		}
-		if d.Now().Sub(began) > 5*most {
+		if progressed { // this is another trouble than the last
 			pause = first
 		}
 		d.Recorder.Failing(err, d.Now().Add(pause))
@@ -88,16 +87,16 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d Dep
 	}
 }
 
-// runOnce runs one loader, with a watchdog beside it.
-func runOnce(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d Deps) (err error) {
+// runOnce runs one loader, with a watchdog beside it. progressed: it has committed a round.
+func runOnce(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d Deps) (progressed bool, err error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	l, err := open(ctx, stop, cfg, d)
 	if errors.Is(err, errStopped) {
-		return nil
+		return false, nil
 	}
 	if err != nil {
-		return err
+		return false, err
 	}
 	defer func() {
 		l.reseek = true // what Close hands over is not committed any more
@@ -113,9 +112,9 @@ func runOnce(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d
 	cancel(nil)
 	<-watch
 	if errors.Is(cause, errStalled) {
-		return cause
+		return l.progressed, cause
 	}
-	return err
+	return l.progressed, err
 }
 
 // close leaves the group, and drops what is on its way to the topic of dead letters.

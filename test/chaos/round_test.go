@@ -107,6 +107,10 @@ func begin(t *testing.T, seed uint64, o options) *round {
 	if r.broker != nil {
 		broker = r.broker.Addr()
 	}
+	if r.broker != nil { // another round may have killed it
+		r.broker.mu.Lock()
+		defer r.broker.mu.Unlock()
+	}
 	stacktest.CreateTopic(t, broker, r.topic, partitions, nil)
 	clicks := stacktest.NewClicks(t, r.topic, partitions)
 	clicks.Spoilt = true
@@ -288,7 +292,11 @@ func (r *round) keep(log *os.File) {
 	if !r.t.Failed() {
 		return
 	}
-	for _, l := range append(r.loaders, r.guest) {
+	all := r.loaders
+	if r.guest != nil {
+		all = append(all, r.guest)
+	}
+	for _, l := range all {
 		if err := l.keep(r.dir); err != nil {
 			r.t.Error(err)
 		}
