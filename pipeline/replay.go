@@ -66,6 +66,10 @@ func (a *amender) replay(ctx context.Context, o ReplayOptions) (*ReplayReport, e
 	if r.letters, err = newLetterReader(ctx, a.d); err != nil {
 		return nil, err
 	}
+	r.clear()
+	if some, err := r.any(ctx); err != nil || !some {
+		return r.rep, err
+	}
 	d := a.d
 	if d.replay, err = r.mode(ctx); err != nil {
 		return nil, err
@@ -74,7 +78,7 @@ func (a *amender) replay(ctx context.Context, o ReplayOptions) (*ReplayReport, e
 	if o.DryRun {
 		d.Catalog, d.Objects = &dryCatalog{Catalog: d.Catalog}, dryObjects{d.Objects}
 	}
-	if r.stages, err = newStages(ctx, nil, a.cfg, d); err != nil {
+	if r.stages, err = stagesSoon(ctx, a.cfg, d); err != nil {
 		return nil, err
 	}
 	tables, err := r.load(ctx)
@@ -99,6 +103,27 @@ func (a *amender) replay(ctx context.Context, o ReplayOptions) (*ReplayReport, e
 		return r.rep, fmt.Errorf("round %d replayed the letters, but is not finished; a loader or the next command finishes it: %w", l.Number, err)
 	}
 	return r.rep, nil
+}
+
+// stagesSoon is newStages for someone who does not wait for ever until it is known what the columns are.
+func stagesSoon(ctx context.Context, cfg *configs.Pipeline, d Deps) (*stages, error) {
+	stop := make(chan struct{})
+	limit := time.AfterFunc(registryPatience, func() { close(stop) })
+	defer limit.Stop()
+	s, err := newStages(ctx, stop, cfg, d)
+	if errors.Is(err, errStopped) {
+		err = fmt.Errorf("what the columns are is still not known after %v: is the schema registry there, and does it have the schemas of the topics?", registryPatience)
+	}
+	return s, err
+}
+
+// any reports whether there are letters at all: without them no registry is needed.
+func (r *replay) any(ctx context.Context) (bool, error) {
+	err := r.letters.each(ctx, 0, &r.filter, func(letterColumns, *batch.Batch, []int32) error { return errEnough })
+	if errors.Is(err, errEnough) {
+		return true, nil
+	}
+	return false, err
 }
 
 // still are moves that go nowhere: what deduplicate steps were told of the table holds only while no loader adds rows to it.
@@ -183,9 +208,13 @@ func (r *replay) load(ctx context.Context) ([]RoundFile, error) {
 	}
 }
 
-func (r *replay) read(ctx context.Context) ([]RoundFile, error) {
+func (r *replay) clear() {
 	r.rep = &ReplayReport{Pipeline: r.a.cfg.Name, Table: r.a.d.Primary.String(), Filtered: map[string]int64{}, Failed: []LetterGroup{}}
 	r.failed, r.taken, r.changed = map[LetterGroup]*LetterGroup{}, map[EpochKey]*roaring64.Bitmap{}, map[EpochKey]*Edit{}
+}
+
+func (r *replay) read(ctx context.Context) ([]RoundFile, error) {
+	r.clear()
 	l := r.a.ledger.Clone()
 	owned := map[table.Key]bool{}
 	for k, rec := range l.Records {
