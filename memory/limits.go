@@ -10,7 +10,7 @@ const mib = int64(1) << 20
 const (
 	// pages is what a loader touches of the executable and its libraries, DuckDB among them; idle is the heap and the stacks
 	// of one that has nothing to do.
-	pages = 88 * mib
+	pages = 100 * mib
 	idle  = 16 * mib
 	// leastFetch, mostFetch bound what a pipeline fetches ahead, leastWork is what its work needs at least.
 	leastFetch = 8 * mib

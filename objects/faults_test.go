@@ -193,15 +193,23 @@ func TestS3UploadMemoryAndAbort(t *testing.T) {
 		t.Fatal(err)
 	}
 	chunk := make([]byte, 1<<20)
+	most := int64(0)
 	for range 80 {
 		if _, err := u.Write(chunk); err != nil {
 			t.Fatal(err)
 		}
+		most = max(most, u.(*s3Upload).Buffered())
+	}
+	if most < int64(s.partSize) || most > int64((partsInFlight+1)*s.partSize) {
+		t.Errorf("up to %d bytes are in memory", most)
 	}
 	if c := cap(u.(*s3Upload).buf); c > s.partSize {
 		t.Errorf("a buffer of %d bytes for parts of %d", c, s.partSize)
 	}
 	u.Abort()
+	if n := u.(*s3Upload).Buffered(); n != 0 {
+		t.Errorf("after the end %d bytes are in memory", n)
+	}
 	if fake.maxParts > partsInFlight {
 		t.Errorf("%d parts at once", fake.maxParts)
 	}

@@ -13,6 +13,7 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -43,7 +44,7 @@ type s3Store struct {
 	client   *s3.Client
 	endpoint string // for messages
 	partSize int
-	buffers  chan []byte   // of parts, free to be used again
+	buffers  sync.Pool     // of parts (*[]byte), free to be used again or collected
 	idle     time.Duration // the longest silence of the server within a response
 }
 
@@ -174,7 +175,7 @@ func newS3(cfg configs.S3, maxBackoff time.Duration) (*s3Store, error) {
 			o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		}
 	})
-	return &s3Store{client: client, endpoint: cmp.Or(shown(cfg.Endpoint), "AWS "+ac.Region), partSize: part, buffers: make(chan []byte, partsInFlight), idle: 60 * time.Second}, nil
+	return &s3Store{client: client, endpoint: cmp.Or(shown(cfg.Endpoint), "AWS "+ac.Region), partSize: part, idle: 60 * time.Second}, nil
 }
 
 // shown is a URL as messages show it, without a password.
@@ -210,22 +211,16 @@ func newOwner() string {
 
 // partBuffer returns an empty buffer with room for a part.
 func (s *s3Store) partBuffer() []byte {
-	select {
-	case b := <-s.buffers:
-		return b[:0]
-	default:
-		return make([]byte, 0, s.partSize)
+	if b, ok := s.buffers.Get().(*[]byte); ok {
+		return (*b)[:0]
 	}
+	return make([]byte, 0, s.partSize)
 }
 
-// freeBuffer takes a buffer back; what is more than a few goes to the garbage collector.
+// freeBuffer takes a buffer back.
 func (s *s3Store) freeBuffer(b []byte) {
-	if cap(b) < s.partSize {
-		return
-	}
-	select {
-	case s.buffers <- b:
-	default:
+	if cap(b) >= s.partSize {
+		s.buffers.Put(&b)
 	}
 }
 

@@ -39,7 +39,11 @@ type s3Upload struct {
 	mu          sync.Mutex
 	err         error // the first of a part
 	done        bool
+	held        atomic.Int64 // in buf and in parts on their way
 }
+
+// Buffered tells how much of what was written is still in memory, bytes. It may be called on any goroutine.
+func (u *s3Upload) Buffered() int64 { return u.held.Load() }
 
 func newS3Upload(ctx context.Context, s *s3Store, bucket, key string) *s3Upload {
 	u := &s3Upload{store: s, bucket: bucket, key: key, owner: newOwner(), slots: make(chan struct{}, partsInFlight)}
@@ -59,8 +63,9 @@ func (u *s3Upload) Write(p []byte) (int, error) {
 			}
 		}
 		m := min(len(p)-n, u.store.partSize-len(u.buf))
-		if need := len(u.buf) + m; need > cap(u.buf) { // append would overshoot the part size
+		if need, had := len(u.buf)+m, cap(u.buf); need > had { // append would overshoot the part size
 			u.grow(need)
+			u.held.Add(int64(cap(u.buf) - had))
 		}
 		u.buf = append(u.buf, p[n:n+m]...)
 		n += m
@@ -117,6 +122,7 @@ func (u *s3Upload) flush() error {
 		if err == nil { // else a broken connection may be reading it still
 			u.store.freeBuffer(part)
 		}
+		u.held.Add(-int64(cap(part)))
 		<-u.slots
 	})
 	return nil
@@ -146,7 +152,8 @@ func (u *s3Upload) Commit(ctx context.Context) error {
 		if err := u.store.putOnce(ctx, u.bucket, u.key, u.owner, u.buf); err != nil {
 			return err
 		}
-		u.done = true
+		u.done, u.buf = true, nil
+		u.held.Store(0)
 		u.cancel()
 		return nil
 	}
@@ -163,6 +170,7 @@ func (u *s3Upload) Commit(ctx context.Context) error {
 		return err
 	}
 	u.done = true
+	u.held.Store(0)
 	u.cancel()
 	return nil
 }
@@ -203,6 +211,7 @@ func (u *s3Upload) Abort() {
 	u.cancel()
 	u.sending.Wait()
 	u.buf = nil
+	u.held.Store(0)
 	if u.id == "" {
 		return
 	}

@@ -69,6 +69,9 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 			return d, err
 		}
 	}
+	if _, err := memory.DropPages(); err != nil { // then they stay
+		log.Debug("the executable's pages that only the start needed are still in memory", "error", err)
+	}
 	bg, cancel := context.WithCancel(ctx)
 	d.stop = cancel
 	var running sync.WaitGroup

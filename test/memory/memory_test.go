@@ -5,13 +5,16 @@ package memory
 import (
 	"fmt"
 	"math/rand/v2"
+	"net/http"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/lakeloader/lakeloader/obs"
+	"github.com/lakeloader/lakeloader/test/stack/stacktest"
 )
 
 var start = time.Date(2025, 1, 1, 0, 0, 0, 0, time.UTC)
@@ -63,13 +66,39 @@ func TestManyTopicPartitions(t *testing.T) {
 	w.start().loaded(n)
 }
 
-// TestIdle: what a daemon takes that has nothing to do.
-func TestIdle(t *testing.T) {
+// TestSlowS3: an object store that takes 8 MiB a second, with records that come as fast as Kafka gives them and a round
+// that is several times the ceiling. Files are finished early, then nothing is fetched until there is room again; the
+// status says so.
+func TestSlowS3(t *testing.T) {
+	const n, rate = 200_000, 8 << 20
+	proxy := stacktest.NewHTTPProxy(t, stacktest.S3(t))
+	var line sync.Mutex
+	proxy.Answer(func(_ http.ResponseWriter, r *http.Request) bool {
+		line.Lock()
+		defer line.Unlock()
+		busy := time.NewTimer(time.Duration(max(0, r.ContentLength)) * time.Second / rate)
+		defer busy.Stop()
+		select {
+		case <-busy.C:
+		case <-r.Context().Done():
+		}
+		return false // the server answers
+	})
 	w := newWork(t, 4, 256*mib, nil)
-	w.produce(4, func(i int) *kgo.Record {
-		return &kgo.Record{Partition: int32(i % 4), Value: fmt.Appendf(nil, `{"id": %d, "at": "2025-01-01T00:00:00Z", "name": "x"}`, i)}
+	w.inS3(proxy.URL, stacktest.NewBucket(t))
+	w.commit = fmt.Sprintf("{interval: 10m, records: %d}", n)
+	random := rand.New(rand.NewPCG(1, 2))
+	text := make([]byte, 1000)
+	w.produce(n, func(i int) *kgo.Record {
+		for k := range text {
+			text[k] = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ-_"[random.IntN(64)]
+		}
+		at := start.Add(time.Duration(random.IntN(48)) * time.Hour)
+		return &kgo.Record{Partition: int32(i % 4), Value: fmt.Appendf(nil, `{"id": %d, "at": %q, "name": %q}`, i, at.Format(time.RFC3339), text)}
 	})
 	d := w.start()
-	d.until("running", func(p obs.PipelineStatus) bool { return p.Rows == 4 })
-	d.loaded(4)
+	d.until("it waits at the ceiling", func(p obs.PipelineStatus) bool {
+		return p.Phase == obs.Waiting && strings.Contains(p.Reason, "the memory ceiling is reached")
+	})
+	d.loaded(n)
 }
