@@ -18,6 +18,7 @@ type collector struct {
 	state                      *State
 	metrics                    []metric
 	filtered, dead, phase      *prometheus.Desc
+	routed                     *prometheus.Desc
 	lagRecords, lagSeconds     *prometheus.Desc
 	committed, position, build *prometheus.Desc
 	memory, limit              *prometheus.Desc
@@ -38,6 +39,7 @@ func newCollector(s *State) *collector {
 	c := &collector{
 		state:      s,
 		filtered:   desc("filtered_records_total", "Records that a cleanse step filtered, in committed rounds.", "pipeline", "step"),
+		routed:     desc("routed_rows_total", "Rows in committed rounds, in tables that they were routed to.", "pipeline", "table"),
 		dead:       desc("dead_letters_total", "Records that broke a rule, in committed rounds.", "pipeline", "stage", "step"),
 		phase:      desc("pipeline_state", "1 for the state that the pipeline is in, 0 for the others.", "pipeline", "state"),
 		lagRecords: desc("lag_records", "Offsets between what the lake has and the end of the partition.", "pipeline", "topic", "partition"),
@@ -114,6 +116,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		}
 		for _, phase := range []Phase{Starting, Running, Waiting, Failing, Stopped} {
 			gauge(c.phase, number(p.Phase == phase), p.Name, string(phase))
+		}
+		for table, n := range p.RoutedRows {
+			out <- prometheus.MustNewConstMetric(c.routed, prometheus.CounterValue, float64(n), p.Name, table)
 		}
 		for step, n := range p.FilteredBy {
 			out <- prometheus.MustNewConstMetric(c.filtered, prometheus.CounterValue, float64(n), p.Name, step)

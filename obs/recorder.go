@@ -222,9 +222,10 @@ type Commit struct {
 	ID           string
 	Number       int64
 	Took         time.Duration // from the end of the round until it landed
-	Rows         int64         // of the primary table
+	Rows         int64         // of all tables but the dead letters
 	Bytes, Files int64         // of all tables
 	Filtered     map[string]int64
+	Routed       map[string]int64 // those of Rows in tables that are not the primary
 	Dead         []DeadStatus
 	Offsets      []CommittedOffset
 }
@@ -257,6 +258,9 @@ func (r *Recorder) Committed(c Commit) {
 		s.Filtered += n
 		s.FilteredBy[step] += n
 	}
+	for id, n := range c.Routed {
+		r.routed(id, n)
+	}
 	for _, d := range c.Dead {
 		s.DeadLetters += d.Count
 		r.dead[deadKey{d.Stage, d.Step}] += d.Count
@@ -273,6 +277,22 @@ func (r *Recorder) Committed(c Commit) {
 			s.UnpublishedSince = since
 		}
 	}
+}
+
+// Routed says which tables rows of the pipeline have gone to, that are not its primary: those that the ledger lists.
+func (r *Recorder) Routed(tables []string) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, id := range tables {
+		r.routed(id, 0)
+	}
+}
+
+func (r *Recorder) routed(table string, rows int64) {
+	if r.status.RoutedRows == nil {
+		r.status.RoutedRows = map[string]int64{}
+	}
+	r.status.RoutedRows[table] += rows
 }
 
 // Dropped says that the round being gathered was given up, and whether it was because another loader had moved the offsets.

@@ -4,7 +4,9 @@ import (
 	"cmp"
 	"fmt"
 	"io"
+	"maps"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -71,7 +73,10 @@ func pipelineRow(p PipelineStatus, now time.Time) []string {
 		commit, count(p.Rounds), count(p.Fences)}
 }
 
-// pipelineNotes are lines under a pipeline that is not well.
+// namedTables is how many routed tables are named.
+const namedTables = 10
+
+// pipelineNotes are lines under a pipeline: where its rows go, and what is not well.
 func pipelineNotes(p PipelineStatus, now time.Time) []string {
 	var out []string
 	if p.Alarm {
@@ -81,6 +86,17 @@ func pipelineNotes(p PipelineStatus, now time.Time) []string {
 		if t.Stopped != "" && (i == 0 || p.Partitions[i-1].Topic != t.Topic || p.Partitions[i-1].Stopped == "") {
 			out = append(out, "stopped: topic "+t.Topic+": "+t.Stopped)
 		}
+	}
+	if n := len(p.RoutedRows); n > 0 {
+		line := fmt.Sprintf("rows in %d other tables:", n)
+		for i, id := range slices.Sorted(maps.Keys(p.RoutedRows)) {
+			if i == namedTables {
+				line += fmt.Sprintf(" and %d more", n-i)
+				break
+			}
+			line += " " + id + " " + count(p.RoutedRows[id])
+		}
+		out = append(out, line)
 	}
 	if p.NotReady != "" && p.Phase != Failing {
 		out = append(out, "not ready: "+p.NotReady)

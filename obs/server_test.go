@@ -26,7 +26,7 @@ func example() (*State, *clock) {
 	a.Running()
 	a.Assigned([]Ownership{{"clicks", 0, 0, 1_000_000, c.ms(time.Second)}, {"clicks", 1, 0, -1, -1}})
 	a.HighWatermark("clicks", 0, 1_500_000)
-	a.Committed(Commit{ID: "0190-a", Number: 41, Took: 120 * time.Millisecond, Rows: 3_000_000, Bytes: 99 << 20, Files: 3, Filtered: map[string]int64{"cleanse[1] filter": 12},
+	a.Committed(Commit{ID: "0190-a", Number: 41, Took: 120 * time.Millisecond, Rows: 3_000_000, Bytes: 99 << 20, Files: 3, Filtered: map[string]int64{"cleanse[1] filter": 12}, Routed: map[string]int64{"lake.views": 1_000_000},
 		Dead: []DeadStatus{{"cleanse", "cleanse[3] validate", 4}, {"decode", "", 1}}, Offsets: []CommittedOffset{{"clicks", 0, 0, 1_100_000, c.ms(0)}}})
 	c.pass(12 * time.Second)
 	a.Read(Batch{Records: 390_000, Bytes: 44 << 20, Rejected: 1, Last: RejectStatus{Stage: "cleanse", Step: "cleanse[3] validate", Reason: "stars is 9, more than 5"},

@@ -71,14 +71,14 @@ func TestRound(t *testing.T) {
 	}
 
 	// The round ends behind the first batch.
-	r.Committed(Commit{ID: "r1", Number: 7, Took: 200 * time.Millisecond, Rows: 149, Bytes: 4000, Files: 2, Filtered: map[string]int64{"f": 1},
+	r.Committed(Commit{ID: "r1", Number: 7, Took: 200 * time.Millisecond, Rows: 149, Bytes: 4000, Files: 2, Filtered: map[string]int64{"f": 1}, Routed: map[string]int64{"lake.xs": 40},
 		Dead: []DeadStatus{{"decode", "", 1}, {"cleanse", "cleanse[0] cast", 2}}, Offsets: []CommittedOffset{{"clicks", 0, 1, 250, c.ms(25 * time.Second)}}})
 	p = r.Status()
 	want := []PartitionStatus{{"clicks", 0, 1, 250, 350, 400, 150, 5, ""}, {"clicks", 1, 1, 50, 50, 50, 0, 0, ""}}
 	if !reflect.DeepEqual(p.Partitions, want) {
 		t.Errorf("got %+v\nwant %+v", p.Partitions, want)
 	}
-	if p.Rows != 149 || p.Filtered != 1 || p.FilteredBy["f"] != 1 || p.DeadLetters != 3 || len(p.DeadBy) != 2 || p.Rounds != 1 || p.UnpublishedRows != 0 {
+	if p.Rows != 149 || p.Filtered != 1 || p.FilteredBy["f"] != 1 || p.RoutedRows["lake.xs"] != 40 || p.DeadLetters != 3 || len(p.DeadBy) != 2 || p.Rounds != 1 || p.UnpublishedRows != 0 {
 		t.Errorf("after the commit: %+v", p)
 	}
 	if p.LastCommit == nil || p.LastCommit.ID != "r1" || p.LastCommit.Number != 7 || p.LastCommit.Seconds != 0.2 {

@@ -71,6 +71,7 @@ type PipelineStatus struct {
 	Files        int64            `json:"files"`
 	Filtered     int64            `json:"filtered"`
 	FilteredBy   map[string]int64 `json:"filtered_by,omitempty"` // step name
+	RoutedRows   map[string]int64 `json:"routed_rows,omitempty"` // those of Rows in tables other than the pipeline's own, by table
 	DeadLetters  int64            `json:"dead_letters"`
 	DeadBy       []DeadStatus     `json:"dead_letters_by,omitempty"`
 	LastReject   *RejectStatus    `json:"last_reject,omitempty"`

@@ -58,6 +58,14 @@ func (l *Loader) reportCommit(r *Round, number int64, took time.Duration) {
 			c.Bytes, c.Files = c.Bytes+f.Size, c.Files+1
 		}
 	}
+	for _, t := range r.Tables[1:] {
+		if t.Routed {
+			if c.Routed == nil {
+				c.Routed = map[string]int64{}
+			}
+			c.Routed[t.Table.String()] += rows(t.Files)
+		}
+	}
 	dead := map[string]int64{}
 	for _, m := range r.Moves {
 		for step, o := range m.Filtered {

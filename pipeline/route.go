@@ -121,29 +121,47 @@ func (r *router) split(b *batch.Batch) []*target {
 	}
 	r.turn++
 	r.met = r.met[:0]
-	var last *target
-	var lastText []byte
-	lastNull := false
+	last, lastText, lastNull := &target{}, []byte(nil), false
+	var rows []int32 // of last
+	texts := len(r.cols) == 1 && c.Type.Store() == batch.StoreView && c.Valid == nil
 	for row, fate := range b.Fate {
 		if fate != batch.Keep {
 			continue
 		}
-		text, null := r.value(b, row)
-		if last == nil || null != lastNull || !bytes.Equal(text, lastText) {
-			last, lastText, lastNull = r.target(text, null), text, null
+		var text []byte
+		null := false
+		if texts {
+			v := c.Views[row]
+			text = b.Mem[v.Off : v.Off+v.Len]
+		} else {
+			text, null = r.value(b, row)
+		}
+		if lastText == nil && !lastNull || null != lastNull || !bytes.Equal(text, lastText) {
+			last.rows = rows
+			last, lastText, lastNull = r.meet(r.target(text, null)), text, null
+			if lastText == nil {
+				lastText = []byte{} // there was a value
+			}
+			rows = last.rows
 			r.text, r.spare = r.spare, r.text // the next value must not overwrite this one
 		}
 		if last.refused != "" {
 			b.Reject(row, StageRoute, "", last.refused)
 			continue
 		}
-		if last.turn != r.turn {
-			last.turn, last.rows = r.turn, last.rows[:0]
-			r.met = append(r.met, last)
-		}
-		last.rows = append(last.rows, int32(row))
+		rows = append(rows, int32(row))
 	}
+	last.rows = rows
 	return r.met
+}
+
+// meet notes that a target gets rows of the current batch.
+func (r *router) meet(t *target) *target {
+	if t.turn != r.turn && t.refused == "" {
+		t.turn, t.rows = r.turn, t.rows[:0]
+		r.met = append(r.met, t)
+	}
+	return t
 }
 
 // value is the text of a row's value. It is good until the next but one call.

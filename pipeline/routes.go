@@ -229,6 +229,16 @@ func (s *routes) ours(ctx context.Context, all *stages, id table.Ident) error {
 	return nil
 }
 
+// reached names the tables of the ledger that rows still go to.
+func (s *routes) reached(tables []table.Routed) (ids []string) {
+	for _, t := range tables {
+		if s.router.reaches(t) {
+			ids = append(ids, t.Ident.String())
+		}
+	}
+	return ids
+}
+
 // value is what a table was named after.
 func (s *routes) value(id table.Ident) string {
 	if t := s.router.tables[strings.ToLower(id.String())]; t != nil {

@@ -311,6 +311,7 @@ func (s *stages) size() (size int64) {
 func (s *stages) begin(l *table.Ledger) {
 	if s.routes != nil && !slices.Equal(s.routes.router.ledger, l.Tables) {
 		s.routes.router.listed(l.Tables)
+		s.d.Recorder.Routed(s.routes.reached(l.Tables))
 	}
 }
 

@@ -126,6 +126,7 @@ func printPlan(w io.Writer, r *pipeline.PlanReport) error {
 			fmt.Fprintf(w, "  %6d  %s\n", m[k], k)
 		}
 	}
+	counts("rows by table:", r.Routed)
 	counts("filtered:", r.Filtered)
 	counts("dead letters:", r.Rejected)
 	counts("partitions:", r.TablePartitions)

@@ -20,7 +20,7 @@ func newVerify() *cobra.Command {
 		Short: "Prove that every offset is accounted for exactly once",
 		Long: `verify says, for each topic partition, what range of offsets is committed, and proves that every offset in it is
 exactly one of: a row of the table, filtered, a dead letter, or a gap that Kafka itself shows (control records, aborted
-transactions, compaction). It reads data files and round objects, not counters, and needs no broker.
+transactions, compaction). The rows may be in several tables (table.route). It reads data files and round objects, not counters, and needs no broker.
 
 Exit code 0: all are accounted for. 1: they are not, and the exact ranges are printed.`,
 		Example: `  lakeloader verify -c lakeloader.yaml
@@ -113,6 +113,19 @@ func printReport(w io.Writer, r *verify.Report) error {
 		return err
 	}
 	fmt.Fprintln(w)
+	routed := int64(0)
+	for _, t := range r.Routed {
+		routed += t.Rows
+	}
+	for i, t := range r.Routed {
+		if i == 0 {
+			fmt.Fprintf(w, "rows by table:\n  %10d  %s\n", sum.Rows-routed, r.Table)
+		}
+		fmt.Fprintf(w, "  %10d  %s\n", t.Rows, t.Table)
+	}
+	if len(r.Routed) > 0 {
+		fmt.Fprintln(w)
+	}
 	for _, p := range r.Problems {
 		fmt.Fprintln(w, p)
 	}
