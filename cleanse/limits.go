@@ -4,8 +4,8 @@ import (
 	"fmt"
 
 	"cel.dev/cel-go/cel"
-	"cel.dev/cel-go/checker"
 	"cel.dev/cel-go/common/ast"
+	"cel.dev/cel-go/common/cost"
 )
 
 // maxCost bounds what an expression may cost for one row, in CEL's own units: about one for each operation, and a tenth for
@@ -68,8 +68,8 @@ func (c *compiler) checkCost(ch *checked) bool {
 // unknownSizes leaves the sizes of columns open.
 type unknownSizes struct{}
 
-func (unknownSizes) EstimateSize(checker.AstNode) *checker.SizeEstimate { return nil }
+func (unknownSizes) EstimateSize(cost.AstNode) *cost.SizeEstimate { return nil }
 
-func (unknownSizes) EstimateCallCost(string, string, *checker.AstNode, []checker.AstNode) *checker.CallEstimate {
+func (unknownSizes) EstimateCallCost(string, string, *cost.AstNode, []cost.AstNode) *cost.CallEstimate {
 	return nil
 }

@@ -38,6 +38,7 @@ type Producer struct {
 	brokers []string
 	p       *kafka.Producer
 	logs    *logs
+	tokens  *tokens // nil: the login takes none
 	done    chan struct{}
 
 	sent   int // records
@@ -83,11 +84,16 @@ func NewProducer(ctx context.Context, k configs.Kafka, topic, client string, log
 	} {
 		m[key] = v
 	}
+	issue, err := issuerOf(k)
+	if err != nil {
+		return nil, err
+	}
 	p := &Producer{topic: topic, brokers: k.Brokers, logs: startLogs(m, log), done: make(chan struct{})}
 	if p.p, err = kafka.NewProducer(&m); err != nil {
 		p.logs.stop()
 		return nil, fmt.Errorf("kafka client: %w; check kafka.properties and the files in kafka.tls", err)
 	}
+	p.tokens = startTokens(issue, p.p, log)
 	go p.events()
 	if err := p.exists(ctx); err != nil {
 		p.Close()
@@ -188,6 +194,7 @@ func (p *Producer) Flush(ctx context.Context) error {
 
 // Close drops what is still on its way.
 func (p *Producer) Close() {
+	p.tokens.stop()
 	// It fails only for a producer that is closed already.
 	_ = p.p.Purge(kafka.PurgeInFlight | kafka.PurgeQueue | kafka.PurgeNonBlocking)
 	p.p.Close()

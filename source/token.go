@@ -287,7 +287,7 @@ func (t *tokens) renew(ctx context.Context) (time.Duration, error) {
 }
 
 // failure is why there is no token, and whether that stays so; nil when there is one, or nobody has answered yet.
-func (t *tokens) failure() (err error, stays bool) { //nolint:staticcheck // the error is what is asked for
+func (t *tokens) failure() (err error, stays bool) {
 	if t == nil {
 		return nil, false
 	}

@@ -33,11 +33,13 @@ http.token, and trusts http.tls.ca_file.`,
 			return err
 		}
 		// With --address alone no configuration is needed.
-		d, err := obs.Daemon{Address: *address}, error(nil)
+		d := obs.Daemon{Address: *address}
 		if *address == "" || c.Flags().Changed("config") {
-			if d, err = daemonOf(*path, *address); err != nil {
+			of, err := daemonOf(*path, *address)
+			if err != nil {
 				return err
 			}
+			d = of
 		}
 		if *tokenFile != "" {
 			token, err := os.ReadFile(*tokenFile)
