@@ -104,6 +104,11 @@ func readPlan(t *testing.T) *plan {
 		return p
 	}
 	p.broker = &broker{Server: stacktest.StartKafka(t)}
+	if minutes != "" { // they do not run while the binary is built
+		built := time.Now()
+		stacktest.ChaosBinary(t)
+		p.until = p.until.Add(time.Since(built))
+	}
 	return p
 }
 
