@@ -112,3 +112,31 @@ func TestRewindAndBackfillOfRoutedRows(t *testing.T) {
 		t.Errorf("the ledger lists %s", got)
 	}
 }
+
+// What no table took is replayed when the route allows it: into the table of its value, and marked as replayed.
+func TestReplayOfRoutedRows(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	route := configs.Route{Template: "e_${value}", Allow: []string{"x"}, Otherwise: "dead_letter"}
+	cfg := routed(route, nil)
+	e.Produce(t, "a", 0, events(0, "x", "y", "z", "y", "")...)
+	load(t, e, cfg, 5)
+	whole(t, e, cfg, "a-0 [0, 5) 1 rows 4 dead")
+	route.Allow = []string{"x", "y"}
+	cfg = routed(route, nil)
+	if rep := replay(t, e, cfg, everything()); rep.Rows != 2 {
+		t.Errorf("%+v", rep)
+	}
+	whole(t, e, cfg, "a-0 [0, 5) 3 rows 2 dead")
+	holds(t, e, "e_x", "0")
+	holds(t, e, "e_y", "1 3")
+	holds(t, e, "t", "")
+	if got := listed(t, e); got != "e_x=x e_y=y" {
+		t.Errorf("the ledger lists %s", got)
+	}
+	e.Produce(t, "a", 0, events(5, "y", "x")...)
+	load(t, e, cfg, 2)
+	whole(t, e, cfg, "a-0 [0, 7) 5 rows 2 dead")
+	holds(t, e, "e_y", "1 3 5")
+}
