@@ -187,8 +187,9 @@ func (v *validator) templateTables(r *Route, namespace, pipeline string, taken m
 		return
 	}
 	for _, name := range slices.Sorted(maps.Keys(taken)) {
-		value, fits := strings.CutPrefix(name, before)
-		if value, fits = strings.CutSuffix(value, after); !fits || !strings.HasPrefix(name, before) || value == "" {
+		rest, begins := strings.CutPrefix(name, before)
+		value, ends := strings.CutSuffix(rest, after)
+		if !begins || !ends || value == "" {
 			continue
 		}
 		for j, pattern := range r.Allow {

@@ -360,7 +360,7 @@ type Files struct {
 	Level int `yaml:"compression_level" rule:"range=1:9"`
 	// Bloom lists columns with a bloom filter; left out: none.
 	Bloom []string `yaml:"bloom_filters"`
-	// MaxOpen is the number of time partitions written at once before the oldest files are finished early. One
+	// MaxOpen is the number of time partitions of a table written at once before the oldest files are finished early. One
 	// with few rows takes little memory beside them. Default 10000.
 	MaxOpen int `yaml:"max_open" rule:"range=1:10000"`
 }
