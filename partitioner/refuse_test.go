@@ -28,7 +28,7 @@ func TestRefuse(t *testing.T) {
 		bad    []int32
 		reason string
 	}{
-		"hour": {p(batch.TimestampTZ), "hour(c)", []any{int64(firstHour), int64(firstHour - 1), nil, int64(lastHour), int64(lastHour + 1), int64(math.MaxInt64)}, []int32{1, 4, 5}, "hour"},
+		"hour": {p(batch.TimestampTZ), "hour(c)", []any{firstHour, firstHour - 1, nil, lastHour, lastHour + 1, int64(math.MaxInt64)}, []int32{1, 4, 5}, "hour"},
 		"day":  {p(batch.Timestamp), "day(c)", []any{int64(math.MinInt64), int64(math.MaxInt64)}, nil, ""},
 		"int": {p(batch.Int), "truncate(10, c)", []any{int32(math.MinInt32), int32(-2147483640), nil, int32(math.MaxInt32)}, []int32{0},
 			"-2147483648 cannot be rounded down to a multiple of 10"},
@@ -80,9 +80,7 @@ func TestRefuseLeavesOthersAlone(t *testing.T) {
 
 func TestRefuseWideDecimals(t *testing.T) {
 	least := sixteen(0) // -10^38 + 1, which no decimal(38) rounds down from
-	for i, x := range []byte{0xb4, 0xc4, 0xb3, 0x57, 0xa5, 0x79, 0x3b, 0x85, 0xf6, 0x75, 0xdd, 0xc0, 0, 0, 0, 1} {
-		least[i] = x
-	}
+	copy(least, []byte{0xb4, 0xc4, 0xb3, 0x57, 0xa5, 0x79, 0x3b, 0x85, 0xf6, 0x75, 0xdd, 0xc0, 0, 0, 0, 1})
 	b := rows(batch.DecimalOf(38, 0), least, sixteen(-1))
 	if err := splitter(t, b.Root.Type, "truncate(10, c)").Refuse(b); err != nil {
 		t.Fatal(err)

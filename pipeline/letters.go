@@ -43,7 +43,6 @@ type letterReader struct {
 	d    Deps
 	info table.Info
 	row  *batch.Type
-	cols letterColumns
 }
 
 func newLetterReader(ctx context.Context, d Deps) (*letterReader, error) {

@@ -55,6 +55,9 @@ func Replay(ctx context.Context, cfg *configs.Pipeline, d Deps, o ReplayOptions)
 		rep, err = a.replay(ctx, o)
 		return err
 	})
+	if errors.Is(err, ErrFenced) {
+		err = fmt.Errorf("nothing was replayed: the table moved on %d times while the letters were tried; choose fewer of them, or stop the loaders meanwhile: %w", editTries, err)
+	}
 	return rep, err
 }
 

@@ -71,7 +71,7 @@ func (h *threshold) judge(now time.Time) error {
 	for _, t := range h.past {
 		all.records, all.dead = all.records+t.records, all.dead+t.dead
 	}
-	crossed := ""
+	var crossed string
 	switch {
 	case h.cfg.MaxCount > 0 && all.dead > h.cfg.MaxCount:
 		crossed = fmt.Sprintf("dead_letters.max_count is %d", h.cfg.MaxCount)

@@ -138,12 +138,12 @@ func (p *Producer) events() {
 	}
 }
 
-// refused is the first record's error, and how many records there was no report about yet. The client's own count is less
+// refused says how many records there was no report about yet, and the error of the first one that was refused. The client's own count is less
 // for a moment: it does not know the reports that were taken but not looked at.
-func (p *Producer) refused() (err error, unknown int) {
+func (p *Producer) refused() (unknown int, err error) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	return p.failed, p.sent - p.acked
+	return p.sent - p.acked, p.failed
 }
 
 // Send hands a record over, copied. It waits while too much is on its way.
@@ -156,7 +156,7 @@ func (p *Producer) Send(ctx context.Context, m Message) error {
 		out.Headers = append(out.Headers, kafka.Header{Key: h.Name, Value: h.Value})
 	}
 	for {
-		err, unknown := p.refused()
+		unknown, err := p.refused()
 		if err != nil {
 			return p.explain(err)
 		}
@@ -182,7 +182,7 @@ func (p *Producer) Send(ctx context.Context, m Message) error {
 func (p *Producer) Flush(ctx context.Context) error {
 	for {
 		p.p.Flush(100)
-		err, unknown := p.refused()
+		unknown, err := p.refused()
 		switch {
 		case err != nil || unknown == 0:
 			return p.explain(err)

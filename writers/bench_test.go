@@ -192,3 +192,28 @@ func printSizes(w *Writer, files []table.File) {
 	}
 	fmt.Fprintln(os.Stderr, line.String())
 }
+
+// BenchmarkRefuse measures the look at values before they are written, of decimals, which it costs most.
+func BenchmarkRefuse(b *testing.B) {
+	const n = 4096
+	row := number(batch.StructOf(batch.Field{Name: "price", Type: batch.DecimalOf(9, 2)}, batch.Field{Name: "amount", Type: batch.DecimalOf(38, 4)},
+		batch.Field{Name: "text", Type: batch.Prim(batch.String)}, batch.Field{Name: "at", Type: batch.Prim(batch.TimestampTZ)}))
+	r := &batch.Records{}
+	in := batch.New(r, row)
+	for i := range n {
+		in.Root.Children[0].AppendInt64(int64(i))
+		in.Root.Children[1].AppendView(r.Append(make([]byte, 16)))
+		in.Root.Children[2].AppendView(r.AppendString("text"))
+		in.Root.Children[3].AppendInt64(int64(i))
+		in.Root.AppendStruct()
+		in.AppendRow(i, 0)
+	}
+	w := newWriter(b, Options{Info: info(row), Store: newMemory()})
+	b.ReportAllocs()
+	for b.Loop() {
+		if err := w.Refuse(in); err != nil || len(in.Rejects) > 0 {
+			b.Fatal(err, in.Rejects)
+		}
+	}
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/record")
+}
