@@ -68,6 +68,7 @@ func neededForRecovery(base *table.Base, all []Snapshot) (map[int64]bool, error)
 		if !base.Has(move) {
 			continue // it has expired; the next loader verifies the table
 		}
+		stays[move] = true // also where the way to it has expired
 		for at := base.Snapshot; at != 0; at = parent[at] {
 			if stays[at] = true; at == move {
 				break
@@ -84,7 +85,7 @@ func notRolledBack(base *table.Base) error {
 		return err
 	}
 	for _, move := range moves {
-		if base.Has(move) && !base.IsAncestor(move) {
+		if base.LeftBehind(move) {
 			return fmt.Errorf("%w: its main snapshot is %d, and snapshot %d, which moved offsets or applied a round last, is no ancestor of it; roll forward to it, or move the offsets back on purpose", ErrRolledBack, base.Snapshot, move)
 		}
 	}

@@ -44,6 +44,11 @@ func TestRewrite(t *testing.T) {
 			l.tables[primary].uuid = "another"
 			return nil
 		}), ErrStale, "created again", "a b c", 0},
+		"the table was rolled back": {once("load t", func(l *lake) error {
+			l.tables[primary].props = table.Applied{UUID: "u", Number: 1, Snapshot: l.tables[primary].commit(nil, nil)}.Property("p")
+			l.tables[primary].main = 1
+			return nil
+		}), ErrRolledBack, "roll forward", "a b c", 0},
 		"the output is old": {once("swap t", func(l *lake) error {
 			l.now = began.Add(age/2 + time.Second)
 			return table.ErrConflict

@@ -119,7 +119,7 @@ func (s memStore) Load(context.Context) (*table.Base, error) {
 	}
 	t := *s.l.tables[s.id]
 	has := func(id int64) bool { _, ok := t.parents[id]; return ok }
-	return &table.Base{UUID: t.uuid, Snapshot: t.main, Props: maps.Clone(t.props), Has: has, IsAncestor: t.ancestor, Handle: t.main}, nil
+	return &table.Base{UUID: t.uuid, Snapshot: t.main, Props: maps.Clone(t.props), Has: has, IsAncestor: t.ancestor, LeftBehind: func(id int64) bool { return has(id) && !t.ancestor(id) }, Handle: t.main}, nil
 }
 
 var errLanded = errors.New("landed")

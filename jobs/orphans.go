@@ -5,7 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/lakeloader/lakeloader/objects"
@@ -139,13 +141,19 @@ func chooseOrphans(found []candidate, live map[string]bool, cutoff time.Time) (o
 	return out
 }
 
+// fenceMark is a property that every fence sets: were main rolled back to where it was before, a swap that is on its way
+// would still not find the table as it was.
+func fenceMark(snapshot int64) map[string]string {
+	return map[string]string{table.Prefix + "fence": strconv.FormatInt(snapshot, 10)}
+}
+
 // fence moves every table on, and returns those that exist.
 func (o *Orphans) fence(ctx context.Context) (there []table.Ident, err error) {
 	for _, id := range o.Tables {
 		s, err := o.Lake.Open(ctx, id)
 		if err == nil {
 			err = table.Commit(ctx, s, o.Wait, func(base *table.Base) (table.Change, bool, error) {
-				return table.Change{Snapshot: true, Summary: map[string]string{"lakeloader.job": "orphans"}}, false, notRolledBack(base)
+				return table.Change{Snapshot: true, Props: fenceMark, Summary: map[string]string{"lakeloader.job": "orphans"}}, false, notRolledBack(base)
 			})
 		}
 		switch {
@@ -160,7 +168,8 @@ func (o *Orphans) fence(ctx context.Context) (there []table.Ident, err error) {
 }
 
 // rounds adds what the rounds of a pipeline still need to live, and returns their objects that may be orphans. Objects of
-// committed rounds stay: they say what became of offsets that are no rows. Those of earlier primary tables stay, with
+// committed rounds stay: they say what became of offsets that are no rows. The files of those that are still listed as
+// pending live, marked as finished or not: they are added again to a table that was dropped and created again. Those of earlier primary tables stay, with
 // the files of the ones that were not finished: a loader that has slept may still add them to the other tables.
 func (o *Orphans) rounds(ctx context.Context, w Writer, live map[string]bool) ([]candidate, error) {
 	s, err := o.Lake.Open(ctx, w.Primary)
@@ -186,7 +195,8 @@ func (o *Orphans) rounds(ctx context.Context, w Writer, live map[string]bool) ([
 		return nil, err
 	}
 	var found []candidate
-	for uuid, byID := range byTable {
+	for _, uuid := range slices.Sorted(maps.Keys(byTable)) {
+		byID := byTable[uuid]
 		committed, err := w.Rounds.Committed(ctx, uuid)
 		if err != nil {
 			return nil, err
@@ -195,10 +205,12 @@ func (o *Orphans) rounds(ctx context.Context, w Writer, live map[string]bool) ([
 		for _, id := range committed {
 			finished[id] = true
 		}
-		for id, info := range byID {
+		for _, id := range slices.Sorted(maps.Keys(byID)) {
+			info := byID[id]
 			found = append(found, candidate{info, fmt.Sprintf("round %s of pipeline %s was never committed", id, w.Pipeline)})
 			earlier := uuid != base.UUID
-			if live[info.URI] = earlier || finished[id] || needed[id]; finished[id] || !earlier && !needed[id] {
+			waits := needed[id] || earlier && !finished[id]
+			if live[info.URI] = waits || finished[id] || earlier; !waits {
 				continue
 			}
 			files, err := w.Rounds.Files(ctx, uuid, id)

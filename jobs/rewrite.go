@@ -55,7 +55,7 @@ type Rewriter struct {
 
 // Commit swaps the outputs in for the inputs. Against the base of every attempt: the table is still the same, its inputs
 // are live, no rows of it were deleted since, and no output is so old that it may be gone as an orphan. nil: it landed.
-// ErrStale: it did not. table.ErrUnknown: it may have, now or later; it is not tried again, since the outputs may by then
+// ErrStale, ErrRolledBack: it did not. table.ErrUnknown: it may have, now or later; it is not tried again, since the outputs may by then
 // have been rewritten themselves, and be gone. In no case may the outputs be deleted but as orphans.
 func (r *Rewriter) Commit(ctx context.Context, rw *Rewrite) error {
 	if len(rw.Inputs) == 0 {
@@ -90,6 +90,9 @@ func (r *Rewriter) check(ctx context.Context, rw *Rewrite, base *table.Base) err
 		if age := r.Now().Sub(time.UnixMilli(f.CreatedMS)); age > r.OrphanAge/2 {
 			return fmt.Errorf("%w: the output %s is %v old, more than half the orphan age %v", ErrStale, f.Path, age.Round(time.Second), r.OrphanAge)
 		}
+	}
+	if err := notRolledBack(base); err != nil {
+		return err
 	}
 	if base.Snapshot == 0 {
 		return fmt.Errorf("%w: it has no snapshot", ErrStale)

@@ -145,12 +145,17 @@ func (l *Loader) onReset(ctx context.Context, t *track, why error, cluster, id s
 		t.stopped = fmt.Errorf("%w; the topic is not loaded until on_reset is set to earliest or latest", why)
 		l.log.Error("a topic is stopped", "topic", t.key.Topic, "partition", t.key.Partition, "reason", t.stopped)
 		l.rec.Failing(t.stopped, time.Time{})
+		open := false
 		for _, o := range l.tracks.m {
 			if o.key.Topic == t.key.Topic && o.stopped == nil {
+				open = open || o.next > o.from.Next
 				o.stopped = t.stopped
 			}
 		}
 		l.reportStopped()
+		if open {
+			l.drop() // the open files hold rows of partitions that were given up
+		}
 		return nil
 	}
 	to := table.Record{Cluster: cluster, TopicID: id, First: next, Next: next, MaxTimestamp: -1}
@@ -180,14 +185,15 @@ func (l *Loader) fetchError(ctx context.Context, err error) error {
 		return err
 	}
 	t := l.tracks.m[table.Key(gone.Partition)]
-	if t == nil || t.stopped != nil {
+	if t == nil || t.stopped != nil || l.reseek { // the round was dropped: it is told again after the seek
 		return nil
 	}
 	// The open round must not be mixed with a new epoch: end it first.
 	if err := l.commit(ctx); err != nil || l.reseek {
 		return err
 	}
-	cluster, ids, err := l.identify(ctx, []source.Partition{gone.Partition})
+	ps := []source.Partition{gone.Partition}
+	cluster, ids, err := l.identify(ctx, ps)
 	if err != nil {
 		return err
 	}
@@ -195,10 +201,14 @@ func (l *Loader) fetchError(ctx context.Context, err error) error {
 	if id := ids[t.key.Topic]; id != t.from.TopicID {
 		why = fmt.Errorf("topic %s was deleted and created again: its id was %s and is now %s; %s was loaded up to offset %d", t.key.Topic, t.from.TopicID, id, t.key, t.next)
 	}
-	if err := l.onReset(ctx, t, why, cluster, ids[t.key.Topic], source.Watermarks{Low: gone.Low, High: gone.High}); err != nil {
+	marks, err := l.topics.Watermarks(ctx, ps) // after the id: those of the error may be of the topic before this one
+	if err != nil {
+		return fmt.Errorf("asking where %s begins: %w", t.key, err)
+	}
+	if err := l.onReset(ctx, t, why, cluster, ids[t.key.Topic], marks[gone.Partition]); err != nil {
 		return err
 	}
-	l.reseek = t.stopped == nil
+	l.reseek = l.reseek || t.stopped == nil
 	return nil
 }
 

@@ -88,12 +88,13 @@ type Committer struct {
 	// Rewriter takes rows out of tables for rounds with edits.
 	Rewriter Rewriter
 
-	uuid   string          // of the primary table, from the last Load
+	uuid   string          // of the primary table that files are made for; empty: of the first one that Load meets
 	done   map[string]bool // pending rounds known to be finished
 	stores map[table.Ident]table.Store
 }
 
-// Load reads the ledger and binds the committer to the table. A table without a ledger gives an empty one, but only
+// Load reads the ledger and binds the committer to the table, for good: what a loader has at hand fits no other one, whose
+// columns may have other field ids. A table without a ledger gives an empty one, but only
 // if it has no rows: offsets that were lost must never be taken for a first start.
 func (c *Committer) Load(ctx context.Context) (*table.Ledger, error) {
 	s, err := c.open(ctx, c.Primary)
@@ -104,7 +105,12 @@ func (c *Committer) Load(ctx context.Context) (*table.Ledger, error) {
 	if err != nil {
 		return nil, fmt.Errorf("reading table %s: %w", c.Primary, err)
 	}
-	c.uuid = base.UUID
+	if c.uuid == "" {
+		c.uuid = base.UUID
+	}
+	if base.UUID != c.uuid {
+		return nil, c.another()
+	}
 	l, err := c.ledger(base)
 	if err != nil {
 		return nil, err
@@ -113,6 +119,11 @@ func (c *Committer) Load(ctx context.Context) (*table.Ledger, error) {
 		return nil, err
 	}
 	return l, nil
+}
+
+// another is not ErrFenced: the loader has to end, and the next one starts with the new table.
+func (c *Committer) another() error {
+	return fmt.Errorf("table %s was dropped and created again while it was being loaded", c.Primary)
 }
 
 func (c *Committer) open(ctx context.Context, id table.Ident) (table.Store, error) {
@@ -152,7 +163,7 @@ func (c *Committer) notRolledBack(ctx context.Context, id table.Ident, base *tab
 	switch {
 	case move == 0 || base.IsAncestor(move):
 		return nil
-	case base.Has(move):
+	case base.LeftBehind(move):
 		return fmt.Errorf("%w: table %s was rolled back: its main snapshot is %d, and snapshot %d, which moved the offsets last, is no ancestor of it; "+
 			"roll forward to it, or move the offsets back on purpose", ErrStop, id, base.Snapshot, move)
 	}
@@ -201,7 +212,7 @@ func (c *Committer) Commit(ctx context.Context, r *Round, owned map[table.Key]bo
 // present reads the ledger from a base and makes the checks that every move of it needs.
 func (c *Committer) present(ctx context.Context, base *table.Base) (*table.Ledger, error) {
 	if base.UUID != c.uuid {
-		return nil, fmt.Errorf("%w: table %s was dropped and created again while it was being loaded", ErrFenced, c.Primary)
+		return nil, c.another()
 	}
 	l, err := c.ledger(base)
 	if err != nil {
@@ -437,16 +448,12 @@ func (c *Committer) step4(ctx context.Context, p table.Pending, r *Round, t Roun
 	if err != nil {
 		return ch, false, err
 	}
-	switch a.UUID {
-	case c.uuid:
-		if a.Number >= p.Number {
-			return ch, true, nil
+	if a.UUID != c.uuid {
+		if pending, err := c.stillPending(ctx, p); err != nil || !pending {
+			return ch, err == nil, err
 		}
-	case "":
-	default:
-		if err := c.samePrimary(ctx); err != nil {
-			return ch, false, err
-		}
+	} else if a.Number >= p.Number {
+		return ch, true, nil
 	}
 	ch = table.Change{
 		Add:      t.Files,
@@ -460,19 +467,24 @@ func (c *Committer) step4(ctx context.Context, p table.Pending, r *Round, t Roun
 	return ch, err == nil && len(ch.Add)+len(ch.Remove) == 0, err
 }
 
-// samePrimary makes sure, after a table that names another primary was read, that the primary is still ours. Else a loader
-// that slept while the primary was dropped and created again would overwrite how far the new one's rounds were applied.
-func (c *Committer) samePrimary(ctx context.Context) error {
+// stillPending is asked for a table that does not say how far the rounds of our primary are in it. A loader that slept may
+// come with a round that was finished long ago, before the table, or the primary too, was dropped and created again: it
+// would add files that may be gone, or overwrite how far the rounds of the new primary are.
+func (c *Committer) stillPending(ctx context.Context, p table.Pending) (bool, error) {
 	s, err := c.open(ctx, c.Primary)
 	if err != nil {
-		return err
+		return false, err
 	}
 	base, err := s.Load(ctx)
 	if err != nil {
-		return fmt.Errorf("reading table %s: %w", c.Primary, err)
+		return false, fmt.Errorf("reading table %s: %w", c.Primary, err)
 	}
 	if base.UUID != c.uuid {
-		return fmt.Errorf("%w: table %s was dropped and created again while it was being loaded", ErrFenced, c.Primary)
+		return false, c.another()
 	}
-	return nil
+	l, err := c.ledger(base)
+	if err != nil {
+		return false, err
+	}
+	return slices.Contains(l.Pending, p), nil
 }

@@ -288,6 +288,7 @@ func (l *Loader) commit(ctx context.Context) error {
 	ledger, err := l.committer.Commit(ctx, r, l.tracks.owned())
 	if ledger != nil {
 		l.ledger = ledger
+		l.reseek = l.reseek || l.tracks.elsewhere(ledger)
 		l.begin(ledger)
 		l.stages.committed()
 		l.advise(r)

@@ -4,92 +4,96 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"slices"
 	"strings"
+	"sync"
 	"testing"
 )
 
-// A mutation takes one rule out of commit.go or settle.go: in the function named, old becomes new.
+// A mutation takes one rule out of the protocol: in the function named, old becomes new. The text must be there just once.
 type mutation struct{ name, function, old, new string }
-
-var mutations = []mutation{
-	{"From is not compared with the table", "step3", "if known != m.Known || known && !now.Same(m.From) {", "if _ = known; false {"},
-	{"From is compared by offset only", "step3", "!now.Same(m.From)", "now.Next != m.From.Next"},
-	{"the uuid is not compared in a swap", "present", "base.UUID != c.uuid", "false"},
-	{"a rollback is not noticed in a swap", "present", "return l, c.notRolledBack(ctx, c.Primary, base, l.Move)", "return l, nil"},
-	{"files that may have been deleted are committed", "step3", "age > c.OrphanAge/2", "age > c.OrphanAge*1000"},
-	{"rounds leave pending before they are finished", "step3", "return c.done[p.ID]", "return true"},
-	{"a round with an object is not pending", "step3", "if r.needsObject() {", "if false {"},
-	{"the object is not written before the swap", "Commit", "if r.needsObject() {", "if false {"},
-	{"applied is not compared", "step4", "a.Number >= p.Number", "false"},
-	{"applied of another primary counts", "step4", "switch a.UUID {", "if a.UUID != \"\" {\na.UUID = c.uuid\n}\nswitch a.UUID {"},
-	{"a primary that is gone overwrites applied", "step4", "if err := c.samePrimary(ctx); err != nil {", "if false {\nvar err error"},
-	{"a rollback is not noticed in another table", "applied", "return a, c.notRolledBack(ctx, t.Table, base, a.Snapshot)", "return a, nil"},
-	{"rounds are not applied in ascending order", "Finish", "if rounds[i] == nil {", "if rounds[i] == nil || !rounds[i].movesAny(owned) {"},
-	{"a round leaves pending without its mark", "Finish", "if err := c.Rounds.PutCommitted(ctx, c.uuid, p.Number, p.ID); err != nil {", "if err := error(nil); err != nil {"},
-	{"a new epoch has the number of the one before", "applyEdits", "to.Epoch = now.Epoch + 1", "to.Epoch = now.Epoch"},
-	{"the rest of pending is taken out before it is finished", "Settle", "return c.done[p.ID]", "return true"},
-	{"a table that rows are routed to is not listed", "list", "l.Tables = append(l.Tables, table.Routed{Ident: t.Table, Value: t.Value})", "_ = l"},
-	{"a table takes the rows of two values", "list", "t.Value != \"\" && t.Value != known.Value", "false"},
-	{control, "move", "return table.Change{", "return table.Change{Add: nil,"},
-}
 
 // control is the mutation that changes nothing: it must survive, or the others prove nothing.
 const control = "nothing"
 
-// mutantSeeds is how many histories are tried at most.
-const mutantSeeds = 3000
+// mutantSeeds is how many histories are tried at most: some of those that the simulation goes through without mutations.
+const mutantSeeds = 2000
 
-// TestProtocolNeedsEachRule compiles the protocol once for each mutation, with the same simulation, and shows that there
-// is a history in which it loses or duplicates something. Production code has no hooks for this: the copies exist in an
-// overlay of the compiler only.
+// TestProtocolNeedsEachRule compiles the simulation with a second copy of each function that has mutations, one for each of
+// them, and shows that there is a history in which something is lost, duplicated, or never finished. Production code has no
+// hooks for this: the copies exist in an overlay of the compiler only.
 func TestProtocolNeedsEachRule(t *testing.T) {
-	out := runMutants(t, "package main\n\n"+mutantsMain(t))
+	program := buildMutants(t)
+	results := make([]string, len(mutations))
+	todo := make(chan int, len(mutations))
+	for i := range mutations {
+		todo <- i
+	}
+	close(todo)
+	var wg sync.WaitGroup
+	for range runtime.GOMAXPROCS(0) {
+		wg.Go(func() {
+			for i := range todo {
+				seeds := mutantSeeds
+				if mutations[i].name == control {
+					seeds = 50
+				}
+				out, err := exec.CommandContext(context.WithoutCancel(t.Context()), program, fmt.Sprint(i+1), fmt.Sprint(seeds)).CombinedOutput()
+				if err != nil {
+					t.Errorf("%s: %v\n%s", mutations[i].name, err, out)
+				}
+				results[i] = strings.TrimSpace(string(out))
+			}
+		})
+	}
+	wg.Wait()
 	for i, m := range mutations {
-		result, ok := out[fmt.Sprint(i)]
-		if !ok {
-			t.Fatalf("no result of %q in %v", m.name, out)
-		}
-		if survived := result == "survived"; survived != (m.name == control) {
-			t.Errorf("%s: %s", m.name, result)
+		if survived := results[i] == "survived"; survived != (m.name == control) {
+			t.Errorf("%s: %s", m.name, results[i])
 		} else {
-			t.Logf("%s: %s", m.name, result)
+			t.Logf("%s: %s", m.name, results[i])
 		}
 	}
 }
 
-// mutantsMain is a program that runs all mutants, each in a goroutine.
-func mutantsMain(t *testing.T) string {
-	t.Helper()
-	var b strings.Builder
-	b.WriteString("import (\n\t\"fmt\"\n\t\"sync\"\n\n")
-	for i := range mutations {
-		fmt.Fprintf(&b, "\tm%d %q\n", i, mutantPath(i))
-	}
-	b.WriteString(")\n\nfunc main() {\n\tvar wg sync.WaitGroup\n\tresults := make([]string, " + fmt.Sprint(len(mutations)) + ")\n")
-	for i := range mutations {
-		seeds := mutantSeeds
-		if mutations[i].name == control {
-			seeds = 60
-		}
-		fmt.Fprintf(&b, "\twg.Go(func() { results[%d] = m%[1]d.Simulate(%d) })\n", i, seeds)
-	}
-	b.WriteString("\twg.Wait()\n\tfor i, r := range results {\n\t\tfmt.Printf(\"%d\\t%s\\n\", i, r)\n\t}\n}\n")
-	return b.String()
-}
+// mutantsMain is the program: it says with which seed a mutant fails, and how. A mutant may do what the code around it
+// never expects.
+const mutantsMain = `package main
 
-func mutantPath(i int) string {
-	return fmt.Sprintf("github.com/lakeloader/lakeloader/pipeline/mutants/m%d", i)
-}
+import (
+	"fmt"
+	"os"
+	"strconv"
 
-// simulate is added to each mutant.
-const simulate = `package pipeline
+	"github.com/lakeloader/lakeloader/jobs/mutants"
+	pipeline "github.com/lakeloader/lakeloader/pipeline/mutants"
+)
+
+func main() {
+	mutant, err := strconv.Atoi(os.Args[1])
+	if err != nil {
+		panic(err)
+	}
+	seeds, err := strconv.ParseInt(os.Args[2], 10, 64)
+	if err != nil {
+		panic(err)
+	}
+	pipeline.Mutant, jobs.Mutant = mutant, mutant
+	fmt.Println(pipeline.Simulate(seeds))
+}
+`
+
+const mutantsSimulate = `package pipeline
 
 import "fmt"
 
-// Simulate says with which seed the protocol breaks, and how. A mutant may do what the code around it never expects.
 func Simulate(seeds int64) string {
 	for seed := range seeds {
 		if err := try(seed); err != nil {
@@ -105,12 +109,13 @@ func try(seed int64) (err error) {
 			err = fmt.Errorf("panic: %v", p)
 		}
 	}()
-	_, err = runSim(seed)
+	_, err = runSim(seed, nil)
 	return err
 }
 `
 
-func runMutants(t *testing.T, program string) map[string]string {
+// buildMutants compiles the program with all mutants.
+func buildMutants(t *testing.T) string {
 	t.Helper()
 	here, err := os.Getwd()
 	if err != nil {
@@ -125,28 +130,34 @@ func runMutants(t *testing.T, program string) map[string]string {
 		}
 		replace[at] = name
 	}
-	source := map[string]string{}
-	for _, f := range []string{"commit.go", "settle.go", "edits.go", "round.go", "rounds.go", "track.go", "sim_world_test.go", "sim_loader_test.go"} {
-		text, err := os.ReadFile(f)
+	found := map[string]bool{}
+	for _, pkg := range []string{"pipeline", "jobs"} {
+		files, err := filepath.Glob(filepath.Join("..", pkg, "*.go"))
 		if err != nil {
 			t.Fatal(err)
 		}
-		source[strings.TrimSuffix(strings.TrimSuffix(f, ".go"), "_test")+".go"] = string(text)
-	}
-	source["simulate.go"] = simulate
-	for i, m := range mutations {
-		file := "commit.go"
-		if !strings.Contains(source[file], m.signature()) {
-			file = "settle.go"
-		}
-		for name, text := range source {
-			if name == file {
-				text = m.apply(t, text)
+		for _, file := range files {
+			base := filepath.Base(file)
+			if strings.HasSuffix(base, "_test.go") && (!strings.HasPrefix(base, "sim_") || strings.HasPrefix(base, "sim_seeds")) {
+				continue
 			}
-			put(filepath.Join(here, "mutants", fmt.Sprint("m", i), name), text)
+			text, err := os.ReadFile(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mutated := mutate(t, pkg, string(text), found)
+			mutated = strings.Replace(mutated, `"github.com/lakeloader/lakeloader/jobs"`, `"github.com/lakeloader/lakeloader/jobs/mutants"`, 1)
+			put(filepath.Join(here, "..", pkg, "mutants", strings.TrimSuffix(base, "_test.go")+"_.go"), mutated)
+		}
+		put(filepath.Join(here, "..", pkg, "mutants", "mutant.go"), "package "+pkg+"\n\nvar Mutant int\n")
+	}
+	for _, m := range mutations {
+		if !found[m.name] {
+			t.Errorf("%s: there is no function %s", m.name, m.function)
 		}
 	}
-	put(filepath.Join(here, "mutants", "main", "main.go"), program)
+	put(filepath.Join(here, "mutants", "simulate.go"), mutantsSimulate)
+	put(filepath.Join(here, "mutants", "main", "main.go"), mutantsMain)
 	overlay, err := json.Marshal(map[string]any{"Replace": replace})
 	if err == nil {
 		err = os.WriteFile(filepath.Join(tmp, "overlay.json"), overlay, 0o600)
@@ -154,48 +165,96 @@ func runMutants(t *testing.T, program string) map[string]string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return goRun(t, filepath.Join(tmp, "overlay.json"))
+	program := filepath.Join(tmp, "mutants")
+	cmd := exec.CommandContext(t.Context(), "go", "build", "-ldflags", "-s -w", "-buildvcs=false", "-overlay", filepath.Join(tmp, "overlay.json"), "-o", program, "./mutants/main")
+	if out, err := cmd.CombinedOutput(); err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	return program
 }
 
-func goRun(t *testing.T, overlay string) map[string]string {
+// mutate gives each function that has mutations a copy for each of them, which takes its place when it is chosen.
+func mutate(t *testing.T, pkg, text string, found map[string]bool) string {
 	t.Helper()
-	ctx, cancel := context.WithCancel(t.Context())
-	defer cancel()
-	cmd := exec.CommandContext(ctx, "go", "run", "-overlay", overlay, "./mutants/main")
-	text, err := cmd.Output()
+	set := token.NewFileSet()
+	file, err := parser.ParseFile(set, "", text, parser.SkipObjectResolution)
 	if err != nil {
-		stderr := ""
-		if e, ok := err.(*exec.ExitError); ok {
-			stderr = string(e.Stderr)
+		t.Fatal(err)
+	}
+	var b strings.Builder
+	done := 0
+	for _, d := range file.Decls {
+		f, ok := d.(*ast.FuncDecl)
+		if !ok {
+			continue
 		}
-		t.Fatalf("%v\n%s", err, stderr)
+		var mine []int
+		for i, m := range mutations {
+			if m.function == pkg+"."+functionName(f) {
+				mine = append(mine, i)
+				found[m.name] = true
+			}
+		}
+		if len(mine) == 0 {
+			continue
+		}
+		at := func(p token.Pos) int { return set.Position(p).Offset }
+		head, name, tail := text[at(f.Pos()):at(f.Name.Pos())], f.Name.Name, text[at(f.Name.End()):at(f.End())]
+		b.WriteString(text[done:at(f.Pos())])
+		b.WriteString(head + name + text[at(f.Name.End()):at(f.Body.Pos())] + "{\n\tswitch Mutant {\n")
+		for _, i := range mine {
+			fmt.Fprintf(&b, "\tcase %d:\n\t\t%s\n", i+1, callOf(f, fmt.Sprintf("%s_%d", name, i+1)))
+		}
+		b.WriteString("\tdefault:\n\t\t" + callOf(f, name+"_0") + "\n\t}\n}\n\n" + head + name + "_0" + tail + "\n")
+		for _, i := range mine {
+			m := mutations[i]
+			if n := strings.Count(tail, m.old); n != 1 {
+				t.Fatalf("%s: %s has %q %d times", m.name, m.function, m.old, n)
+			}
+			fmt.Fprintf(&b, "\n%s%s_%d%s\n", head, name, i+1, strings.Replace(tail, m.old, m.new, 1))
+		}
+		done = at(f.End())
 	}
-	results := map[string]string{}
-	for line := range strings.Lines(string(text)) {
-		n, result, _ := strings.Cut(strings.TrimSpace(line), "\t")
-		results[n] = result
-	}
-	return results
+	return b.String() + text[done:]
 }
 
-func (m mutation) signature() string {
-	if m.function == "applyEdits" {
-		return "func applyEdits("
+// functionName is Type.method or function.
+func functionName(f *ast.FuncDecl) string {
+	if f.Recv == nil {
+		return f.Name.Name
 	}
-	return "func (c *Committer) " + m.function + "("
+	typ := f.Recv.List[0].Type
+	if p, ok := typ.(*ast.StarExpr); ok {
+		typ = p.X
+	}
+	return typ.(*ast.Ident).Name + "." + f.Name.Name
 }
 
-// apply changes one function. The text must be there, just once.
-func (m mutation) apply(t *testing.T, text string) string {
-	t.Helper()
-	at := strings.Index(text, m.signature())
-	if at < 0 {
-		t.Fatalf("%s: there is no function %s", m.name, m.function)
+// callOf calls a copy of f with its own parameters.
+func callOf(f *ast.FuncDecl, name string) string {
+	var args []string
+	for _, p := range f.Type.Params.List {
+		for _, n := range p.Names {
+			args = append(args, n.Name)
+		}
 	}
-	end := at + strings.Index(text[at:], "\n}\n")
-	body := text[at:end]
-	if n := strings.Count(body, m.old); n != 1 {
-		t.Fatalf("%s: %s has %q %d times", m.name, m.function, m.old, n)
+	if f.Recv != nil {
+		name = f.Recv.List[0].Names[0].Name + "." + name
 	}
-	return text[:at] + strings.Replace(body, m.old, m.new, 1) + text[end:]
+	call := name + "(" + strings.Join(args, ", ") + ")"
+	if f.Type.Results == nil {
+		return call
+	}
+	return "return " + call
+}
+
+// TestMutationsHaveNames: each is told by its own.
+func TestMutationsHaveNames(t *testing.T) {
+	var names []string
+	for _, m := range mutations {
+		if slices.Contains(names, m.name) {
+			t.Errorf("two mutations are called %q", m.name)
+		}
+		names = append(names, m.name)
+	}
 }

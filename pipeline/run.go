@@ -157,6 +157,7 @@ func open(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d De
 	}
 	l := &Loader{cfg: cfg, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s, memory: d.Memory,
 		committer: newCommitter(cfg, d, &watched{tables: d.Catalog, rec: d.Recorder, log: d.Log, now: d.Now})}
+	l.committer.uuid = s.primary.info.UUID
 	if d.NewLetterTopic != nil {
 		if s.topic, err = d.NewLetterTopic(ctx); err != nil {
 			return nil, fmt.Errorf("dead_letters.topic: %w", err)

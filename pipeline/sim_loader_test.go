@@ -4,205 +4,260 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
-	"slices"
+	"math"
+	"strings"
 	"time"
 
+	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/memory"
+	"github.com/lakeloader/lakeloader/schemas"
 	"github.com/lakeloader/lakeloader/table"
 )
 
+// simLoader is a process that runs the pipeline: one real Loader after the other.
 type simLoader struct {
-	w     *simWorld
-	c     *Committer
-	owned map[table.Key]bool
-	ts    tracks
-	busy  bool
-	value string // that rows are routed by
+	w    *simWorld
+	name string
+	a    *simActor
+	l    *Loader
+	c    *simConsumer
+	stop chan struct{}
 }
 
-func newSimLoader(w *simWorld) *simLoader {
-	return &simLoader{w: w, c: &Committer{Pipeline: "p", Primary: simIdents[0], Tables: w, Rounds: w,
-		Now: func() time.Time { return w.now }, OrphanAge: simOrphanAge, MadeTables: 1,
-		Audit: func(context.Context) error {
-			w.did["audits"]++
-			err := w.check(false)
-			whole := !slices.ContainsFunc(simIdents, func(id table.Ident) bool { return w.tables[id].rolled != 0 })
-			if err != nil && whole && !errors.Is(err, errNoLedger) { // a loader of a primary that was dropped may ask too
-				w.bad("the audit found: %w", err)
-			}
-			return err
-		},
-		Wait: func(_ context.Context, n int) error {
-			if n > 6 && !w.calm {
-				return context.DeadlineExceeded
-			}
-			return nil
-		}}}
+func newSimLoader(w *simWorld, name string) *simLoader {
+	s := &simLoader{w: w, name: name}
+	s.start()
+	return s
 }
 
-// act is one round, or what follows a failed one. Several loaders may believe that they own a partition.
-func (l *simLoader) act() {
-	l.busy = true
-	defer func() { l.busy = false }()
-	ctx := context.Background()
-	if l.ts.m == nil || !l.w.calm && l.w.r.Intn(15) == 0 { // (re)start with other partitions
-		if !l.start(ctx) {
-			return
-		}
-	}
-	if !l.w.calm && l.w.r.Intn(25) == 0 {
-		l.reset(ctx)
-		return
-	}
-	r, decisions := l.read()
-	if r == nil {
-		return
-	}
-	l.w.decided[r.ID] = decisions
-	led, err := l.c.Commit(ctx, r, l.owned)
-	if led != nil {
-		l.ts.begin(led)
-	}
-	l.failed(err)
+// start begins the process.
+func (s *simLoader) start() {
+	s.stop = make(chan struct{})
+	s.open()
+	s.a = s.w.spawn(s.name, s.run)
+	s.a.loader = s
 }
 
-func byPartition(a, b table.Key) int { return int(a.Partition - b.Partition) }
-
-func (l *simLoader) failed(err error) {
-	if err == nil {
-		return
-	}
-	switch {
-	case errors.Is(err, ErrFenced):
-		l.w.did["fences"]++
-	case errors.Is(err, ErrStop):
-		l.w.did["stops"]++
-	}
-	l.ts.m = nil
+// open makes a loader, as Run does.
+func (s *simLoader) open() {
+	w := s.w
+	s.l = &Loader{cfg: w.cfg, log: w.log, memory: simMemory{w}, now: func() time.Time { return w.now }, rec: w.rec,
+		committer: w.committer()}
+	s.l.stages = &simStages{w: w, c: s.l.committer, routed: w.tables[simIdents[simRouted]].uuid, value: simPick(w.r, "v0", "v1")}
+	s.c = newSimConsumer(w, s.l)
+	s.l.consumer, s.l.topics = s.c, s.c
 }
 
-func (l *simLoader) start(ctx context.Context) bool {
-	l.owned, l.ts.m = map[table.Key]bool{}, nil
-	for p := range int32(3) {
-		if l.w.calm || l.w.r.Intn(2) == 0 {
-			l.owned[table.Key{Topic: "t", Partition: p}] = true
-		}
-	}
-	led, err := l.c.Settle(ctx, l.owned)
-	if err != nil {
-		l.failed(err)
+// committer makes a real one.
+func (w *simWorld) committer() *Committer {
+	return &Committer{Pipeline: "p", Primary: simPrimary, uuid: w.tables[simPrimary].uuid, Tables: w, Rounds: w, Now: func() time.Time { return w.now }, Wait: w.wait, OrphanAge: w.age, MadeTables: 1, Audit: w.audit,
+		Lost: func(string) { w.did["lost with a table"]++ }}
+}
+
+// stopping: it was told to stop, and has not yet.
+func (s *simLoader) stopping() bool {
+	select {
+	case <-s.stop:
+		return true
+	default:
 		return false
 	}
-	l.value = fmt.Sprint("v", l.w.r.Intn(2))
-	if t := led.Routed(simIdents[simRouted]); t != nil {
-		l.value = t.Value
-	}
-	for _, k := range slices.SortedFunc(maps.Keys(l.owned), byPartition) {
-		rec, known := led.Records[k]
-		if !known {
-			rec = table.Record{Cluster: "c", TopicID: "id", MaxTimestamp: -1}
-		}
-		l.ts.add(newTrack(k, known, rec))
-	}
-	return true
 }
 
-// reset begins a partition anew, from its first offset.
-func (l *simLoader) reset(ctx context.Context) {
-	for _, k := range slices.SortedFunc(maps.Keys(l.ts.m), byPartition) {
-		t := l.ts.m[k]
-		if !t.known {
+func (s *simLoader) run() {
+	for {
+		err := s.l.Run(context.Background(), s.stop)
+		s.w.logf("ends: %v", err)
+		switch {
+		case errors.Is(err, ErrStop):
+			s.w.did["stops"]++
+		case errors.Is(err, ErrFenced):
+			s.w.did["fenced ends"]++
+		}
+		if err != nil && strings.Contains(err.Error(), "defect of lakeloader") {
+			s.w.bad("%s: %w", s.name, err)
+		}
+		s.l.reseek = true
+		if err := s.c.Close(); err != nil {
+			s.w.bad("closing: %w", err)
+		}
+		s.stop = make(chan struct{})
+		s.open()
+		s.w.sleep(s.w.some(10 * time.Second))
+	}
+}
+
+// audit stands in for lakeloader verify.
+func (w *simWorld) audit(context.Context) error {
+	w.await()
+	w.did["audits"]++
+	err := w.check(false)
+	if err != nil && w.rolledBack() == nil && !errors.Is(err, errNoLedger) { // a loader of a primary that was dropped may ask too
+		w.bad("the audit found: %w", err)
+	}
+	return err
+}
+
+// simStages decides about records at random, differently at every reading.
+type simStages struct {
+	w       *simWorld
+	c       *Committer
+	rows    [3][]simOffset
+	since   [3]time.Time
+	done    [3][]table.File
+	uploads []simUpload
+	value   string // that rows are routed by
+	routed  string // uuid of the routed table that files are made for
+	plain   int    // so many more fetches are rows only, which needs no round object
+}
+
+// prepare is the stages' part before decoding.
+func (s *simStages) prepare(context.Context, *batch.Records) (bool, error) {
+	if s.w.chance(40) {
+		return false, fmt.Errorf("%w: try later", schemas.ErrRegistry)
+	}
+	return s.w.chance(60), nil
+}
+
+func (s *simStages) run(_ context.Context, r *batch.Records, ts *tracks) (*batch.Batch, error) {
+	if s.w.chance(80) {
+		return nil, errors.New("the disk is full")
+	}
+	if s.plain--; s.plain < 0 && s.w.r.IntN(6) == 0 {
+		s.plain = s.w.r.IntN(8)
+	}
+	b := &batch.Batch{Records: r, FilteredBy: map[string][]int32{}}
+	for i := range r.Offset {
+		b.Record = append(b.Record, int32(i))
+	}
+	var routed []int32
+	for _, x := range ts.runs {
+		if x.t.stopped != nil {
 			continue
 		}
-		to := table.Record{Cluster: "c", TopicID: "id", MaxTimestamp: -1}
-		led, err := l.c.Edit(ctx, &Round{ID: fmt.Sprint("reset", l.w.id()), Tables: []RoundFile{{Table: simIdents[0]}}, Begins: []Begin{{Key: k, From: t.from, To: to}}})
-		if err == nil {
-			l.w.did["resets"]++
-			l.ts.begin(led)
-		}
-		l.failed(err)
-		return
-	}
-}
-
-// read makes a round of the next offsets of the owned partitions, deciding at random, differently at every reading.
-func (l *simLoader) read() (*Round, map[simOffset]int) {
-	w := l.w
-	r := &Round{ID: fmt.Sprint("r", w.id()), OldestMS: w.now.UnixMilli()}
-	for _, id := range simIdents {
-		r.Tables = append(r.Tables, RoundFile{Table: id})
-	}
-	decisions := map[simOffset]int{}
-	var rows [3][]simOffset
-	plain := w.r.Intn(4) == 0 // a round that needs no object
-	for _, k := range slices.SortedFunc(maps.Keys(l.ts.m), byPartition) {
-		t := l.ts.m[k]
-		for range w.r.Intn(4) {
-			o := simOffset{l.c.uuid, k, t.from.Epoch, t.next}
-			d := w.r.Intn(5)
-			if plain {
+		for i := x.from; i < x.to; i++ {
+			o := simOffset{s.w.incarnation[s.c.uuid], x.t.key.Topic[0], uint8(x.t.key.Partition), int16(r.Timestamp[i] / 1000), x.t.from.Epoch, int32(r.Offset[i])}
+			d := s.w.r.IntN(5)
+			if s.plain >= 0 {
 				d = simRow
 			}
-			decisions[o] = d
-			l.decide(t, d)
-			if d <= simRouted {
-				rows[d] = append(rows[d], o)
+			switch d {
+			case simRouted:
+				routed = append(routed, int32(i))
+			case simDead:
+				b.Rejects = append(b.Rejects, batch.Reject{Record: int32(i), Stage: simDestinations[d]})
+			case simRow:
+			default:
+				b.FilteredBy["s"] = append(b.FilteredBy["s"], int32(i))
+				continue
 			}
-		}
-		if t.next > t.from.Next {
-			r.Moves = append(r.Moves, t.move())
-		}
-	}
-	if len(r.Moves) == 0 {
-		return nil, nil
-	}
-	for i := range rows {
-		if len(rows[i]) > 0 {
-			f := fmt.Sprint("f", w.id())
-			w.rows[f], w.created[f] = rows[i], w.now
-			if i == simRouted {
-				r.Tables[i].Routed, r.Tables[i].Value, w.values[f] = true, l.value, l.value
+			if len(s.rows[d]) == 0 {
+				s.since[d] = s.w.now
 			}
-			r.Tables[i].Files = []table.File{{Path: f, Rows: int64(len(rows[i])), CreatedMS: w.now.UnixMilli()}}
+			s.rows[d] = append(s.rows[d], o)
 		}
 	}
-	return r, decisions
+	if len(routed) > 0 {
+		ts.route(b, simIdents[simRouted].String(), routed)
+	}
+	return b, nil
 }
 
-// decide takes the next offset of a partition into the books.
-func (l *simLoader) decide(t *track, d int) {
-	offset := []uint64{uint64(t.next)}
-	switch d {
-	case simGap:
-		t.skip(t.next + 1)
-		return
-	case simDead:
-		t.dead++
-		t.deadBy = addOffsets(t.deadBy, "s", offset)
-	case simRouted:
-		t.routedTo = addOffsets(t.routedTo, simIdents[simRouted].String(), offset)
-	case simFiltered:
-		t.filtered++
-		t.filteredBy = addOffsets(t.filteredBy, "s", offset)
-	}
-	t.records++
-	t.next++
+// simUpload is a file on its way to the object store.
+type simUpload struct {
+	d     int
+	rows  []simOffset
+	since time.Time
 }
 
-func runSim(seed int64) (*simWorld, error) {
-	w := newSimWorld(seed)
-	for range 60 {
-		w.loaders[w.r.Intn(len(w.loaders))].act()
+// shrink begins to finish files.
+func (s *simStages) shrink(_ context.Context, bytes int64) error {
+	for d := range s.rows {
+		if len(s.rows[d]) > 0 && (bytes > 1 || s.w.r.IntN(2) == 0) {
+			s.uploads = append(s.uploads, simUpload{d, s.rows[d], s.since[d]})
+			s.rows[d] = nil
+		}
 	}
-	w.calm = true
-	w.rollForward()
-	last := w.loaders[0]
-	last.ts.m = nil
-	for range 3 {
-		last.act()
+	return nil
+}
+
+func (s *simStages) pending() (open, uploading int) {
+	for d := range s.rows {
+		if len(s.rows[d]) > 0 {
+			open++
+		}
 	}
-	if _, err := last.c.Settle(context.Background(), last.owned); err != nil {
-		return w, err
+	return open, len(s.uploads)
+}
+
+// await lets one upload arrive.
+func (s *simStages) await(context.Context) error {
+	if len(s.uploads) == 0 {
+		return nil
 	}
-	return w, w.check(true)
+	u := s.uploads[0]
+	name := fmt.Sprintf("f%d-%s", s.w.id(), simIdents[u.d].Name)
+	s.w.await()
+	if s.w.chance(60) {
+		return errors.New("the upload failed")
+	}
+	s.uploads = s.uploads[1:]
+	s.w.put(u.d, name, u.rows)
+	s.w.files[name].value = s.value
+	s.done[u.d] = append(s.done[u.d], table.File{Path: name, Rows: int64(len(u.rows)), CreatedMS: u.since.UnixMilli()})
+	s.w.await()
+	return nil
+}
+
+func (s *simStages) finish(ctx context.Context) ([]RoundFile, error) {
+	if err := s.shrink(ctx, math.MaxInt64); err != nil {
+		return nil, err
+	}
+	for len(s.uploads) > 0 {
+		if err := s.await(ctx); err != nil {
+			return nil, err
+		}
+	}
+	var out []RoundFile
+	for d := range s.rows {
+		t := RoundFile{Table: simIdents[d], Files: s.done[d]}
+		if d == simRouted {
+			t.Routed, t.UUID, t.Value = true, s.routed, s.value
+		}
+		out = append(out, t)
+		s.done[d] = nil
+	}
+	return out, nil
+}
+
+func (s *simStages) abort() { s.rows, s.uploads, s.done = [3][]simOffset{}, nil, [3][]table.File{} }
+
+func (s *simStages) committed() {}
+
+// begin learns for which value the routed table was made; until there is one, loaders differ.
+func (s *simStages) begin(l *table.Ledger) {
+	if t := l.Routed(simIdents[simRouted]); t != nil && t.Value != "" && len(s.rows[simRouted])+len(s.done[simRouted])+len(s.uploads) == 0 {
+		s.value = t.Value
+	}
+}
+
+func (s *simStages) remembers() bool { return s.w.dedup }
+
+func (s *simStages) seed(context.Context, map[table.Key]bool, *table.Ledger) error { return nil }
+
+func (s *simStages) forget(string, int32) {}
+
+func (s *simStages) size() int64 { return 0 }
+
+func (s *simStages) use() memory.Use { return memory.Use{Files: 1} }
+
+// simMemory is full now and then.
+type simMemory struct{ w *simWorld }
+
+// Set implements Memory.
+func (m simMemory) Set(memory.Use) int64 {
+	if m.w.chance(30) {
+		return 1
+	}
+	return 0
 }

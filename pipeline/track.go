@@ -217,6 +217,19 @@ func (ts *tracks) records() (n int64, moved bool) {
 	return n, moved
 }
 
+// elsewhere reports whether the table says of any partition something else than what was read up to: a loader that has
+// lost its partitions was faster, or the partition was rewound. Reading on would take offsets in between for gaps.
+func (ts *tracks) elsewhere(l *table.Ledger) bool {
+	for k, t := range ts.m {
+		here := t.from
+		here.Next = t.next
+		if rec, ok := l.Records[k]; ok != (t.known || t.next > t.from.Next) || ok && !rec.Same(here) {
+			return true
+		}
+	}
+	return false
+}
+
 // begin starts a new round at what the table says.
 func (ts *tracks) begin(l *table.Ledger) {
 	for k, t := range ts.m {

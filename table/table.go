@@ -96,6 +96,9 @@ type Base struct {
 	// metadata tells.
 	Has        func(snapshot int64) bool
 	IsAncestor func(snapshot int64) bool
+	// LeftBehind says whether a snapshot exists and main certainly does not descend from it: main is older, or all of main's
+	// ancestors are known. Where some of them have expired, as behind a tag that keeps the snapshot, it cannot be told.
+	LeftBehind func(snapshot int64) bool
 	// Rows is the number of rows in main.
 	Rows int64
 	// Handle belongs to the adapter.

@@ -33,6 +33,7 @@ func (s *store) Load(ctx context.Context) (*table.Base, error) {
 	b := &table.Base{UUID: meta.TableUUID().String(), Props: maps.Clone(meta.Properties()), Handle: tbl}
 	b.Has = func(id int64) bool { return meta.SnapshotByID(id) != nil }
 	b.IsAncestor = func(id int64) bool { return isAncestor(meta, id) }
+	b.LeftBehind = func(id int64) bool { return leftBehind(meta, id) }
 	if snap := currentSnapshot(meta); snap != nil {
 		b.Snapshot = snap.SnapshotID
 		if b.Rows, err = s.rows(ctx, tbl, snap); err != nil {
@@ -56,6 +57,23 @@ func isAncestor(meta icetable.Metadata, id int64) bool {
 		snap = meta.SnapshotByID(*parent)
 	}
 	return snap != nil
+}
+
+// leftBehind: the snapshot exists, and main is older or descends, without a gap, from the table's first snapshot.
+func leftBehind(meta icetable.Metadata, id int64) bool {
+	snap, main := meta.SnapshotByID(id), currentSnapshot(meta)
+	if snap == nil || isAncestor(meta, id) {
+		return false
+	}
+	if main == nil || main.SequenceNumber < snap.SequenceNumber {
+		return true
+	}
+	for main.ParentSnapshotID != nil {
+		if main = meta.SnapshotByID(*main.ParentSnapshotID); main == nil {
+			return false
+		}
+	}
+	return true
 }
 
 // rows counts the rows of a snapshot: from its summary, else from its manifests' counts (which do not know of deletes).

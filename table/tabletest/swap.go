@@ -344,25 +344,28 @@ func ancestors(t *testing.T, h Harness) {
 		ids = append(ids, b.Snapshot)
 	}
 	for _, id := range ids {
-		if !b.IsAncestor(id) || !b.Has(id) {
+		if !b.IsAncestor(id) || !b.Has(id) || b.LeftBehind(id) {
 			t.Errorf("snapshot %d of %v", id, ids)
 		}
 	}
 	h.Rollback(t, i.Ident, ids[1])
 	b = load(t, s)
 	for n, id := range ids {
-		if b.IsAncestor(id) != (n <= 1) || !b.Has(id) {
-			t.Errorf("after rollback: snapshot %d: ancestor %t, there %t", n, b.IsAncestor(id), b.Has(id))
+		if b.IsAncestor(id) != (n <= 1) || !b.Has(id) || b.LeftBehind(id) != (n > 1) {
+			t.Errorf("after rollback: snapshot %d: ancestor %t, there %t, left behind %t", n, b.IsAncestor(id), b.Has(id), b.LeftBehind(id))
 		}
 	}
 	if b.Rows != 2 {
 		t.Errorf("after rollback: %d rows", b.Rows)
 	}
-	swap(t, s, b, table.Change{Snapshot: true})
+	b = swap(t, s, b, table.Change{Snapshot: true})
+	if !b.LeftBehind(ids[2]) || b.LeftBehind(ids[1]) || b.LeftBehind(1) {
+		t.Error("after a commit to what was rolled back")
+	}
 	h.Expire(t, i.Ident)
 	b = load(t, s)
 	for n, id := range ids {
-		if b.Has(id) {
+		if b.Has(id) || b.LeftBehind(id) {
 			t.Errorf("after expiry: snapshot %d is there", n)
 		}
 	}
