@@ -40,7 +40,7 @@ type writers struct {
 }
 
 // patience is how long anything may take that must happen.
-const patience = 3 * time.Minute
+const patience = 5 * time.Minute
 
 func write(t *testing.T, broker string, c *stacktest.Clicks, pace time.Duration, size int) *writers {
 	t.Helper()
