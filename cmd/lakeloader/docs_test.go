@@ -117,11 +117,10 @@ func TestManualsConfigurations(t *testing.T) {
 			n++
 			t.Run(fmt.Sprintf("%s:%d", filepath.Base(name), b.line), func(t *testing.T) {
 				t.Parallel()
-				path := write(t, "lakeloader.yaml", whole(b.text))
-				for _, variable := range regexp.MustCompile(`\$\{file:([^}]*)\}`).FindAllStringSubmatch(b.text, -1) {
-					if err := os.WriteFile(filepath.Join(filepath.Dir(path), variable[1]), []byte("secret"), 0o600); err != nil {
-						t.Fatal(err)
-					}
+				secrets := regexp.MustCompile(`\$\{file:([^}]*)\}`)
+				path := write(t, "lakeloader.yaml", secrets.ReplaceAllString(whole(b.text), "$${file:secret}"))
+				if err := os.WriteFile(filepath.Join(filepath.Dir(path), "secret"), []byte("a secret of the test"), 0o600); err != nil {
+					t.Fatal(err)
 				}
 				cmd := program(t, "validate", "--offline", "-c", path)
 				for _, variable := range regexp.MustCompile(`\$\{env:([A-Z0-9_]+)\}`).FindAllStringSubmatch(b.text, -1) {
