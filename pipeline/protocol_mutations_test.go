@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"go/ast"
@@ -45,7 +44,9 @@ func TestProtocolNeedsEachRule(t *testing.T) {
 				if mutations[i].name == control {
 					seeds = 50
 				}
-				out, err := exec.CommandContext(context.WithoutCancel(t.Context()), program, fmt.Sprint(i+1), fmt.Sprint(seeds)).CombinedOutput()
+				cmd := exec.CommandContext(t.Context(), program, fmt.Sprint(i+1), fmt.Sprint(seeds))
+				cmd.Env = append(os.Environ(), "GOGC=800")
+				out, err := cmd.CombinedOutput()
 				if err != nil {
 					t.Errorf("%s: %v\n%s", mutations[i].name, err, out)
 				}
