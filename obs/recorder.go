@@ -86,7 +86,7 @@ func (r *Recorder) troubled() bool {
 	return r.trouble && (!r.status.UnpublishedSince.IsZero() || r.now().Sub(r.status.LastError.Time) < calm)
 }
 
-// Stopped topics are told by partition; "" takes it back.
+// StoppedPartition says why nothing of a partition is loaded while others are; "" takes it back.
 func (r *Recorder) StoppedPartition(topic string, partition int32, why string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()

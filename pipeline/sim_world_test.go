@@ -72,7 +72,7 @@ var errKilled = fmt.Errorf("killed")
 
 func newSimWorld(seed int64, trace *strings.Builder) *simWorld {
 	w := &simWorld{r: rand.New(rand.NewPCG(uint64(seed), 7)), now: time.Unix(1e9, 0), did: map[string]int{}, trace: trace}
-	var log slog.Handler = slog.DiscardHandler
+	log := slog.DiscardHandler
 	if trace != nil {
 		log = slog.NewTextHandler(trace, &slog.HandlerOptions{ReplaceAttr: func(_ []string, a slog.Attr) slog.Attr {
 			if a.Key == slog.TimeKey {
