@@ -118,9 +118,12 @@ func TestManualsConfigurations(t *testing.T) {
 			t.Run(fmt.Sprintf("%s:%d", filepath.Base(name), b.line), func(t *testing.T) {
 				t.Parallel()
 				secrets := regexp.MustCompile(`\$\{file:([^}]*)\}`)
-				path := write(t, "lakeloader.yaml", secrets.ReplaceAllString(whole(b.text), "$${file:secret}"))
-				if err := os.WriteFile(filepath.Join(filepath.Dir(path), "secret"), []byte("a secret of the test"), 0o600); err != nil {
-					t.Fatal(err)
+				text := strings.ReplaceAll(secrets.ReplaceAllString(whole(b.text), "$${file:secret}"), "/etc/lakeloader/", "")
+				path := write(t, "lakeloader.yaml", text)
+				for _, file := range append(regexp.MustCompile(`[a-z-]+\.pem`).FindAllString(text, -1), "secret") {
+					if err := os.WriteFile(filepath.Join(filepath.Dir(path), file), []byte("a-secret-of-the-test"), 0o600); err != nil {
+						t.Fatal(err)
+					}
 				}
 				cmd := program(t, "validate", "--offline", "-c", path)
 				for _, variable := range regexp.MustCompile(`\$\{env:([A-Z0-9_]+)\}`).FindAllStringSubmatch(b.text, -1) {
