@@ -47,12 +47,9 @@ func (a *amender) begin(ctx context.Context) error {
 
 // readDecisions reads what all rounds of a ledger decided, as the later ones left it.
 func readDecisions(ctx context.Context, rounds *RoundObjects, uuid string, l *table.Ledger) (map[EpochKey]*Decisions, error) {
-	ids, err := rounds.Committed(ctx, uuid)
+	decided, err := rounds.Decided(ctx, uuid, l)
 	if err != nil {
-		return nil, fmt.Errorf("listing committed rounds: %w", err)
-	}
-	for _, p := range l.Pending {
-		ids[p.Number] = p.ID
+		return nil, err
 	}
 	out := map[EpochKey]*Decisions{}
 	of := func(k table.Key, epoch int32) *Decisions {
@@ -63,13 +60,10 @@ func readDecisions(ctx context.Context, rounds *RoundObjects, uuid string, l *ta
 		}
 		return out[key]
 	}
-	for _, n := range slices.Sorted(maps.Keys(ids)) {
-		if n > l.Number {
-			continue // committed after the ledger was read
-		}
-		r, err := rounds.Round(ctx, uuid, ids[n])
+	for _, p := range decided {
+		r, err := rounds.Round(ctx, uuid, p.ID)
 		if err != nil {
-			return nil, fmt.Errorf("reading the object of round %d (%s): %w", n, ids[n], err)
+			return nil, fmt.Errorf("reading the object of round %d (%s): %w", p.Number, p.ID, err)
 		}
 		for i := range r.Moves {
 			of(r.Moves[i].Key, r.Moves[i].From.Epoch).Move(&r.Moves[i])

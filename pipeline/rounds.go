@@ -7,10 +7,13 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/lakeloader/lakeloader/objects"
+	"github.com/lakeloader/lakeloader/table"
 )
 
 // RoundObjects keeps round objects below <root>/_lakeloader/<pipeline>/<uuid of the primary table>/: outside of any
@@ -143,4 +146,23 @@ func (o *RoundObjects) Files(ctx context.Context, uuid, id string) ([]string, er
 		return nil, err
 	}
 	return r.files(), nil
+}
+
+// Decided lists the rounds with objects that a ledger knows of, committed and pending, ascending by number. Those that were
+// committed after it was read are left out.
+func (o *RoundObjects) Decided(ctx context.Context, uuid string, l *table.Ledger) ([]table.Pending, error) {
+	ids, err := o.Committed(ctx, uuid)
+	if err != nil {
+		return nil, fmt.Errorf("listing committed rounds: %w", err)
+	}
+	for _, p := range l.Pending {
+		ids[p.Number] = p.ID
+	}
+	var out []table.Pending
+	for _, n := range slices.Sorted(maps.Keys(ids)) {
+		if n <= l.Number {
+			out = append(out, table.Pending{Number: n, ID: ids[n]})
+		}
+	}
+	return out, nil
 }

@@ -7,7 +7,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"maps"
 	"slices"
 	"strings"
 
@@ -346,25 +345,23 @@ func (v *verifier) account(k table.Key, epoch int32) *account {
 // they have the rounds' files.
 func (v *verifier) rounds(ctx context.Context, uuid string, l *table.Ledger, others []other) error {
 	objs := &pipeline.RoundObjects{Store: v.in.Objects, Root: v.in.Root, Pipeline: v.in.Pipeline}
-	ids, err := objs.Committed(ctx, uuid)
+	decided, err := objs.Decided(ctx, uuid, l)
 	if err != nil {
-		return fmt.Errorf("listing committed rounds: %w", err)
+		return err
 	}
 	pending := map[int64]bool{}
 	for _, p := range l.Pending {
-		ids[p.Number], pending[p.Number] = p.ID, true
+		pending[p.Number] = true
 	}
-	for _, n := range slices.Sorted(maps.Keys(ids)) {
-		if n > l.Number {
-			continue // committed after the primary was read
-		}
-		r, err := objs.Round(ctx, uuid, ids[n])
+	for _, p := range decided {
+		n := p.Number
+		r, err := objs.Round(ctx, uuid, p.ID)
 		if errors.Is(err, objects.ErrRetry) || ctx.Err() != nil {
-			return fmt.Errorf("reading the object of round %d (%s): %w", n, ids[n], err)
+			return fmt.Errorf("reading the object of round %d (%s): %w", n, p.ID, err)
 		}
 		if err != nil {
 			v.unread = true
-			v.problem(Problem{Kind: Unreadable, Table: v.in.Primary.String(), Message: fmt.Sprintf("the object of committed round %d (%s): %v", n, ids[n], err)})
+			v.problem(Problem{Kind: Unreadable, Table: v.in.Primary.String(), Message: fmt.Sprintf("the object of committed round %d (%s): %v", n, p.ID, err)})
 			continue
 		}
 		// The other tables may lack a pending round, and one that was finished while the tables were being read.

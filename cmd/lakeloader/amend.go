@@ -36,15 +36,35 @@ func newAmendFlags(c *cobra.Command) *amendFlags {
 }
 
 // run connects to everything that the chosen pipeline works with. group names the consumer group of what is read.
-func (f *amendFlags) run(c *cobra.Command, group string, do func(ctx context.Context, p *configs.Pipeline, deps pipeline.Deps) error) (err error) {
+func (f *amendFlags) run(c *cobra.Command, group string, do func(ctx context.Context, p *configs.Pipeline, deps pipeline.Deps) error) error {
 	if err := checkOutput(*f.out, "text", "json"); err != nil {
 		return err
 	}
-	cfg, err := loadChecked(*f.config)
+	return withPipeline(c, *f.config, *f.pipeline, func(d *daemon, p *configs.Pipeline) error {
+		if err := d.connect(c.Context(), nil); err != nil {
+			return err
+		}
+		deps, err := d.deps(p)
+		if err != nil {
+			return err
+		}
+		own := p.Source
+		own.Group = "lakeloader-" + group + "-" + uuid.NewString()
+		deps.NewConsumer = func(h source.Handler) (pipeline.Consumer, error) {
+			return source.New(source.Options{Kafka: d.cfg.Kafka, Source: own, Pipeline: p.Name, Memory: d.memory.Limits().Fetch, Log: d.log}, h)
+		}
+		return inPipeline(p, do(c.Context(), p, deps))
+	})
+}
+
+// withPipeline gives a command that works on one pipeline, beside its loaders, what it needs to connect. Warnings go to
+// standard error.
+func withPipeline(c *cobra.Command, config, name string, do func(d *daemon, p *configs.Pipeline) error) (err error) {
+	cfg, err := loadChecked(config)
 	if err != nil {
 		return err
 	}
-	p, err := onePipeline(cfg, *f.pipeline)
+	p, err := onePipeline(cfg, name)
 	if err != nil {
 		return err
 	}
@@ -54,22 +74,15 @@ func (f *amendFlags) run(c *cobra.Command, group string, do func(ctx context.Con
 	if d.memory, err = limitMemory(cfg); err != nil {
 		return err
 	}
-	if err := d.connect(c.Context(), nil); err != nil {
-		return err
+	return do(d, p)
+}
+
+// inPipeline says which pipeline a command failed for.
+func inPipeline(p *configs.Pipeline, err error) error {
+	if err == nil {
+		return nil
 	}
-	deps, err := d.deps(p)
-	if err != nil {
-		return err
-	}
-	own := p.Source
-	own.Group = "lakeloader-" + group + "-" + uuid.NewString()
-	deps.NewConsumer = func(h source.Handler) (pipeline.Consumer, error) {
-		return source.New(source.Options{Kafka: cfg.Kafka, Source: own, Pipeline: p.Name, Memory: d.memory.Limits().Fetch, Log: log}, h)
-	}
-	if err := do(c.Context(), p, deps); err != nil {
-		return fail(exitFailed, fmt.Errorf("pipeline %s: %w", p.Name, err))
-	}
-	return nil
+	return fail(exitFailed, fmt.Errorf("pipeline %s: %w", p.Name, err))
 }
 
 // onePipeline finds a pipeline by name; without a name there must be only one.

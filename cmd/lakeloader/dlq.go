@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"strconv"
 	"strings"
 	"time"
@@ -12,7 +11,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/lakeloader/lakeloader/configs"
-	"github.com/lakeloader/lakeloader/obs"
 	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/table"
 )
@@ -110,36 +108,21 @@ func parseRecord(text string, f *pipeline.LetterFilter) error {
 }
 
 // run opens the lake, and gives the chosen pipeline what it works with, but for Kafka.
-func (f *letterFlags) run(c *cobra.Command, do func(ctx context.Context, p *configs.Pipeline, deps pipeline.Deps) error) (err error) {
-	cfg, err := loadChecked(*f.config)
-	if err != nil {
-		return err
-	}
-	p, err := onePipeline(cfg, *f.pipeline)
-	if err != nil {
-		return err
-	}
-	log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
-	d := &daemon{cfg: cfg, log: log, state: obs.NewState(version, time.Now)}
-	defer func() { err = errors.Join(err, d.close()) }()
-	if d.memory, err = limitMemory(cfg); err != nil {
-		return err
-	}
-	if d.lake, err = openLake(c.Context(), cfg); err != nil {
-		return err
-	}
-	deps, err := d.deps(p)
-	if err != nil {
-		return err
-	}
-	err = do(c.Context(), p, deps)
-	if errors.Is(err, table.ErrNoTable) {
-		err = fmt.Errorf("%w: nothing was loaded yet, or catalog and table names are not those that the daemon has", err)
-	}
-	if err != nil {
-		return fail(exitFailed, fmt.Errorf("pipeline %s: %w", p.Name, err))
-	}
-	return nil
+func (f *letterFlags) run(c *cobra.Command, do func(ctx context.Context, p *configs.Pipeline, deps pipeline.Deps) error) error {
+	return withPipeline(c, *f.config, *f.pipeline, func(d *daemon, p *configs.Pipeline) (err error) {
+		if d.lake, err = openLake(c.Context(), d.cfg); err != nil {
+			return err
+		}
+		deps, err := d.deps(p)
+		if err != nil {
+			return err
+		}
+		err = do(c.Context(), p, deps)
+		if errors.Is(err, table.ErrNoTable) {
+			err = fmt.Errorf("%w: nothing was loaded yet, or catalog and table names are not those that the daemon has", err)
+		}
+		return inPipeline(p, err)
+	})
 }
 
 func newDLQList() *cobra.Command {
