@@ -7,13 +7,21 @@ import (
 	"github.com/lakeloader/lakeloader/table"
 )
 
-// lookEvery bounds how long an idle loader takes to notice that someone moved the offsets on purpose.
-const lookEvery = time.Minute
+const (
+	// lookEvery bounds how long an idle loader takes to notice that someone moved the offsets on purpose.
+	lookEvery = time.Minute
+	// lookAgain is the pause while the catalog does not answer, so that the status is soon right again.
+	lookAgain = 5 * time.Second
+)
 
 // look reads the ledger when nothing has arrived for a commit interval. A loader that never commits would not notice that
 // its partitions were rewound, and would leave pending rounds of its partitions to no one.
 func (l *Loader) look(ctx context.Context) error {
-	if len(l.tracks.m) == 0 || l.now().Sub(l.looked) < min(time.Duration(l.cfg.Commit.Interval), lookEvery) {
+	every := min(time.Duration(l.cfg.Commit.Interval), lookEvery)
+	if l.catalog.trouble != "" {
+		every = min(every, lookAgain)
+	}
+	if len(l.tracks.m) == 0 || l.now().Sub(l.looked) < every {
 		return nil
 	}
 	if _, moved := l.tracks.records(); moved {

@@ -86,6 +86,7 @@ type Loader struct {
 	consumer  Consumer
 	topics    Topics
 	committer *Committer
+	catalog   *watched // the committer's
 	stages    work
 	letters   LetterTopic // nil: none
 	memory    Memory

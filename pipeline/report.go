@@ -24,7 +24,7 @@ func (l *Loader) reportRead(r *batch.Records, rejects []batch.Reject) {
 	l.rec.Unpublished(records, l.stages.size())
 }
 
-// reportPhase says whether Kafka answers. A stopped or missing topic keeps the pipeline failing.
+// reportPhase says whether Kafka and the catalog answer. A stopped or missing topic keeps the pipeline failing.
 func (l *Loader) reportPhase() {
 	if l.absent != nil {
 		return
@@ -36,6 +36,10 @@ func (l *Loader) reportPhase() {
 	}
 	if err, at := l.consumer.LastError(); err != nil && l.recs.Len() == 0 && l.now().Sub(at) < time.Minute {
 		l.rec.Waiting("Kafka: " + err.Error())
+		return
+	}
+	if l.catalog.trouble != "" {
+		l.rec.Waiting(l.catalog.trouble)
 		return
 	}
 	l.rec.Running()

@@ -167,15 +167,15 @@ func TestStoppedTopicIsNoStall(t *testing.T) {
 	e.Create(t, "a", 1)
 	e.Produce(t, "a", 0, numbered(100, 105)...) // those from 2 on are delivered
 	p := &cfg.Pipelines[0]
-	p.Commit.Interval, p.Commit.StallTimeout = configs.Duration(50*time.Millisecond), configs.Duration(50*time.Millisecond)
+	p.Commit.Interval, p.Commit.StallTimeout = configs.Duration(50*time.Millisecond), configs.Duration(2*time.Second)
 	var now clock
 	l := e.Start(t, cfg, now.use)
 	l.Said("a topic is stopped", "topic=a")
 	l.Position("a", 0, 5)
 	now.jump(time.Hour)
-	ticks := time.NewTicker(10 * time.Millisecond) // the watchdog's
+	ticks := time.NewTicker(100 * time.Millisecond) // the watchdog's: a twentieth of its limit
 	defer ticks.Stop()
-	for range 20 {
+	for range 5 {
 		<-ticks.C
 	}
 	e.Produce(t, "b", 0, numbered(0, 2)...)

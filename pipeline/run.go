@@ -155,8 +155,9 @@ func open(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d De
 	if err != nil {
 		return nil, err
 	}
-	l := &Loader{cfg: cfg, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s, memory: d.Memory,
-		committer: newCommitter(cfg, d, &watched{tables: d.Catalog, rec: d.Recorder, log: d.Log, now: d.Now})}
+	catalog := &watched{tables: d.Catalog, rec: d.Recorder, log: d.Log, now: d.Now}
+	l := &Loader{cfg: cfg, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s, memory: d.Memory, catalog: catalog,
+		committer: newCommitter(cfg, d, catalog)}
 	l.committer.uuid = s.primary.info.UUID
 	if d.NewLetterTopic != nil {
 		if s.topic, err = d.NewLetterTopic(ctx); err != nil {

@@ -18,6 +18,9 @@ type watched struct {
 	log    *slog.Logger
 	now    func() time.Time
 	told   time.Time
+	// trouble is what the last question ended with, "" when it was answered. Reading goes on meanwhile, so it is kept: the
+	// next fetch must not call the pipeline well again.
+	trouble string
 }
 
 // quiet is the time between two log lines about the same outage.
@@ -54,9 +57,11 @@ func (s *watchedStore) Swap(ctx context.Context, base *table.Base, ch table.Chan
 // tell reports what is retried. That another writer was faster is no trouble, and what is not retried ends the loader.
 func (w *watched) tell(err error) {
 	if err == nil || !table.Passing(err) || errors.Is(err, table.ErrConflict) {
+		w.trouble = ""
 		return
 	}
-	w.rec.Waiting("the catalog cannot be asked: " + err.Error())
+	w.trouble = "the catalog cannot be asked: " + err.Error()
+	w.rec.Waiting(w.trouble)
 	if now := w.now(); now.Sub(w.told) >= quiet {
 		w.told = now
 		w.log.Warn("the catalog cannot be asked; it is tried again", "error", err)

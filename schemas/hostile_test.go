@@ -12,10 +12,10 @@ import (
 )
 
 // What a record of up to 1 MiB may cost, however it is made. The time is far above what is measured (some 100 ms at most),
-// since machines that test are busy; what it is to catch takes minutes.
+// since machines that test are busy; what it is to catch takes minutes. The race detector takes eight times as long.
 const (
 	hostileSize   = 1 << 20
-	hostileTime   = 5 * time.Second
+	hostileTime   = 5 * time.Second * raceFactor
 	hostileMemory = 512 << 20 // allocated in all, columns that grow included
 )
 

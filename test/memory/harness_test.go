@@ -46,6 +46,7 @@ type work struct {
 	partitionBy string
 	commit      string
 	files       string
+	batch       int32 // bytes of a producer's batch at most
 }
 
 func newWork(t *testing.T, partitions int, limit int64, topic map[string]string) *work {
@@ -57,6 +58,7 @@ func newWork(t *testing.T, partitions int, limit int64, topic map[string]string)
 		partitionBy: "[hour(at)]",
 		commit:      "{interval: 5s}",
 		files:       "{}",
+		batch:       1 << 20,
 	}
 	stacktest.CreateTopic(t, stacktest.Kafka(t), w.topic, partitions, topic)
 	return w
@@ -98,7 +100,7 @@ func (w *work) produce(n int, make func(i int) *kgo.Record) {
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
 	c, err := kgo.NewClient(kgo.SeedBrokers(stacktest.Kafka(w.t)), kgo.DefaultProduceTopic(w.topic), kgo.RecordPartitioner(kgo.ManualPartitioner()),
-		kgo.ProducerBatchMaxBytes(16<<20), kgo.MaxBufferedBytes(64<<20), kgo.ProducerLinger(20*time.Millisecond))
+		kgo.ProducerBatchMaxBytes(w.batch), kgo.MaxBufferedBytes(64<<20), kgo.ProducerLinger(20*time.Millisecond))
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -37,6 +37,7 @@ func TestTenThousandTimePartitions(t *testing.T) {
 func TestLargeRecords(t *testing.T) {
 	const n = 600
 	w := newWork(t, 4, 256*mib, map[string]string{"max.message.bytes": "16777216"})
+	w.batch = 16 << 20
 	text := make([]byte, 10<<20)
 	random := rand.New(rand.NewPCG(1, 2))
 	for i := range text {

@@ -2,6 +2,8 @@
 import json
 import os
 import sys
+import time
+import urllib.error
 import urllib.request
 
 import lake
@@ -23,13 +25,25 @@ def query(args, sql):
     request = urllib.request.Request(args.trino + "/v1/statement", sql.encode(), {"X-Trino-User": "test"})
     rows = []
     while request:
-        with urllib.request.urlopen(request) as response:
-            answer = json.load(response)
+        answer = ask(request)
         if "error" in answer:
             sys.exit(f"trino_read.py: {answer['error']['message']}\n{sql}")
         rows += [tuple(row) for row in answer.get("data", [])]
         request = answer.get("nextUri")
     return rows
+
+
+def ask(request):
+    """Asks again for two minutes while the server is overloaded: with 502, 503 and 504 the protocol has the client do so."""
+    end = time.monotonic() + 120
+    while True:
+        try:
+            with urllib.request.urlopen(request) as response:
+                return json.load(response)
+        except urllib.error.HTTPError as e:
+            if e.code not in (502, 503, 504) or time.monotonic() > end:
+                sys.exit(f"trino_read.py: {e.url}: {e} {e.read().decode(errors='replace')[:500]}")
+            time.sleep(0.1)
 
 
 main()
