@@ -5,6 +5,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"testing"
 
 	"github.com/lakeloader/lakeloader/batch"
@@ -87,6 +88,15 @@ func open(t tb, store *memory, f table.File) *parquet.File {
 	}
 	if int64(len(data)) != f.Size || p.NumRows() != f.Rows {
 		t.Fatalf("%s: %d bytes and %d rows are described as %+v", f.Path, len(data), p.NumRows(), f)
+	}
+	// Trino finds a chunk's column by its path; the other readers take it by its place.
+	paths := p.Schema().Columns()
+	for _, g := range p.Metadata().RowGroups {
+		for c := range g.Columns {
+			if at := g.Columns[c].MetaData.PathInSchema; !slices.Equal([]string(at), paths[c]) {
+				t.Fatalf("%s: the chunk of column %q has the path %q", f.Path, paths[c], at)
+			}
+		}
 	}
 	return p
 }

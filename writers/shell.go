@@ -2,6 +2,7 @@ package writers
 
 import (
 	"fmt"
+	"io"
 
 	"github.com/parquet-go/parquet-go"
 )
@@ -26,7 +27,7 @@ func (w *Writer) open(f *file) error {
 		s := w.shells[n-1]
 		w.shells = w.shells[:n-1]
 		if s.coding == w.coding {
-			s.parquet.Reset(&f.out)
+			s.reset(&f.out)
 			f.shell, f.base = s, 0
 			return nil
 		}
@@ -48,6 +49,17 @@ func (w *Writer) open(f *file) error {
 	s.columns = s.parquet.ColumnWriters()
 	f.shell = s
 	return nil
+}
+
+// reset makes the shell ready for another file. parquet-go (v0.32) clears the last file's metadata for that, and with them
+// the column paths that they share with the writer: the next file's chunks would have none, and Trino could not read it.
+func (s *shell) reset(to io.Writer) {
+	for _, g := range s.parquet.File().Metadata().RowGroups {
+		for i := range g.Columns {
+			g.Columns[i].MetaData.PathInSchema = nil
+		}
+	}
+	s.parquet.Reset(to)
 }
 
 // strip takes the Parquet writer from a file that is closed and described.
