@@ -38,8 +38,10 @@ func (a *amender) begin(ctx context.Context) error {
 	for k := range l.Records {
 		all[k] = true
 	}
-	if a.ledger, err = a.committer.Settle(ctx, all); err != nil {
-		return err
+	for n := 0; n == 0 || len(a.ledger.Pending) > 0 && n < editTries; n++ { // a loader may have committed meanwhile
+		if a.ledger, err = a.committer.Settle(ctx, all); err != nil {
+			return err
+		}
 	}
 	a.decisions, err = readDecisions(ctx, &RoundObjects{Store: a.d.Objects, Root: a.d.Root, Pipeline: a.cfg.Name}, a.committer.uuid, a.ledger)
 	return err

@@ -463,8 +463,9 @@ func (c *Committer) step4(ctx context.Context, p table.Pending, r *Round, t Roun
 			return table.Applied{UUID: c.uuid, Number: p.Number, Snapshot: snapshot}.Property(c.Pipeline)
 		},
 	}
-	err = c.rewrite(ctx, &ch, t.Table, base, p.Number, r)
-	return ch, err == nil && len(ch.Add)+len(ch.Remove) == 0, err
+	// A round with edits is applied also where there was nothing to take out: a rollback to before it could bring back rows
+	// that another engine had deleted.
+	return ch, false, c.rewrite(ctx, &ch, t.Table, base, p.Number, r)
 }
 
 // stillPending is asked for a table that does not say how far the rounds of our primary are in it. A loader that slept may

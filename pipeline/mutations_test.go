@@ -21,6 +21,9 @@ var mutations = []mutation{
 	{"rounds are not applied in ascending order", "pipeline.Committer.Finish", "if rounds[i] == nil {", "if rounds[i] == nil || !rounds[i].movesAny(owned) {"},
 	{"a round leaves pending without its mark", "pipeline.Committer.Finish", "if err := c.Rounds.PutCommitted(ctx, c.uuid, p.Number, p.ID); err != nil {", "if err := error(nil); err != nil {"},
 	{"a new epoch has the number of the one before", "pipeline.applyEdits", "to.Epoch = now.Epoch + 1", "to.Epoch = now.Epoch"},
+	{"rows of edited offsets stay in the primary", "pipeline.Committer.step3", "err = c.rewrite(ctx, &ch, c.Primary, base, next.Number, r)", "_ = base"},
+	{"rows of edited offsets stay in other tables", "pipeline.Committer.Finish", "if len(t.Files) == 0 && len(rounds[i].Edits) == 0 {", "if len(t.Files) == 0 {"},
+	{"an edit rests on what another one changed", "pipeline.Committer.step3", "r.Seen >= 0 && r.Seen != l.Edit", "false"},
 	{"a table that rows are routed to is not listed", "pipeline.Committer.list", "l.Tables = append(l.Tables, table.Routed{Ident: t.Table, Value: t.Value})", "_ = l"},
 	{"a table takes the rows of two values", "pipeline.Committer.list", "t.Value != \"\" && t.Value != known.Value", "false"},
 

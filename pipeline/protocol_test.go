@@ -41,8 +41,8 @@ func TestSimulation(t *testing.T) {
 	start := time.Now()
 	did := simulate(t, seeds)
 	took := time.Since(start)
-	for _, what := range []string{"audits", "conflicts", "deleted", "drops", "evictions", "expired", "expiries", "foreign", "forgotten", "jumps", "kills", "lost", "new partitions",
-		"orphan plans", "rebalances", "recreations", "refused expiries", "restarts", "retentions", "revoked", "rewinds", "rewrites", "rollbacks", "stops", "unknown", "zombies"} {
+	for _, what := range []string{"audits", "conflicts", "deleted", "drops", "edits beneath loaders", "evictions", "expired", "expiries", "foreign", "forgotten", "jumps", "kills", "lost", "new partitions",
+		"orphan plans", "rebalances", "recreations", "refused expiries", "removals", "restarts", "retentions", "revoked", "rewinds", "rewrites", "rollbacks", "stops", "unknown", "zombies"} {
 		if os.Getenv("SEEDS") == "" && did[what] < int(seeds)/50 {
 			t.Errorf("too few %s: %d", what, did[what])
 		}

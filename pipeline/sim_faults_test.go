@@ -26,7 +26,7 @@ func (w *simWorld) choosePrograms() {
 	for _, a := range []struct {
 		name string
 		f    func()
-	}{{"rewriter", w.rewriter}, {"orphans", w.orphans}, {"expirer", w.expirer}, {"rewinder", w.rewinder}} {
+	}{{"rewriter", w.rewriter}, {"orphans", w.orphans}, {"expirer", w.expirer}, {"rewinder", w.rewinder}, {"rewinder2", w.rewinder}} {
 		if w.r.IntN(3) > 0 {
 			w.spawn(a.name, a.f)
 		}
@@ -323,31 +323,6 @@ func (w *simWorld) rewriter() {
 			w.did["rewrites"]++
 		case errors.Is(err, jobs.ErrStale):
 			w.did["stale rewrites"]++
-		}
-	}
-}
-
-// rewinder is a person who has offsets read again now and then, which duplicates them on purpose, in a new epoch.
-func (w *simWorld) rewinder() {
-	for {
-		w.sleep(30*time.Second + w.some(3*time.Minute))
-		if w.calm {
-			continue
-		}
-		c := w.committer()
-		led, err := c.Load(context.Background())
-		if err != nil || len(led.Records) == 0 {
-			continue
-		}
-		k := simPick(w.r, slices.SortedFunc(maps.Keys(led.Records), cmpKey)...)
-		from := led.Records[k]
-		to := table.Record{Cluster: from.Cluster, TopicID: from.TopicID, First: from.First + w.r.Int64N(from.Next-from.First+1), MaxTimestamp: -1}
-		to.Next = to.First
-		w.pause()
-		_, err = c.Edit(context.Background(), &Round{ID: fmt.Sprint("rewind", w.id()), Pipeline: "p", Tables: []RoundFile{{Table: simPrimary}}, Begins: []Begin{{Key: k, From: from, To: to}}})
-		w.logf("rewinds %s to %d: %v", k, to.First, err)
-		if err == nil {
-			w.did["rewinds"]++
 		}
 	}
 }

@@ -50,7 +50,7 @@ func (s *simLoader) open() {
 
 // committer makes a real one.
 func (w *simWorld) committer() *Committer {
-	return &Committer{Pipeline: "p", Primary: simPrimary, uuid: w.tables[simPrimary].uuid, Tables: w, Rounds: w, Now: func() time.Time { return w.now }, Wait: w.wait, OrphanAge: w.age, MadeTables: 1, Audit: w.audit,
+	return &Committer{Pipeline: "p", Primary: simPrimary, uuid: w.tables[simPrimary].uuid, Tables: w, Rounds: w, Now: func() time.Time { return w.now }, Wait: w.wait, OrphanAge: w.age, MadeTables: 1, Audit: w.audit, Rewriter: simRewriter{w},
 		Lost: func(string) { w.did["lost with a table"]++ }}
 }
 

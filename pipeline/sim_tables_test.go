@@ -20,9 +20,10 @@ const (
 	simDead
 	simFiltered
 	simGap
+	simRemoved // by a rewind
 )
 
-var simDestinations = [...]string{"row", "routed", "dead", "filtered", "gap"}
+var simDestinations = [...]string{"row", "routed", "dead", "filtered", "gap", "removed"}
 
 var (
 	simPrimary = table.Ident{Namespace: "lake", Name: "t"}
@@ -76,6 +77,7 @@ type simFile struct {
 	value    string                        // that its rows were routed by
 	deletes  map[string]map[simOffset]bool // of a delete file: the rows, by data file
 	modified time.Time
+	copied   bool // by a round with edits: what is in it was decided before
 	gone     bool
 }
 

@@ -87,6 +87,7 @@ func (w *simWorld) leftPending(uuid string, p table.Pending) {
 			}
 		}
 	}
+	w.removed(uuid, p)
 }
 
 // moved compares the offsets that a swap of the primary moved with what it says of each.
@@ -101,13 +102,17 @@ func (w *simWorld) moved(t *simTable, old, now *table.Ledger, ch table.Change) {
 		}
 	}
 	for _, f := range ch.Add {
-		say(simRow, w.files[f.Path].rows)
+		if !w.files[f.Path].copied {
+			say(simRow, w.files[f.Path].rows)
+		}
 	}
+	var edits *Round
 	if n := len(now.Pending); n > 0 && now.Pending[n-1].ID == now.CommitID {
 		if r := w.rounds[t.uuid][now.CommitID]; r == nil {
 			w.bad("round %s is pending without an object", now.CommitID)
 		} else {
 			w.roundSays(r, w.incarnation[t.uuid], say)
+			edits = r
 		}
 	}
 	for _, k := range slices.SortedFunc(maps.Keys(now.Records), cmpKey) {
@@ -116,10 +121,10 @@ func (w *simWorld) moved(t *simTable, old, now *table.Ledger, ch table.Change) {
 		gen := simGen(to.TopicID)
 		log := w.kafka.topic(k.Topic).of(gen, k.Partition)
 		switch {
-		case to.Rows+to.Filtered+to.Dead+to.Gaps != to.Next-to.First:
+		case to.Sum() != to.Next-to.First:
 			w.bad("%s: the counts do not sum up: %+v", k, to)
 		case known && to.Epoch == from.Epoch+1:
-			if !slices.Contains(now.Past, table.PastEpoch{Key: k, Record: from}) {
+			if past := epochOf(now, k, from.Epoch); past == nil || !past.Same(from) || past.First != from.First {
 				w.bad("%s: the epoch %+v is forgotten", k, from)
 			}
 			from = table.Record{First: to.First, Next: to.First}
@@ -148,6 +153,9 @@ func (w *simWorld) moved(t *simTable, old, now *table.Ledger, ch table.Change) {
 	}
 	for o := range says {
 		w.bad("round %s has %v, but does not move its offsets", now.CommitID, o)
+	}
+	if edits != nil {
+		w.edited(t.uuid, edits, now)
 	}
 }
 
@@ -209,12 +217,16 @@ func (w *simWorld) applied(t *simTable, d int, was int64, props map[string]strin
 	case old.UUID != "" && w.incarnation[old.UUID] > w.incarnation[now.UUID]:
 		w.bad("applied of the primary %s was overwritten by one of the earlier %s", old.UUID, now.UUID)
 	}
+	leaving := map[simOffset]bool{}
+	if led, err := table.ParseLedger("p", w.tables[simPrimary].props); err == nil && led != nil {
+		leaving = w.leaving(w.tables[simPrimary].uuid, led.Pending)
+	}
 	for _, f := range ch.Add {
-		if d == simRouted {
+		if d == simRouted && !w.files[f.Path].copied {
 			w.listed(f.Path)
 		}
 		for _, o := range w.files[f.Path].rows {
-			if got, ok := w.truth.dest[o]; !ok || int(got) != d {
+			if got, ok := w.truth.dest[o]; !ok || int(got) != d && !(got == simRemoved && leaving[o]) { // by a later round
 				w.bad("%v was added to %s, which no swap has decided", o, simIdents[d])
 			}
 		}
@@ -251,7 +263,7 @@ func (w *simWorld) check(end bool) error {
 		return fmt.Errorf("rounds are still pending: %v", led.Pending)
 	}
 	inc := w.incarnation[t.uuid]
-	seen := map[simOffset]bool{}
+	seen, leaving := map[simOffset]bool{}, w.leaving(t.uuid, led.Pending)
 	for d, id := range simIdents {
 		s := w.tables[id].snaps[w.tables[id].main]
 		for _, f := range s.files {
@@ -264,6 +276,7 @@ func (w *simWorld) check(end bool) error {
 				}
 				got, ok := w.truth.dest[o]
 				switch {
+				case d > 0 && got == simRemoved && leaving[o]: // not yet
 				case !ok || int(got) != d:
 					return fmt.Errorf("%v in %s is not committed", o, id)
 				case seen[o]:
