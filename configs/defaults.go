@@ -51,6 +51,13 @@ func ApplyDefaults(c *Config) {
 	if c.Memory.Limit == 0 {
 		c.Memory.Limit = defaultMemory(len(c.Pipelines), containerLimit())
 	}
+	defTo(&c.Jobs.InDaemon, true)
+	def(&c.Jobs.TimeZone, "UTC")
+	def(&c.Jobs.Expire.Schedule, "@hourly")
+	def(&c.Jobs.Expire.Age, 24*60*minute)
+	def(&c.Jobs.Expire.KeepLast, 10)
+	def(&c.Jobs.Orphans.Schedule, "off")
+	def(&c.Jobs.Orphans.Age, 72*60*minute)
 	for i := range c.Pipelines {
 		defaultPipeline(&c.Pipelines[i])
 	}

@@ -28,6 +28,9 @@ type Config struct {
 	Memory Memory `yaml:"memory"`
 	// Shutdown is the time to drain and commit after SIGTERM before the process gives up with exit code 4. Default 30s.
 	Shutdown Duration `yaml:"shutdown_timeout" rule:"range=1s:1h"`
+	// Jobs keep the tables in shape. A schedule has five fields as in cron (minute hour day month weekday), or is @hourly,
+	// @daily, @weekly, @monthly, @every 30m, or off.
+	Jobs Jobs `yaml:"jobs"`
 	// Pipelines are independent of each other: one consumer group and one primary table each.
 	Pipelines []Pipeline `yaml:"pipelines" rule:"required"`
 }
@@ -223,6 +226,37 @@ type Memory struct {
 	// Limit of the process's resident memory, for all pipelines together; default: the container's limit, else 512MiB per
 	// pipeline. At the limit files are finished early, then nothing is fetched until there is room.
 	Limit Bytes `yaml:"limit"`
+}
+
+// Jobs are what is done to the tables beside loading them. Of several processes one at a time runs a job on a table.
+type Jobs struct {
+	// InDaemon says whether loaders run the schedules; false: only lakeloader jobs does. Default true.
+	InDaemon *bool `yaml:"in_daemon"`
+	// TimeZone is the one of the schedules, e.g. Europe/Berlin. Default UTC.
+	TimeZone string `yaml:"time_zone"`
+	// Expire removes old snapshots of the tables, and the files that only those had.
+	Expire Expire `yaml:"expire"`
+	// Orphans removes objects from the tables' folders that no snapshot and no round refers to, such as programs leave that
+	// were killed. Every pipeline that writes into the tables must be in this configuration.
+	Orphans Orphans `yaml:"orphans"`
+}
+
+// Expire is the job that expires snapshots.
+type Expire struct {
+	// Schedule of the job. Default @hourly.
+	Schedule string `yaml:"schedule"`
+	// Age of the snapshots that go. Time travel, and readers that follow the table's changes, reach back as far. Default 24h.
+	Age Duration `yaml:"age" rule:"range=1m:3650d"`
+	// KeepLast is how many of the newest snapshots stay in any case, beside those that loaders need. Default 10.
+	KeepLast int `yaml:"keep_last" rule:"range=1:1000000"`
+}
+
+// Orphans is the job that removes orphans.
+type Orphans struct {
+	// Schedule of the job. Default off.
+	Schedule string `yaml:"schedule"`
+	// Age that objects must have to go; loaders and jobs commit nothing older than half of 72h. Default 72h.
+	Age Duration `yaml:"age" rule:"range=72h:3650d"`
 }
 
 // Pipeline moves topics into one table.

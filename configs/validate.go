@@ -6,6 +6,9 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
+
+	"github.com/robfig/cron/v3"
 
 	"github.com/lakeloader/lakeloader/configs/internal/setting"
 	"github.com/lakeloader/lakeloader/memory"
@@ -22,12 +25,16 @@ func Validate(c *Config, pos *Positions) Problems {
 	v.catalog(c)
 	v.http(&c.HTTP)
 	v.memory(c)
+	v.jobs(&c.Jobs)
 	v.unique(c)
 	for i := range c.Pipelines {
 		v.pipeline(c, &c.Pipelines[i], item("pipelines", i))
 	}
 	return v.problems.Sort()
 }
+
+// Off is the schedule of a job that runs only when it is asked to.
+const Off = "off"
 
 type validator struct {
 	pos      *Positions
@@ -140,6 +147,21 @@ func (v *validator) memory(c *Config) {
 }
 
 // unique checks names that must not be shared. A default that follows from a name that is taken is not told again.
+func (v *validator) jobs(j *Jobs) {
+	if _, err := time.LoadLocation(j.TimeZone); err != nil || j.TimeZone == "Local" {
+		v.bad("jobs.time_zone", "give a name of the IANA database, such as Europe/Berlin, or UTC", "there is no time zone %q", j.TimeZone)
+	}
+	for path, schedule := range map[string]string{"jobs.expire.schedule": j.Expire.Schedule, "jobs.orphans.schedule": j.Orphans.Schedule} {
+		if schedule == Off {
+			continue
+		}
+		if _, err := cron.ParseStandard(schedule); err != nil {
+			v.bad(path, "give five fields as in cron (minute hour day month weekday), @hourly, @daily, @weekly, @monthly, @every 30m, or off",
+				"%q is no schedule: %v", schedule, err)
+		}
+	}
+}
+
 func (v *validator) unique(c *Config) {
 	names, groups, tables := map[string]string{}, map[string]string{}, map[string]string{}
 	for i := range c.Pipelines {

@@ -1,18 +1,12 @@
 package jobs
 
 import (
+	"context"
 	"fmt"
 	"time"
 
 	"github.com/lakeloader/lakeloader/table"
 )
-
-// Snapshot is what the expiry needs to know of one.
-type Snapshot struct {
-	ID     int64
-	Parent int64 // 0: none
-	At     time.Time
-}
 
 // Retention says which snapshots an expiry leaves.
 type Retention struct {
@@ -20,15 +14,99 @@ type Retention struct {
 	Before time.Time
 	// Last is how many of the newest ancestors of main stay in any case; main does too.
 	Last int
-	// Named are snapshots that branches and tags name.
-	Named map[int64]bool
 }
 
-// PlanExpiry returns the snapshots of a table that may be expired, in the order of all, which are the snapshots that base
-// has. It must be asked again for the base of every attempt. ErrRolledBack: nothing may be, since a person must still be
+// Expirable are tables whose snapshots can be expired. A table.Catalog is.
+type Expirable interface {
+	Open(ctx context.Context, id table.Ident) (table.Store, error)
+	Released(ctx context.Context, before, after *table.Base) ([]string, error)
+}
+
+// Expirer expires snapshots, and deletes the files that only they referred to.
+type Expirer struct {
+	Tables Expirable
+	// Delete removes objects.
+	Delete func(ctx context.Context, uris []string) error
+	Now    func() time.Time
+	Wait   table.Wait
+	// Age is how old snapshots must be to go, Last how many of the newest ancestors of main stay in any case.
+	Age  time.Duration
+	Last int
+}
+
+// Expiry is what an expiry does, or did.
+type Expiry struct {
+	Table     table.Ident `json:"table"`
+	Snapshots int         `json:"snapshots"` // that there were
+	Expired   []int64     `json:"expired"`
+	Deleted   int         `json:"deleted"` // objects; when done
+}
+
+// Plan says what would be expired now.
+func (e *Expirer) Plan(ctx context.Context, id table.Ident) (*Expiry, error) {
+	s, err := e.Tables.Open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	base, err := s.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	gone, err := PlanExpiry(base, e.retention())
+	return &Expiry{Table: id, Snapshots: len(base.Snapshots()), Expired: gone}, err
+}
+
+func (e *Expirer) retention() Retention { return Retention{Before: e.Now().Add(-e.Age), Last: e.Last} }
+
+// Run expires, and then deletes what the expired snapshots alone had, whatever others commit meanwhile. A run that ends in
+// between leaves orphans. Metadata files are not touched: commits remove those that leave the table's log.
+func (e *Expirer) Run(ctx context.Context, id table.Ident) (*Expiry, error) {
+	done, err := e.Plan(ctx, id)
+	if err != nil || len(done.Expired) == 0 {
+		return done, err
+	}
+	s, err := e.Tables.Open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var before *table.Base
+	err = table.Commit(ctx, s, e.Wait, func(base *table.Base) (table.Change, bool, error) {
+		gone, err := PlanExpiry(base, e.retention())
+		if len(gone) > 0 { // else an attempt landed whose reply was lost
+			before, done.Expired = base, gone
+		}
+		return table.Change{Expire: gone}, len(gone) == 0, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("expiring %d snapshots of %s: %w", len(done.Expired), id, err)
+	}
+	if before == nil { // others have expired them
+		return &Expiry{Table: id, Snapshots: done.Snapshots}, nil
+	}
+	gone, err := e.released(ctx, s, before)
+	if err == nil {
+		err = e.Delete(ctx, gone)
+	}
+	if err != nil {
+		return done, fmt.Errorf("%d snapshots of %s are expired; files that only they had are left for the removal of orphans: %w", len(done.Expired), id, err)
+	}
+	done.Deleted = len(gone)
+	return done, nil
+}
+
+func (e *Expirer) released(ctx context.Context, s table.Store, before *table.Base) ([]string, error) {
+	after, err := s.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	return e.Tables.Released(ctx, before, after)
+}
+
+// PlanExpiry returns the snapshots of a table that may be expired. What branches and tags name is not among them. It must be asked again for the base of every attempt. ErrRolledBack: nothing may be, since a person must still be
 // able to roll forward. The snapshots that moved offsets or applied rounds last stay, with all that lead to them from main:
 // without them a rollback could not be told from an expiry, and the whole table would have to be verified.
-func PlanExpiry(base *table.Base, all []Snapshot, keep Retention) ([]int64, error) {
+func PlanExpiry(base *table.Base, keep Retention) ([]int64, error) {
+	all := base.Snapshots()
 	stays, err := neededForRecovery(base, all)
 	if err != nil {
 		return nil, err
@@ -39,14 +117,14 @@ func PlanExpiry(base *table.Base, all []Snapshot, keep Retention) ([]int64, erro
 	}
 	var gone []int64
 	for _, s := range all {
-		if !stays[s.ID] && !keep.Named[s.ID] && s.At.Before(keep.Before) {
+		if !stays[s.ID] && !s.Named && s.At.Before(keep.Before) {
 			gone = append(gone, s.ID)
 		}
 	}
 	return gone, nil
 }
 
-func parents(all []Snapshot) map[int64]int64 {
+func parents(all []table.Snapshot) map[int64]int64 {
 	m := make(map[int64]int64, len(all))
 	for _, s := range all {
 		m[s.ID] = s.Parent
@@ -55,7 +133,7 @@ func parents(all []Snapshot) map[int64]int64 {
 }
 
 // neededForRecovery are the snapshots from main back to the oldest of the last moves.
-func neededForRecovery(base *table.Base, all []Snapshot) (map[int64]bool, error) {
+func neededForRecovery(base *table.Base, all []table.Snapshot) (map[int64]bool, error) {
 	if err := notRolledBack(base); err != nil {
 		return nil, err
 	}

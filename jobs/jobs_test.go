@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"slices"
@@ -165,6 +166,26 @@ func TestOrphans(t *testing.T) {
 	}
 }
 
+func TestOrphansAreDeleted(t *testing.T) {
+	l, o := orphanLake(t)
+	var deleted []string
+	var fault error
+	o.Delete = func(_ context.Context, uris []string) error { deleted = uris; return fault }
+	plan, err := o.Run(t.Context())
+	if want := []string{"dead dropped", "of earlier, finished", "dropped", "rounds/lost"}; err != nil || len(plan.Orphans) != 4 || !slices.Equal(deleted, want) {
+		t.Errorf("%+v, %v, deleted %q", plan, err, deleted)
+	}
+	fault = errors.New("access denied")
+	if _, err := o.Run(t.Context()); !errors.Is(err, fault) {
+		t.Errorf("%v", err)
+	}
+	deleted = nil
+	l.tables[primary].props["lakeloader.p.offsets.0"] = "x"
+	if _, err := o.Run(t.Context()); err == nil || deleted != nil {
+		t.Errorf("in doubt: %v, deleted %q", err, deleted)
+	}
+}
+
 func TestOrphansAreNotLookedForInDoubt(t *testing.T) {
 	broken := errors.New("access denied")
 	for name, c := range map[string]struct {
@@ -181,7 +202,15 @@ func TestOrphansAreNotLookedForInDoubt(t *testing.T) {
 		"a table cannot be read":   {func(l *lake) { l.before = fails("references t_dead", broken) }, broken, "lake.t_dead"},
 		"a folder cannot be read":  {func(l *lake) { l.before = fails("list t", broken) }, broken, "lake.t"},
 		"the rounds are not there": {func(l *lake) { l.before = fails("rounds", broken) }, broken, "pipeline p"},
-		"the primary is gone":      {func(l *lake) { delete(l.tables, primary) }, table.ErrNoTable, "lake.t"},
+		"a pipeline that is not known applied a round": {func(l *lake) {
+			maps.Copy(l.tables[dead].props, table.Applied{UUID: "u", Number: 1, Snapshot: 1}.Property("stranger"))
+		}, nil, "pipeline stranger writes into table lake.t_dead too"},
+		"a pipeline that is not known has something pending": {func(l *lake) {
+			led := table.Ledger{Number: 2, CommitID: "c", Pending: []table.Pending{{Number: 2, ID: "c"}}, Records: map[table.Key]table.Record{{Topic: "t"}: {Next: 3}}}
+			set, _ := led.Properties("stranger", nil)
+			maps.Copy(l.tables[primary].props, set)
+		}, nil, "pipeline stranger writes into table lake.t too"},
+		"the primary is gone": {func(l *lake) { delete(l.tables, primary) }, table.ErrNoTable, "lake.t"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l, o := orphanLake(t)
@@ -193,6 +222,9 @@ func TestOrphansAreNotLookedForInDoubt(t *testing.T) {
 		})
 	}
 	l, o := orphanLake(t)
+	led := table.Ledger{Number: 2, CommitID: "c", Records: map[table.Key]table.Record{{Topic: "t"}: {Next: 3}}}
+	set, _ := led.Properties("given up", nil) // nothing of it is pending
+	maps.Copy(l.tables[primary].props, set)
 	delete(l.tables, dead) // there was never a dead letter
 	if plan, err := o.Plan(t.Context()); err != nil || len(plan.Orphans) != 2 {
 		t.Fatalf("%+v, %v", plan, err)
@@ -208,9 +240,8 @@ func TestExpiryKeepsTheWayToTheLastMove(t *testing.T) {
 	led := table.Ledger{Number: 1, CommitID: "c", Records: map[table.Key]table.Record{{Topic: "t"}: {Next: 3}}, Move: 4}
 	main.props, _ = led.Properties("p", nil)
 	maps.Copy(main.props, table.Applied{UUID: "u", Number: 1, Snapshot: 99}.Property("q")) // it has expired
-	all := []Snapshot{}
 	for id := int64(1); id <= 6; id++ {
-		all = append(all, Snapshot{id, id - 1, began.Add(time.Duration(id) * time.Hour)})
+		main.at[id] = began.Add(time.Duration(id) * time.Hour)
 	}
 	plan := func(keep Retention) ([]int64, error) {
 		s, err := l.Open(t.Context(), primary)
@@ -221,7 +252,7 @@ func TestExpiryKeepsTheWayToTheLastMove(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return PlanExpiry(base, all, keep)
+		return PlanExpiry(base, keep)
 	}
 	for name, c := range map[string]struct {
 		keep Retention
@@ -230,13 +261,16 @@ func TestExpiryKeepsTheWayToTheLastMove(t *testing.T) {
 		"all but the way":     {Retention{Before: began.Add(24 * time.Hour)}, []int64{1, 2, 3}},
 		"by age":              {Retention{Before: began.Add(3 * time.Hour)}, []int64{1, 2}},
 		"the last five":       {Retention{Before: began.Add(24 * time.Hour), Last: 5}, []int64{1}},
-		"what a tag names":    {Retention{Before: began.Add(24 * time.Hour), Named: map[int64]bool{2: true}}, []int64{1, 3}},
 		"everything is young": {Retention{Before: began}, nil},
 		"more than there are": {Retention{Before: began.Add(24 * time.Hour), Last: 50}, nil},
 	} {
 		if got, err := plan(c.keep); err != nil || !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, %v, want %v", name, got, err, c.want)
 		}
+	}
+	main.tag = 2
+	if got, err := plan(Retention{Before: began.Add(24 * time.Hour)}); err != nil || !slices.Equal(got, []int64{1, 3}) {
+		t.Errorf("with a tag: %v, %v", got, err)
 	}
 	main.main = 3
 	if got, err := plan(Retention{Before: began.Add(24 * time.Hour)}); !errors.Is(err, ErrRolledBack) || got != nil {

@@ -37,19 +37,23 @@ type memTable struct {
 	files   map[int64][]string
 	deletes map[int64][]string
 	props   map[string]string
+	at      map[int64]time.Time
+	tag     int64
+	last    int64 // id of a snapshot
 }
 
 func newLake() *lake {
 	l := &lake{now: began, tables: map[table.Ident]*memTable{}, rounds: map[string]map[string]objects.Info{}, named: map[string][]string{},
 		committed: map[string]map[int64]string{}, folders: map[table.Ident][]objects.Info{}, before: func(string) error { return nil }}
 	for _, id := range []table.Ident{primary, dead} {
-		l.tables[id] = &memTable{uuid: "uuid-" + id.Name, parents: map[int64]int64{}, files: map[int64][]string{}, deletes: map[int64][]string{}, props: map[string]string{}}
+		l.tables[id] = &memTable{uuid: "uuid-" + id.Name, parents: map[int64]int64{}, files: map[int64][]string{}, deletes: map[int64][]string{}, props: map[string]string{}, at: map[int64]time.Time{}}
 	}
 	return l
 }
 
 func (t *memTable) commit(files, deletes []string) int64 {
-	id := int64(len(t.parents) + 1)
+	t.last++
+	id := t.last
 	t.parents[id], t.files[id], t.deletes[id], t.main = t.main, files, deletes, id
 	return id
 }
@@ -83,15 +87,42 @@ func (l *lake) Files(_ context.Context, id table.Ident, snapshot int64) ([]table
 	return out, l.tables[id].deletes[snapshot], nil
 }
 
-func (l *lake) References(_ context.Context, id table.Ident) ([]string, error) {
+func (l *lake) References(_ context.Context, id table.Ident) (*table.References, error) {
 	if err := l.call("references %s", id.Name); err != nil {
 		return nil, err
 	}
-	var all []string
-	for _, files := range l.tables[id].files {
-		all = append(all, files...)
+	r := &table.References{Content: map[string]struct{}{}, Metadata: map[string]struct{}{"metadata": {}}}
+	for n, files := range l.tables[id].files {
+		if _, ok := l.tables[id].parents[n]; !ok {
+			continue // expired
+		}
+		r.Content[fmt.Sprint("manifest", n)] = struct{}{}
+		for _, f := range files {
+			r.Content[f] = struct{}{}
+		}
 	}
-	return all, nil
+	return r, nil
+}
+
+func (l *lake) Released(_ context.Context, before, after *table.Base) ([]string, error) {
+	if err := l.call("released"); err != nil {
+		return nil, err
+	}
+	of := func(b *table.Base) map[string]bool {
+		all := map[string]bool{}
+		for _, s := range b.Snapshots() {
+			all[fmt.Sprint("manifest", s.ID)] = true
+			for _, f := range l.tables[primary].files[s.ID] {
+				all[f] = true
+			}
+		}
+		return all
+	}
+	was := of(before)
+	for uri := range of(after) {
+		delete(was, uri)
+	}
+	return slices.Sorted(maps.Keys(was)), nil
 }
 
 func (l *lake) List(_ context.Context, id table.Ident) ([]objects.Info, error) {
@@ -118,8 +149,15 @@ func (s memStore) Load(context.Context) (*table.Base, error) {
 		return nil, err
 	}
 	t := *s.l.tables[s.id]
+	t.parents = maps.Clone(t.parents)
 	has := func(id int64) bool { _, ok := t.parents[id]; return ok }
-	return &table.Base{UUID: t.uuid, Snapshot: t.main, Props: maps.Clone(t.props), Has: has, IsAncestor: t.ancestor, LeftBehind: func(id int64) bool { return has(id) && !t.ancestor(id) }, Handle: t.main}, nil
+	all := func() (all []table.Snapshot) {
+		for _, id := range slices.Sorted(maps.Keys(t.parents)) {
+			all = append(all, table.Snapshot{ID: id, Parent: t.parents[id], At: t.at[id], Named: id == t.tag})
+		}
+		return all
+	}
+	return &table.Base{UUID: t.uuid, Snapshot: t.main, Snapshots: all, Props: maps.Clone(t.props), Has: has, IsAncestor: t.ancestor, LeftBehind: func(id int64) bool { return has(id) && !t.ancestor(id) }, Handle: t.main}, nil
 }
 
 var errLanded = errors.New("landed")
@@ -132,6 +170,15 @@ func (s memStore) Swap(_ context.Context, base *table.Base, ch table.Change) err
 	}
 	if t.main != base.Handle.(int64) || t.uuid != base.UUID {
 		return table.ErrConflict
+	}
+	for _, id := range ch.Expire {
+		delete(t.parents, id)
+	}
+	if len(ch.Expire) > 0 {
+		if err != nil {
+			return table.ErrUnknown
+		}
+		return nil
 	}
 	files := slices.DeleteFunc(slices.Clone(t.files[t.main]), func(f string) bool { return slices.Contains(ch.Remove, f) })
 	for _, f := range ch.Add {

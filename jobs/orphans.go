@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"path"
 	"slices"
 	"strconv"
 	"time"
@@ -17,9 +18,8 @@ import (
 // Lake is what the removal of orphans reads.
 type Lake interface {
 	Open(ctx context.Context, id table.Ident) (table.Store, error)
-	// References are the URIs of everything that the table's metadata, as it is now, refers to: the data files, delete
-	// files, manifests and statistics of all snapshots, and metadata files. table.ErrNoTable: there is none.
-	References(ctx context.Context, id table.Ident) ([]string, error)
+	// References are the URIs of everything that the table's metadata, as it is now, refers to. table.ErrNoTable: there is none.
+	References(ctx context.Context, id table.Ident) (*table.References, error)
 	// List returns the objects that lie in the table's own folder: nothing but this table may keep any there.
 	List(ctx context.Context, id table.Ident) ([]objects.Info, error)
 }
@@ -47,12 +47,14 @@ type Orphans struct {
 	Lake Lake
 	// Tables are those whose folders are looked through.
 	Tables []table.Ident
-	// Writers are all pipelines that write into any of the tables. One that is missing here would lose its pending rounds.
+	// Writers are all pipelines that write into any of the tables. Of others nothing may be pending.
 	Writers []Writer
 	// Age is how old an object must be to go. Loaders and jobs commit nothing older than half of it.
 	Age  time.Duration
 	Now  func() time.Time
 	Wait table.Wait
+	// Delete removes objects.
+	Delete func(ctx context.Context, uris []string) error
 }
 
 // Orphan is an object that may be deleted.
@@ -113,8 +115,10 @@ func (o *Orphans) Plan(ctx context.Context) (*OrphanPlan, error) {
 		if err != nil {
 			return nil, fmt.Errorf("reading what table %s refers to: %w", id, err)
 		}
-		for _, uri := range refs {
-			live[uri] = true
+		for _, set := range []map[string]struct{}{refs.Content, refs.Metadata} {
+			for uri := range set {
+				live[uri] = true
+			}
 		}
 	}
 	for _, id := range tables {
@@ -130,10 +134,33 @@ func (o *Orphans) Plan(ctx context.Context) (*OrphanPlan, error) {
 	return plan, nil
 }
 
-// chooseOrphans are the objects before the cutoff that are not live, the oldest first.
+// Run deletes the orphans that there are now.
+func (o *Orphans) Run(ctx context.Context) (*OrphanPlan, error) {
+	plan, err := o.Plan(ctx)
+	if err != nil {
+		return nil, err
+	}
+	uris := make([]string, len(plan.Orphans))
+	for i, x := range plan.Orphans {
+		uris[i] = x.URI
+	}
+	if err := o.Delete(ctx, uris); err != nil {
+		return plan, fmt.Errorf("deleting %d orphans, some of which may be gone: %w", len(uris), err)
+	}
+	return plan, nil
+}
+
+// chooseOrphans are the objects before the cutoff that are not live, the oldest first. File names are unique: one that is
+// referred to under another spelling of the same place, as engines have of schemes, hosts and escapes, is left alone.
 func chooseOrphans(found []candidate, live map[string]bool, cutoff time.Time) (out []Orphan) {
+	names := make(map[string]bool, len(live))
+	for uri, is := range live {
+		if is {
+			names[path.Base(uri)] = true
+		}
+	}
 	for _, c := range found {
-		if !live[c.URI] && c.Modified.Before(cutoff) {
+		if !names[path.Base(c.URI)] && c.Modified.Before(cutoff) {
 			out = append(out, Orphan{Info: c.Info, Why: c.what})
 		}
 	}
@@ -149,10 +176,12 @@ func fenceMark(snapshot int64) map[string]string {
 
 // fence moves every table on, and returns those that exist.
 func (o *Orphans) fence(ctx context.Context) (there []table.Ident, err error) {
+	strangers := strangers{}
 	for _, id := range o.Tables {
 		s, err := o.Lake.Open(ctx, id)
 		if err == nil {
 			err = table.Commit(ctx, s, o.Wait, func(base *table.Base) (table.Change, bool, error) {
+				strangers.meet(id, base.Props)
 				return table.Change{Snapshot: true, Props: fenceMark, Summary: map[string]string{"lakeloader.job": "orphans"}}, false, notRolledBack(base)
 			})
 		}
@@ -164,7 +193,48 @@ func (o *Orphans) fence(ctx context.Context) (there []table.Ident, err error) {
 			there = append(there, id)
 		}
 	}
-	return there, nil
+	for _, w := range o.Writers {
+		delete(strangers, w.Pipeline)
+	}
+	return there, strangers.check()
+}
+
+// strangers are the pipelines that the tables tell of, by name.
+type strangers map[string]*stranger
+
+type stranger struct {
+	table   table.Ident
+	primary bool // one of the tables is its primary
+	pending bool // or may be
+}
+
+func (s strangers) meet(id table.Ident, props map[string]string) {
+	know := func(name string) *stranger {
+		if s[name] == nil {
+			s[name] = &stranger{table: id}
+		}
+		return s[name]
+	}
+	primary, applied := table.Writers(props)
+	for _, name := range applied {
+		know(name)
+	}
+	for _, name := range primary {
+		x := know(name)
+		l, err := table.ParseLedger(name, props)
+		x.primary, x.pending = true, err != nil || len(l.Pending) > 0
+	}
+}
+
+// check refuses a pipeline whose pending rounds cannot be looked into: what they name would be taken for orphans. One that
+// has no pending rounds, such as one that was given up, does no harm.
+func (s strangers) check() error {
+	for _, name := range slices.Sorted(maps.Keys(s)) {
+		if x := s[name]; !x.primary || x.pending {
+			return fmt.Errorf("pipeline %s writes into table %s too, or once did, and has rounds that may not be finished: orphans can be looked for only with a configuration that has all pipelines of the tables", name, x.table)
+		}
+	}
+	return nil
 }
 
 // rounds adds what the rounds of a pipeline still need to live, and returns their objects that may be orphans. Objects of

@@ -79,6 +79,33 @@ func conformance(t *testing.T, s Store, root string) {
 		}
 	})
 
+	t.Run("delete all", func(t *testing.T) {
+		var uris []string
+		for i := range 30 {
+			uris = append(uris, fmt.Sprintf("%s/bulk/k=v %%2F/%d", root, i))
+			if err := s.Put(ctx, uris[i], []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := DeleteAll(ctx, s, append(uris[1:], root+"/bulk/none")); err != nil {
+			t.Fatal(err)
+		}
+		if left, err := s.List(ctx, root+"/bulk/"); err != nil || len(left) != 1 || left[0].URI != uris[0] {
+			t.Fatalf("left %v, %v", left, err)
+		}
+		if err := DeleteAll(ctx, s, uris[:1]); err != nil {
+			t.Fatal(err)
+		}
+		if err := DeleteAll(ctx, s, []string{"ftp://elsewhere/x"}); err == nil {
+			t.Error("a place of another kind")
+		}
+		stopped, cancel := context.WithCancel(ctx)
+		cancel()
+		if err := DeleteAll(stopped, s, uris); !errors.Is(err, context.Canceled) {
+			t.Errorf("when cancelled: %v", err)
+		}
+	})
+
 	t.Run("create", func(t *testing.T) {
 		for _, size := range []int{0, 1, 100_000, 8 << 20, 8<<20 + 1, 33 << 20} {
 			uri := fmt.Sprintf("%s/create/k=v %%2F/%d.parquet", root, size)

@@ -150,6 +150,8 @@ func (f *fakeS3) serve(w http.ResponseWriter, r *http.Request) {
 	case r.Method == "PUT" && q.Has("partNumber"):
 		f.inFlight--
 		f.putPart(w, q.Get("uploadId"), q.Get("partNumber"), body)
+	case r.Method == "POST" && q.Has("delete"):
+		f.deleteMany(w, bucket, body)
 	case r.Method == "POST" && q.Has("uploads"):
 		id := fmt.Sprintf("upload%d", len(f.requests))
 		f.uploads[id] = &fakeUpload{owner: r.Header.Get("X-Amz-Meta-" + ownerKey), parts: map[int][]byte{}}
@@ -176,6 +178,24 @@ func (f *fakeS3) serve(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("X-Amz-Meta-"+ownerKey, o.owner)
 		http.ServeContent(w, r, key, time.Time{}, bytes.NewReader(o.data))
 	}
+}
+
+// deleteMany answers as with Quiet. Keys that end in "locked" are refused.
+func (f *fakeS3) deleteMany(w http.ResponseWriter, bucket string, body []byte) {
+	var req struct{ Object []struct{ Key string } }
+	if err := xml.Unmarshal(body, &req); err != nil || len(req.Object) > bulkSize {
+		s3Error(w, 400, "MalformedXML")
+		return
+	}
+	fmt.Fprint(w, "<DeleteResult>")
+	for _, o := range req.Object {
+		if strings.HasSuffix(o.Key, "locked") {
+			fmt.Fprintf(w, "<Error><Key>%s</Key><Code>AccessDenied</Code><Message>locked</Message></Error>", o.Key)
+			continue
+		}
+		delete(f.objects, bucket+"/"+o.Key)
+	}
+	fmt.Fprint(w, "</DeleteResult>")
 }
 
 func (f *fakeS3) putPart(w http.ResponseWriter, id, number string, body []byte) {

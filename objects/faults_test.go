@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io/fs"
 	"net/http"
 	"os"
@@ -376,5 +377,24 @@ func TestLocations(t *testing.T) {
 				t.Errorf("%T took %q", s, uri)
 			}
 		}
+	}
+}
+
+func TestS3DeletesInBulk(t *testing.T) {
+	f, s := openFake(t)
+	var uris []string
+	for i := range 2500 {
+		f.objects[fmt.Sprint("bucket/", i)] = fakeObject{}
+		uris = append(uris, fmt.Sprint("s3://bucket/", i))
+	}
+	if err := DeleteAll(t.Context(), s, uris); err != nil || len(f.objects) != 0 {
+		t.Fatalf("%v, %d objects are left", err, len(f.objects))
+	}
+	if n := f.count("POST"); n != 3 {
+		t.Errorf("%d requests, want 3", n)
+	}
+	err := DeleteAll(t.Context(), s, []string{"s3://bucket/a", "s3://bucket/locked"})
+	if err == nil || !strings.Contains(err.Error(), "s3://bucket/locked: AccessDenied") {
+		t.Errorf("an object that may not be deleted: %v", err)
 	}
 }

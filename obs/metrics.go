@@ -22,6 +22,7 @@ type collector struct {
 	lagRecords, lagSeconds     *prometheus.Desc
 	committed, position, build *prometheus.Desc
 	memory, limit              *prometheus.Desc
+	jobs                       jobMetrics
 }
 
 // NewRegistry returns a registry of its own with the metrics of the state, the process and the Go runtime. It computes
@@ -49,6 +50,7 @@ func newCollector(s *State) *collector {
 		memory:     desc("memory_bytes", "Memory that the pipeline holds, by part: batches, files, uploads, finished.", "pipeline", "part"),
 		limit:      desc("memory_limit_bytes", "How the memory ceiling is divided, by part: ceiling, fetch, go, work.", "part"),
 		build:      desc("build_info", "1, with the version.", "version"),
+		jobs:       newJobMetrics(desc),
 	}
 	add := func(kind prometheus.ValueType, name, help string, value func(*PipelineStatus) float64) {
 		c.metrics = append(c.metrics, metric{desc(name, help, "pipeline"), kind, value})
@@ -101,7 +103,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- prometheus.MustNewConstMetric(d, prometheus.GaugeValue, v, labels...)
 	}
 	gauge(c.build, 1, c.state.version)
-	m := c.state.Status().Memory
+	status := c.state.Status()
+	c.jobs.collect(status.Jobs, out)
+	m := status.Memory
 	for part, n := range map[string]int64{"ceiling": m.Ceiling, "fetch": m.Fetch, "go": m.Go, "work": m.Work} {
 		gauge(c.limit, float64(n), part)
 	}

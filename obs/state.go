@@ -16,6 +16,7 @@ type State struct {
 	mu        sync.Mutex
 	memory    MemoryStatus
 	recorders map[string]*Recorder
+	jobs      []JobStatus // by job and target
 }
 
 // NewState returns the state of a daemon without pipelines. now is the clock, nil for the machine's.
@@ -52,7 +53,7 @@ func (s *State) Status() Status {
 	out := Status{Version: s.version, Started: s.started, Now: s.now(), Pipelines: []PipelineStatus{}}
 	all := s.list()
 	s.mu.Lock()
-	out.Memory = s.memory
+	out.Memory, out.Jobs = s.memory, slices.Clone(s.jobs)
 	s.mu.Unlock()
 	out.Ready = len(all) > 0
 	for _, r := range all {

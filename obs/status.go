@@ -23,6 +23,8 @@ type Status struct {
 	Ready     bool             `json:"ready"`
 	Memory    MemoryStatus     `json:"memory"`
 	Pipelines []PipelineStatus `json:"pipelines"` // by name
+	// Jobs are those that this process has run, by name and target.
+	Jobs []JobStatus `json:"jobs,omitempty"`
 }
 
 // MemoryStatus is how the ceiling on the process's resident memory is divided, bytes; zeros: there is none.

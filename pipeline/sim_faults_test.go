@@ -363,12 +363,7 @@ func (w *simWorld) expirer() {
 		w.sleep(w.some(60 * time.Second))
 		t := w.tables[simPick(w.r, simIdents...)]
 		base := t.base(&w.simLake)
-		var all []jobs.Snapshot
-		for id, s := range t.snaps {
-			all = append(all, jobs.Snapshot{ID: id, Parent: s.parent, At: s.at})
-		}
-		keep := jobs.Retention{Before: w.now.Add(-w.some(w.age / 2)), Last: w.r.IntN(3), Named: map[int64]bool{t.tag: w.rest}}
-		gone, err := jobs.PlanExpiry(base, all, keep)
+		gone, err := jobs.PlanExpiry(base, jobs.Retention{Before: w.now.Add(-w.some(w.age / 2)), Last: w.r.IntN(3)})
 		if errors.Is(err, jobs.ErrRolledBack) {
 			w.did["refused expiries"]++
 		}

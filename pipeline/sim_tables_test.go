@@ -189,7 +189,13 @@ func (t *simTable) base(l *simLake) *table.Base {
 		}
 		return known
 	}
-	return &table.Base{UUID: t.uuid, Snapshot: main, Props: t.props, Rows: int64(len(t.files())), Has: has, IsAncestor: isAncestor, LeftBehind: leftBehind,
+	all := func() (all []table.Snapshot) {
+		for id, s := range snaps {
+			all = append(all, table.Snapshot{ID: id, Parent: s.parent, At: s.at, Named: l.rest && id == t.tag})
+		}
+		return all
+	}
+	return &table.Base{UUID: t.uuid, Snapshot: main, Snapshots: all, Props: t.props, Rows: int64(len(t.files())), Has: has, IsAncestor: isAncestor, LeftBehind: leftBehind,
 		Handle: simHandle{main, t.tag, t.version}}
 }
 
@@ -362,10 +368,13 @@ func (l *simLake) Files(_ context.Context, id table.Ident, snapshot int64) (file
 }
 
 // References implements the lake of jobs.
-func (l *simLake) References(_ context.Context, id table.Ident) (refs []string, err error) {
+func (l *simLake) References(_ context.Context, id table.Ident) (*table.References, error) {
 	l.w.await()
+	refs := &table.References{Content: map[string]struct{}{}}
 	for _, s := range l.tables[id].snaps {
-		refs = append(append(refs, s.files...), s.deletes...)
+		for _, f := range slices.Concat(s.files, s.deletes) {
+			refs.Content[f] = struct{}{}
+		}
 	}
 	return refs, nil
 }

@@ -30,3 +30,19 @@ func Moves(props map[string]string) ([]int64, error) {
 	}
 	return slices.Sorted(maps.Keys(named)), nil
 }
+
+// Writers are the pipelines that the properties of a table tell of: those whose primary it is, which have a ledger there, and
+// those that have applied rounds to it.
+func Writers(props map[string]string) (primary, applied []string) {
+	for _, key := range slices.Sorted(maps.Keys(props)) {
+		rest, ours := strings.CutPrefix(key, Prefix)
+		switch name, ledger := strings.CutSuffix(rest, ".ledger"); {
+		case !ours || !strings.HasPrefix(props[key], "{"):
+		case ledger:
+			primary = append(primary, name)
+		case strings.HasPrefix(key, appliedKey("")):
+			applied = append(applied, strings.TrimPrefix(key, appliedKey("")))
+		}
+	}
+	return primary, applied
+}

@@ -28,3 +28,17 @@ func TestMovesOfEveryPipeline(t *testing.T) {
 		t.Fatalf("%v, %v", got, err)
 	}
 }
+
+func TestWriters(t *testing.T) {
+	props := Applied{UUID: "u", Number: 1, Snapshot: 2}.Property("clicks")
+	for _, p := range []string{"orders", "a.b"} {
+		l := Ledger{Number: 1, CommitID: "c", Records: map[Key]Record{{Topic: "t"}: {Next: 3}}}
+		set, _ := l.Properties(p, nil)
+		maps.Copy(props, set)
+	}
+	props[Prefix+"fence"], props["other.ledger"], props[Prefix+"pipeline.ledger"] = "1", "{}", "1" // the last one of a pipeline named ledger
+	primary, applied := Writers(props)
+	if !slices.Equal(primary, []string{"a.b", "orders"}) || !slices.Equal(applied, []string{"clicks"}) {
+		t.Errorf("primary of %q, applied by %q", primary, applied)
+	}
+}

@@ -6,6 +6,7 @@ package table
 import (
 	"context"
 	"errors"
+	"time"
 
 	"github.com/lakeloader/lakeloader/batch"
 )
@@ -99,10 +100,21 @@ type Base struct {
 	// LeftBehind says whether a snapshot exists and main certainly does not descend from it: main is older, or all of main's
 	// ancestors are known. Where some of them have expired, as behind a tag that keeps the snapshot, it cannot be told.
 	LeftBehind func(snapshot int64) bool
+	// Snapshots are all that the metadata has, in no order.
+	Snapshots func() []Snapshot
 	// Rows is the number of rows in main.
 	Rows int64
 	// Handle belongs to the adapter.
 	Handle any
+}
+
+// Snapshot is one state of a table.
+type Snapshot struct {
+	ID     int64
+	Parent int64 // 0: none
+	At     time.Time
+	// Named: a branch or tag other than main is at it.
+	Named bool
 }
 
 // Change is one atomic swap.
@@ -120,6 +132,9 @@ type Change struct {
 	// Props gives the properties to set, from the id of the snapshot that the change makes (0 when it makes none).
 	Props func(snapshot int64) map[string]string
 	Unset []string
+	// Expire are the ids of snapshots that leave the metadata. Main and what branches and tags name must not be among them.
+	// Their files stay in the object store.
+	Expire []int64
 	// Summary is added to the snapshot's summary, for people.
 	Summary map[string]string
 }
@@ -146,7 +161,19 @@ type Catalog interface {
 	Open(ctx context.Context, id Ident) (Store, error)
 	// Files lists the data files of a snapshot (0: main), with the paths of its delete files.
 	Files(ctx context.Context, id Ident, snapshot int64) (files []File, deletes []string, err error)
+	// References are the URIs of what the table's metadata, as it is now, refers to, each once: data files, delete files,
+	// manifests, manifest lists and statistics of all snapshots; and the metadata files, the current one too.
+	References(ctx context.Context, id Ident) (*References, error)
+	// Released are the URIs of what the snapshots refer to that the table had in before and has not in after, and that no
+	// snapshot of after refers to: what an expiry lets go.
+	Released(ctx context.Context, before, after *Base) ([]string, error)
 	Close() error
+}
+
+// References are URIs, in the form of objects.Info.
+type References struct {
+	Content  map[string]struct{} // of snapshots
+	Metadata map[string]struct{} // metadata files
 }
 
 // Prefix of the properties that belong to the protocol.

@@ -15,6 +15,7 @@ import (
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/internal/point"
+	"github.com/lakeloader/lakeloader/jobs"
 	"github.com/lakeloader/lakeloader/memory"
 	"github.com/lakeloader/lakeloader/obs"
 	"github.com/lakeloader/lakeloader/pipeline"
@@ -74,6 +75,22 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 	}
 	bg, cancel := context.WithCancel(ctx)
 	d.stop = cancel
+	if *cfg.Jobs.InDaemon {
+		r, err := newUpkeep(cfg, d.lake).runner(log)
+		if err != nil {
+			return d, err
+		}
+		r.Ended = func(t jobs.Task, started time.Time, did string, err error) {
+			d.state.JobEnded(t.Job, t.Target, started, did, err)
+		}
+		upkeep, cancel := untilStopped(bg, stop) // what it does need not be finished
+		d.bg.Go(func() {
+			defer cancel()
+			if err := r.Run(upkeep); err != nil {
+				log.Error("jobs are not run", "error", err)
+			}
+		})
+	}
 	var running sync.WaitGroup
 	for i := range cfg.Pipelines {
 		p, deps := &cfg.Pipelines[i], all[i]

@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"maps"
 	"strconv"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 	icebergo "github.com/apache/iceberg-go"
@@ -34,6 +35,7 @@ func (s *store) Load(ctx context.Context) (*table.Base, error) {
 	b.Has = func(id int64) bool { return meta.SnapshotByID(id) != nil }
 	b.IsAncestor = func(id int64) bool { return isAncestor(meta, id) }
 	b.LeftBehind = func(id int64) bool { return leftBehind(meta, id) }
+	b.Snapshots = func() []table.Snapshot { return snapshots(meta) }
 	if snap := currentSnapshot(meta); snap != nil {
 		b.Snapshot = snap.SnapshotID
 		if b.Rows, err = s.rows(ctx, tbl, snap); err != nil {
@@ -74,6 +76,25 @@ func leftBehind(meta icetable.Metadata, id int64) bool {
 		}
 	}
 	return true
+}
+
+// snapshots are all of a table.
+func snapshots(meta icetable.Metadata) []table.Snapshot {
+	named := map[int64]bool{}
+	for name, r := range meta.Refs() {
+		if name != icetable.MainBranch {
+			named[r.SnapshotID] = true
+		}
+	}
+	var all []table.Snapshot
+	for _, s := range meta.Snapshots() {
+		x := table.Snapshot{ID: s.SnapshotID, At: time.UnixMilli(s.TimestampMs), Named: named[s.SnapshotID]}
+		if s.ParentSnapshotID != nil {
+			x.Parent = *s.ParentSnapshotID
+		}
+		all = append(all, x)
+	}
+	return all
 }
 
 // rows counts the rows of a snapshot: from its summary, else from its manifests' counts (which do not know of deletes).
@@ -145,6 +166,9 @@ func (s *store) stage(ctx context.Context, tbl *icetable.Table, ch table.Change)
 
 	reqs := []icetable.Requirement{icetable.AssertTableUUID(meta.TableUUID()), icetable.AssertRefSnapshotID(icetable.MainBranch, ref(meta, icetable.MainBranch))}
 	updates := staged.Updates
+	if len(ch.Expire) > 0 {
+		updates = append(updates, icetable.NewRemoveSnapshotsUpdate(ch.Expire, false))
+	}
 	if !remote {
 		return append(reqs, &sameProperties{protocol(meta.Properties())}), updates, nil
 	}

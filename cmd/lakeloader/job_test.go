@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/jobs"
+	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
+)
+
+// jobLake is a lake of six rounds, the last of which took rows away again, with its configuration file.
+func jobLake(t *testing.T) (file, lakeDir string) {
+	t.Helper()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	cfg := pipelinetest.Pipeline("id long required", nil, "a")
+	for round := range 5 {
+		for i := range 4 {
+			value := fmt.Sprintf(`{"id":%d}`, 4*round+i)
+			if round == 2 && i == 0 {
+				value = "{" // a dead letter
+			}
+			e.Produce(t, "a", 0, value)
+		}
+		l := e.Start(t, cfg, nil)
+		l.Read(4)
+		if err := l.Stop(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lakeDir = filepath.Join(e.Dir, "lake")
+	file = write(t, "lakeloader.yaml", fmt.Sprintf(`
+kafka: {brokers: [%q]}
+warehouse: {location: %q}
+jobs: {expire: {schedule: "30 3 * * *", keep_last: 1}, time_zone: Europe/Berlin}
+pipelines:
+  - name: p
+    source: {topics: [a]}
+    decode: {value: {format: json, columns: [{name: id, type: long required}]}}
+    table: {name: t, partition_by: []}
+`, strings.Join(e.Config.Brokers, ","), lakeDir))
+	lakeloader(t, "rewind", "-c", file, "--to", "18", "--yes").ends(exitOK, "Done")
+	return file, lakeDir
+}
+
+// later is what the commands work with, days from now.
+func later(t *testing.T, file string, ahead time.Duration) *upkeep {
+	t.Helper()
+	cfg, err := loadChecked(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	l, err := openLake(t.Context(), cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { l.catalog.Close() })
+	return &upkeep{cfg, l, func() time.Time { return time.Now().Add(ahead) }}
+}
+
+// runJob runs a job on all its targets and returns what it did on each.
+func runJob(t *testing.T, u *upkeep, name string) map[string]*jobs.Report {
+	t.Helper()
+	j, err := u.find(name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tasks, err := u.tasks(t.Context(), j, "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	did := map[string]*jobs.Report{}
+	for _, task := range tasks {
+		if did[task.Target], err = task.Run(t.Context()); err != nil {
+			t.Fatalf("%s on %s: %v", name, task.Target, err)
+		}
+	}
+	return did
+}
+
+func dataFiles(t *testing.T, dir string) (n int) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*", "*", "data", "*.parquet"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return len(files)
+}
+
+// An expiry leaves what verify needs, and takes the file that the rewind replaced.
+func TestExpire(t *testing.T) {
+	t.Parallel()
+	file, dir := jobLake(t)
+	const whole = "OK: all 20 offsets are accounted for exactly once: 17 rows, 0 filtered, 1 dead letters, 0 gaps, 2 removed"
+	before := dataFiles(t, dir)
+	lakeloader(t, "job", "plan", "expire", "-c", file).ends(exitOK, "expire lake.t: 0 of 6 snapshots", "expire lake.t_dead_letters: 0 of 2 snapshots")
+	did := runJob(t, later(t, file, 48*time.Hour), "expire")
+	if r := did["lake.t"]; r == nil || r.Numbers["expired"] != 5 || r.Numbers["deleted_objects"] < 7 {
+		t.Errorf("%+v", r)
+	}
+	if n := dataFiles(t, dir); n != before-1 {
+		t.Errorf("%d data files, there were %d", n, before)
+	}
+	lakeloader(t, "verify", "-c", file).ends(exitOK, whole)
+	lakeloader(t, "query", "-c", file, "SELECT count(*), sum(id) FROM t").ends(exitOK, "17")
+	lakeloader(t, "job", "run", "expire", "-c", file).ends(exitOK, "expire lake.t: 0 of 1 snapshot")
+}
+
+// Orphans go when they are old, and nothing else does: not what other programs keep in the table's folder.
+func TestOrphans(t *testing.T) {
+	t.Parallel()
+	file, dir := jobLake(t)
+	folders, err := filepath.Glob(filepath.Join(dir, "*", "t"))
+	if err != nil || len(folders) != 1 {
+		t.Fatalf("%v, %v", folders, err)
+	}
+	table := folders[0]
+	stray := filepath.Join(table, "data", "x=1", "stray.parquet")
+	foreign := filepath.Join(table, "notes", "readme.txt")
+	for _, path := range []string{stray, foreign} {
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte("x"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	lakeloader(t, "job", "plan", "orphans", "-c", file).ends(exitOK, "orphans all-tables: 0 orphans of ")
+	old := later(t, file, 100*time.Hour)
+	if r := runJob(t, old, "orphans")["all-tables"]; r == nil || r.Numbers["orphans"] < 1 || !strings.Contains(strings.Join(r.Details, "\n"), "stray.parquet: no snapshot of table lake.t") {
+		t.Errorf("%+v", r)
+	}
+	if _, err := os.Stat(stray); !os.IsNotExist(err) {
+		t.Errorf("the stray file: %v", err)
+	}
+	if _, err := os.Stat(foreign); err != nil {
+		t.Errorf("another program's file: %v", err)
+	}
+	lakeloader(t, "verify", "-c", file).ends(exitOK, "OK: all 20 offsets are accounted for exactly once: 17 rows")
+	lakeloader(t, "query", "-c", file, "SELECT count(*), sum(id) FROM t").ends(exitOK, "17")
+}
+
+func TestJobCommands(t *testing.T) {
+	t.Parallel()
+	file, _ := jobLake(t)
+	lakeloader(t, "job", "list", "-c", file).ends(exitOK, "expire   lake.t ", "30 3 * * *", "03:30:00 CE", "lake.t_dead_letters", "orphans  all-tables", "off")
+	lakeloader(t, "job", "run", "expire", "-c", file, "--table", "lake.t").ends(exitOK, "expire lake.t: 0 of 6 snapshots")
+	code, out, errs := command("job", "history", "expire", "-c", file, "-o", "json")
+	var runs []jobs.Record
+	if err := json.Unmarshal([]byte(out), &runs); code != exitOK || err != nil || len(runs) != 1 || runs[0].Target != "lake.t" || runs[0].Done.Summary != "0 of 6 snapshots" || runs[0].Ended.IsZero() {
+		t.Fatalf("%d, %v\n%s%s", code, err, out, errs)
+	}
+	lakeloader(t, "job", "history", "expire", "-c", file).ends(exitOK, "lake.t  0 of 6 snapshots")
+
+	// Another process runs it.
+	u := later(t, file, 0)
+	held := u.leases()
+	_, err := held.Do(t.Context(), "expire", "lake.t", func(context.Context) (*jobs.Report, error) {
+		code, out, errs := command("job", "run", "expire", "-c", file)
+		if code != exitFailed || !strings.Contains(errs, "another process runs it") || !strings.Contains(errs, held.Owner) || !strings.Contains(out, "expire lake.t_dead_letters: 0 of 2") {
+			t.Errorf("%d\n%s%s", code, out, errs)
+		}
+		lakeloader(t, "job", "list", "-c", file).ends(exitOK, "running, or died: "+held.Owner)
+		return &jobs.Report{}, nil
+	})
+	if err != nil {
+		t.Error(err)
+	}
+	for _, c := range []struct {
+		want string
+		args []string
+	}{
+		{`no job "compress": choose one of [expire orphans]`, []string{"job", "run", "compress", "-c", file}},
+		{`no table "u"`, []string{"job", "plan", "expire", "-c", file, "--table", "u"}},
+		{"xml", []string{"job", "list", "-c", file, "-o", "xml"}},
+	} {
+		if code, _, errs := command(c.args...); code != exitUsage || !strings.Contains(errs, c.want) {
+			t.Errorf("%v: %d, %s", c.args, code, errs)
+		}
+	}
+}
+
+// Every schedule of a configuration that was loaded can be used.
+func TestScheduledJobs(t *testing.T) {
+	t.Parallel()
+	cfg := &configs.Config{}
+	configs.ApplyDefaults(cfg)
+	cfg.Jobs.Orphans.Schedule = "@weekly"
+	for _, j := range newUpkeep(cfg, &lake{}).jobs() {
+		if _, err := jobs.ParseSchedule(j.Schedule); err != nil {
+			t.Errorf("%s: %v", j.Name, err)
+		}
+	}
+}

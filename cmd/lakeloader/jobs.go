@@ -1,0 +1,238 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/internal/point"
+	"github.com/lakeloader/lakeloader/jobs"
+	"github.com/lakeloader/lakeloader/objects"
+	"github.com/lakeloader/lakeloader/pipeline"
+	"github.com/lakeloader/lakeloader/table"
+)
+
+const (
+	// leaseTTL is how long a job of a process that died keeps others from running it.
+	leaseTTL = 2 * time.Minute
+	// keptRuns is how many runs of a job on a table are remembered.
+	keptRuns = 100
+	// wholeLake is the target of jobs that need all tables at once.
+	wholeLake = "all-tables"
+)
+
+// upkeep makes the jobs of a configuration.
+type upkeep struct {
+	cfg  *configs.Config
+	lake *lake
+	now  func() time.Time
+}
+
+func newUpkeep(cfg *configs.Config, l *lake) *upkeep { return &upkeep{cfg, l, point.Now} }
+
+// tables are those of all pipelines that exist, dead letters and tables that rows are routed to included.
+func (u *upkeep) tables(ctx context.Context) ([]table.Ident, error) {
+	var ids []table.Ident
+	add := func(id table.Ident) error {
+		if slices.Contains(ids, id) {
+			return nil
+		}
+		_, err := u.lake.catalog.Info(ctx, id)
+		switch {
+		case errors.Is(err, table.ErrNoTable): // such as dead letters that there have never been
+			return nil
+		case err != nil:
+			return fmt.Errorf("looking for table %s: %w", id, err)
+		}
+		ids = append(ids, id)
+		return nil
+	}
+	for i := range u.cfg.Pipelines {
+		p := &u.cfg.Pipelines[i]
+		primary, dead := pipeline.Idents(u.cfg, p)
+		if err := add(primary); err != nil {
+			return nil, err
+		}
+		routed, err := u.routed(ctx, p.Name, primary)
+		if err != nil {
+			return nil, err
+		}
+		for _, id := range append(routed, dead) {
+			if err := add(id); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return ids, nil
+}
+
+// routed are the tables that rows of a pipeline were ever routed to.
+func (u *upkeep) routed(ctx context.Context, name string, primary table.Ident) (ids []table.Ident, err error) {
+	s, err := u.lake.catalog.Open(ctx, primary)
+	if errors.Is(err, table.ErrNoTable) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening table %s: %w", primary, err)
+	}
+	base, err := s.Load(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading table %s: %w", primary, err)
+	}
+	l, err := table.ParseLedger(name, base.Props)
+	if err != nil {
+		return nil, fmt.Errorf("table %s: %w", primary, err)
+	}
+	if l == nil {
+		return nil, nil
+	}
+	for _, t := range l.Tables {
+		ids = append(ids, t.Ident)
+	}
+	return ids, nil
+}
+
+// schedule is as jobs wants it.
+func schedule(text string) string {
+	if text == configs.Off {
+		return ""
+	}
+	return text
+}
+
+// jobs are all of the configuration.
+func (u *upkeep) jobs() []jobs.Job {
+	c := &u.cfg.Jobs
+	return []jobs.Job{
+		{Name: "expire", Schedule: schedule(c.Expire.Schedule), Tasks: u.expiries},
+		{Name: "orphans", Schedule: schedule(c.Orphans.Schedule), Tasks: u.orphans},
+	}
+}
+
+// remove deletes objects of the warehouse.
+func (u *upkeep) remove(ctx context.Context, uris []string) error {
+	return objects.DeleteAll(ctx, u.lake.objects, uris)
+}
+
+func (u *upkeep) expiries(ctx context.Context) ([]jobs.Task, error) {
+	ids, err := u.tables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c := &u.cfg.Jobs.Expire
+	e := &jobs.Expirer{Tables: u.lake.catalog, Delete: u.remove, Now: u.now, Wait: table.Backoff(2 * time.Second), Age: time.Duration(c.Age), Last: c.KeepLast}
+	var tasks []jobs.Task
+	for _, id := range ids {
+		tasks = append(tasks, jobs.Task{Job: "expire", Target: id.String(),
+			Plan: func(ctx context.Context) (*jobs.Report, error) { return expiryReport(e.Plan(ctx, id)) },
+			Run:  func(ctx context.Context) (*jobs.Report, error) { return expiryReport(e.Run(ctx, id)) }})
+	}
+	return tasks, nil
+}
+
+func expiryReport(x *jobs.Expiry, err error) (*jobs.Report, error) {
+	if x == nil {
+		return nil, err
+	}
+	r := &jobs.Report{Numbers: map[string]int64{"snapshots": int64(x.Snapshots), "expired": int64(len(x.Expired)), "deleted_objects": int64(x.Deleted)}}
+	r.Summary = fmt.Sprintf("%d of %s", len(x.Expired), count(x.Snapshots, "snapshot"))
+	if x.Deleted > 0 {
+		r.Summary += fmt.Sprintf(", %s deleted", count(x.Deleted, "object"))
+	}
+	return r, err
+}
+
+func (u *upkeep) orphans(ctx context.Context) ([]jobs.Task, error) {
+	ids, err := u.tables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	o := &jobs.Orphans{Lake: folders{u.lake}, Tables: ids, Age: time.Duration(u.cfg.Jobs.Orphans.Age), Now: u.now, Wait: table.Backoff(2 * time.Second), Delete: u.remove}
+	for i := range u.cfg.Pipelines {
+		p := &u.cfg.Pipelines[i]
+		primary, _ := pipeline.Idents(u.cfg, p)
+		if slices.Contains(ids, primary) {
+			o.Writers = append(o.Writers, jobs.Writer{Pipeline: p.Name, Primary: primary,
+				Rounds: &pipeline.RoundObjects{Store: u.lake.objects, Root: u.lake.root, Pipeline: p.Name}})
+		}
+	}
+	if len(o.Writers) == 0 {
+		return nil, nil
+	}
+	return []jobs.Task{{Job: "orphans", Target: wholeLake,
+		Plan: func(ctx context.Context) (*jobs.Report, error) { return orphansReport(o.Plan(ctx)) },
+		Run:  func(ctx context.Context) (*jobs.Report, error) { return orphansReport(o.Run(ctx)) }}}, nil
+}
+
+func orphansReport(p *jobs.OrphanPlan, err error) (*jobs.Report, error) {
+	if p == nil {
+		return nil, err
+	}
+	r := &jobs.Report{Numbers: map[string]int64{"listed_objects": int64(p.Listed), "orphans": int64(len(p.Orphans)), "bytes": p.Bytes()}}
+	r.Summary = fmt.Sprintf("%s of %s, %d bytes", count(len(p.Orphans), "orphan"), count(p.Listed, "object"), p.Bytes())
+	for i, x := range p.Orphans {
+		if i == 10 {
+			r.Details = append(r.Details, fmt.Sprintf("and %d more", len(p.Orphans)-i))
+			break
+		}
+		r.Details = append(r.Details, x.URI+": "+x.Why)
+	}
+	return r, err
+}
+
+// folders lists what lies where lakeloader and Iceberg put a table's files. What else is in the table's folder, such as a
+// table inside of it, is left alone.
+type folders struct{ *lake }
+
+// Open implements jobs.Lake.
+func (f folders) Open(ctx context.Context, id table.Ident) (table.Store, error) {
+	return f.catalog.Open(ctx, id)
+}
+
+// References implements jobs.Lake.
+func (f folders) References(ctx context.Context, id table.Ident) (*table.References, error) {
+	return f.catalog.References(ctx, id)
+}
+
+// List implements jobs.Lake.
+func (f folders) List(ctx context.Context, id table.Ident) ([]objects.Info, error) {
+	info, err := f.catalog.Info(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	var all []objects.Info
+	for _, folder := range []string{"/data/", "/metadata/"} {
+		list, err := f.objects.List(ctx, strings.TrimRight(info.Location, "/")+folder)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, list...)
+	}
+	return all, nil
+}
+
+// leases are those of this process.
+func (u *upkeep) leases() *jobs.Leases {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown"
+	}
+	return &jobs.Leases{Store: u.lake.objects, Root: u.lake.root + "/_lakeloader/_jobs", Owner: fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()),
+		Now: u.now, TTL: leaseTTL, Keep: keptRuns}
+}
+
+func (u *upkeep) runner(log *slog.Logger) (*jobs.Runner, error) {
+	zone, err := time.LoadLocation(u.cfg.Jobs.TimeZone)
+	if err != nil {
+		return nil, fail(exitUsage, fmt.Errorf("jobs.time_zone: %w", err))
+	}
+	return &jobs.Runner{Jobs: u.jobs(), Leases: u.leases(), Log: log, Zone: zone, Tries: 3, Pause: 10 * time.Second}, nil
+}

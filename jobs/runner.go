@@ -1,0 +1,146 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/robfig/cron/v3"
+)
+
+// Report is what a run of a job did, or what it would do.
+type Report struct {
+	// Summary is one line for people.
+	Summary string `json:"summary"`
+	// Numbers are by what they count: snapshots, objects, bytes.
+	Numbers map[string]int64 `json:"numbers,omitempty"`
+	// Details are lines for people who plan.
+	Details []string `json:"details,omitempty"`
+}
+
+// Task is a job on one target: a table, or the whole lake.
+type Task struct {
+	Job    string
+	Target string
+	// Plan says what a run would do now, and changes nothing.
+	Plan func(ctx context.Context) (*Report, error)
+	Run  func(ctx context.Context) (*Report, error)
+}
+
+// Job is a kind of task with its schedule.
+type Job struct {
+	Name string
+	// Schedule is in the form of cron, with five fields, or @hourly and so on; empty: it runs only when asked to.
+	Schedule string
+	// Tasks finds the targets anew for each run: tables come and go.
+	Tasks func(ctx context.Context) ([]Task, error)
+}
+
+// ParseSchedule reads a schedule in the form of cron. The zone is that of the times at which it is asked.
+func ParseSchedule(text string) (cron.Schedule, error) {
+	s, err := cron.ParseStandard(text)
+	if err != nil {
+		return nil, fmt.Errorf("%q is no schedule: give five fields as in cron (minute hour day month weekday), @hourly, @daily, @weekly, @monthly, or @every 30m: %w", text, err)
+	}
+	return s, nil
+}
+
+// Runner runs jobs on their schedules, one after the other.
+type Runner struct {
+	Jobs   []Job
+	Leases *Leases
+	Log    *slog.Logger
+	Zone   *time.Location
+	// Tries and Pause say how often a task that failed is tried in one run, and the pause before the second try, which doubles.
+	Tries int
+	Pause time.Duration
+	// Ended is told of every run, but of those that were left to another process; nil: nobody is.
+	Ended func(t Task, started time.Time, did string, err error)
+}
+
+// Run goes on until ctx ends. What runs then is cancelled.
+func (r *Runner) Run(ctx context.Context) error {
+	c := cron.New(cron.WithLocation(r.Zone))
+	var one sync.Mutex // at a time in this process: upkeep must leave room for loading
+	for _, j := range r.Jobs {
+		if j.Schedule == "" {
+			continue
+		}
+		s, err := ParseSchedule(j.Schedule)
+		if err != nil {
+			return fmt.Errorf("job %s: %w", j.Name, err)
+		}
+		skip := cron.NewChain(cron.SkipIfStillRunning(cron.DiscardLogger))
+		c.Schedule(s, skip.Then(cron.FuncJob(func() {
+			one.Lock()
+			defer one.Unlock()
+			if ctx.Err() == nil {
+				r.Once(ctx, j)
+			}
+		})))
+	}
+	c.Start()
+	<-ctx.Done()
+	<-c.Stop().Done()
+	return nil
+}
+
+// Once runs all tasks of a job now, and logs what becomes of each. It says how many failed.
+func (r *Runner) Once(ctx context.Context, j Job) (failed int) {
+	tasks, err := j.Tasks(ctx)
+	if err != nil {
+		r.Log.Error("the job's tables cannot be found", "job", j.Name, "error", err)
+		return 1
+	}
+	for _, t := range tasks {
+		started := r.Leases.Now()
+		report, err := r.Do(ctx, t)
+		log := r.Log.With("job", t.Job, "target", t.Target)
+		switch {
+		case errors.Is(err, ErrHeld):
+			log.Info("the job is left to another process", "reason", err)
+			continue
+		case ctx.Err() != nil:
+			log.Info("the job was stopped", "reason", err)
+			return failed + 1
+		case err != nil:
+			log.Error("the job failed", "error", err)
+			failed++
+		default:
+			log.Info("the job ended", "did", report.Summary)
+		}
+		if r.Ended != nil {
+			did := ""
+			if report != nil {
+				did = report.Summary
+			}
+			r.Ended(t, started, did, err)
+		}
+	}
+	return failed
+}
+
+// Do runs one task under its lease, with all its tries.
+func (r *Runner) Do(ctx context.Context, t Task) (*Report, error) {
+	return r.Leases.Do(ctx, t.Job, t.Target, func(ctx context.Context) (*Report, error) {
+		pause := r.Pause
+		for n := 1; ; n++ {
+			report, err := t.Run(ctx)
+			if err == nil || n >= r.Tries || ctx.Err() != nil || errors.Is(err, ErrRolledBack) {
+				return report, err
+			}
+			r.Log.Warn("the job failed and is tried again", "job", t.Job, "target", t.Target, "error", err, "next_try", pause)
+			timer := time.NewTimer(pause)
+			select {
+			case <-ctx.Done():
+				timer.Stop()
+				return report, errors.Join(err, context.Cause(ctx))
+			case <-timer.C:
+			}
+			pause *= 2
+		}
+	})
+}

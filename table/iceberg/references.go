@@ -1,0 +1,158 @@
+package iceberg
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"maps"
+	"slices"
+	"strings"
+
+	icebergo "github.com/apache/iceberg-go"
+	icetable "github.com/apache/iceberg-go/table"
+
+	"github.com/lakeloader/lakeloader/table"
+)
+
+// References implements table.Catalog. Every manifest is read once, however many snapshots share it.
+func (l *lake) References(ctx context.Context, id table.Ident) (*table.References, error) {
+	tbl, err := l.load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	meta := tbl.Metadata()
+	r := &table.References{Content: map[string]struct{}{}, Metadata: map[string]struct{}{canonical(tbl.MetadataLocation()): {}}}
+	for e := range meta.PreviousFiles() {
+		r.Metadata[canonical(e.MetadataFile)] = struct{}{}
+	}
+	statistics(tbl, r.Content)
+	set, err := l.manifestsOf(ctx, tbl, func(int64) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	for list := range set.lists {
+		r.Content[canonical(list)] = struct{}{}
+	}
+	for path, m := range set.manifests {
+		r.Content[canonical(path)] = struct{}{}
+		if err := l.entries(ctx, tbl, m, func(uri string) { r.Content[uri] = struct{}{} }); err != nil {
+			return nil, err
+		}
+	}
+	return r, nil
+}
+
+// Released implements table.Catalog. Manifests are shared by many snapshots, so few of them go; only if one does, those
+// that stay are read, for the files of those that go.
+func (l *lake) Released(ctx context.Context, before, after *table.Base) ([]string, error) {
+	was, ok1 := before.Handle.(*icetable.Table)
+	is, ok2 := after.Handle.(*icetable.Table)
+	if !ok1 || !ok2 || was.Metadata().TableUUID() != is.Metadata().TableUUID() {
+		return nil, errors.New("the bases were not loaded from one table")
+	}
+	gone, err := l.manifestsOf(ctx, was, func(id int64) bool { return is.Metadata().SnapshotByID(id) == nil })
+	if err != nil {
+		return nil, err
+	}
+	stay, err := l.manifestsOf(ctx, is, func(int64) bool { return true })
+	if err != nil {
+		return nil, err
+	}
+	out := map[string]struct{}{}
+	for list := range gone.lists {
+		if _, ok := stay.lists[list]; !ok {
+			out[canonical(list)] = struct{}{}
+		}
+	}
+	statistics(was, out)
+	files := map[string]struct{}{}
+	for path, m := range gone.manifests {
+		if _, ok := stay.manifests[path]; ok {
+			continue
+		}
+		out[canonical(path)] = struct{}{}
+		err := l.entries(ctx, was, m, func(uri string) { files[uri] = struct{}{} })
+		if err != nil {
+			return nil, err
+		}
+	}
+	for _, m := range stay.manifests {
+		if len(files) == 0 {
+			break
+		}
+		if err := l.entries(ctx, is, m, func(uri string) { delete(files, uri) }); err != nil {
+			return nil, err
+		}
+	}
+	maps.Copy(out, files)
+	kept := map[string]struct{}{}
+	statistics(is, kept)
+	for uri := range kept {
+		delete(out, uri)
+	}
+	return slices.Sorted(maps.Keys(out)), nil
+}
+
+// manifestSet are manifest lists and manifests, by their paths.
+type manifestSet struct {
+	lists     map[string]struct{}
+	manifests map[string]icebergo.ManifestFile
+}
+
+func (l *lake) manifestsOf(ctx context.Context, tbl *icetable.Table, of func(snapshot int64) bool) (manifestSet, error) {
+	set := manifestSet{map[string]struct{}{}, map[string]icebergo.ManifestFile{}}
+	for _, s := range tbl.Metadata().Snapshots() {
+		if !of(s.SnapshotID) {
+			continue
+		}
+		ms, err := l.manifests(ctx, tbl, &s)
+		if err != nil {
+			return set, fmt.Errorf("snapshot %d: %w", s.SnapshotID, err)
+		}
+		if s.ManifestList != "" {
+			set.lists[s.ManifestList] = struct{}{}
+		}
+		for _, m := range ms {
+			set.manifests[m.FilePath()] = m
+		}
+	}
+	return set, nil
+}
+
+// entries calls f with the files that a manifest adds or keeps.
+func (l *lake) entries(ctx context.Context, tbl *icetable.Table, m icebergo.ManifestFile, f func(uri string)) error {
+	io, err := tbl.FS(l.context(ctx))
+	if err != nil {
+		return l.readError("read manifest "+m.FilePath(), err)
+	}
+	for e, err := range m.Entries(io, true) {
+		if err != nil {
+			return l.readError("read manifest "+m.FilePath(), err)
+		}
+		f(canonical(e.DataFile().FilePath()))
+	}
+	return nil
+}
+
+// statistics adds a table's statistics files.
+func statistics(tbl *icetable.Table, to map[string]struct{}) {
+	for f := range tbl.Metadata().Statistics() {
+		to[canonical(f.StatisticsPath)] = struct{}{}
+	}
+	for f := range tbl.Metadata().PartitionStatistics() {
+		to[canonical(f.StatisticsPath)] = struct{}{}
+	}
+}
+
+// canonical is the form that a listing has: other engines write s3a:// and plain paths.
+func canonical(location string) string {
+	switch scheme, rest, ok := strings.Cut(location, "://"); {
+	case !ok && strings.HasPrefix(location, "file:/"):
+		return "file://" + strings.TrimPrefix(location, "file:")
+	case !ok:
+		return "file://" + location
+	case scheme == "s3a", scheme == "s3n":
+		return "s3://" + rest
+	}
+	return location
+}
