@@ -56,6 +56,10 @@ func ApplyDefaults(c *Config) {
 	def(&c.Jobs.Expire.Schedule, "@hourly")
 	def(&c.Jobs.Expire.Age, 24*60*minute)
 	def(&c.Jobs.Expire.KeepLast, 10)
+	def(&c.Jobs.Compact.Schedule, "@hourly")
+	def(&c.Jobs.Compact.MinFiles, 5)
+	def(&c.Jobs.Compact.Quiet, 60*minute)
+	def(&c.Jobs.Compact.MaxSize, 10*gib)
 	def(&c.Jobs.Orphans.Schedule, "off")
 	def(&c.Jobs.Orphans.Age, 72*60*minute)
 	for i := range c.Pipelines {

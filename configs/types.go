@@ -236,6 +236,9 @@ type Jobs struct {
 	TimeZone string `yaml:"time_zone"`
 	// Expire removes old snapshots of the tables, and the files that only those had.
 	Expire Expire `yaml:"expire"`
+	// Compact puts the rows of small files into fewer, larger ones. It needs memory of its own, so loaders never run it:
+	// lakeloader jobs and lakeloader job run do.
+	Compact Compact `yaml:"compact"`
 	// Orphans removes objects from the tables' folders that no snapshot and no round refers to, such as programs leave that
 	// were killed. Every pipeline that writes into the tables must be in this configuration.
 	Orphans Orphans `yaml:"orphans"`
@@ -249,6 +252,18 @@ type Expire struct {
 	Age Duration `yaml:"age" rule:"range=1m:3650d"`
 	// KeepLast is how many of the newest snapshots stay in any case, beside those that loaders need. Default 10.
 	KeepLast int `yaml:"keep_last" rule:"range=1:1000000"`
+}
+
+// Compact is the job that compacts files.
+type Compact struct {
+	// Schedule of the job. Default @hourly.
+	Schedule string `yaml:"schedule"`
+	// MinFiles is how many files of a partition there must be to be merged into one. Default 5.
+	MinFiles int `yaml:"min_files" rule:"range=2:10000"`
+	// Quiet is how long a file must have been in the table. Default 1h.
+	Quiet Duration `yaml:"quiet" rule:"range=0s:3650d"`
+	// MaxSize of the files that one run merges in a table; what is beyond is left for the next run. Default 10GiB.
+	MaxSize Bytes `yaml:"max_size" rule:"range=1MiB:"`
 }
 
 // Orphans is the job that removes orphans.

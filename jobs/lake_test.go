@@ -26,6 +26,7 @@ type lake struct {
 	named     map[string][]string // files by round
 	committed map[string]map[int64]string
 	folders   map[table.Ident][]objects.Info
+	described map[string]table.File // what is known of files beside their paths
 	calls     []string
 	before    func(call string) error
 }
@@ -82,7 +83,9 @@ func (l *lake) Open(_ context.Context, id table.Ident) (table.Store, error) {
 func (l *lake) Files(_ context.Context, id table.Ident, snapshot int64) ([]table.File, []string, error) {
 	var out []table.File
 	for _, f := range l.tables[id].files[snapshot] {
-		out = append(out, table.File{Path: f})
+		x := l.described[f]
+		x.Path = f
+		out = append(out, x)
 	}
 	return out, l.tables[id].deletes[snapshot], nil
 }

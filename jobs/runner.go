@@ -35,6 +35,8 @@ type Job struct {
 	Name string
 	// Schedule is in the form of cron, with five fields, or @hourly and so on; empty: it runs only when asked to.
 	Schedule string
+	// Heavy jobs need memory of their own, and are not run beside loaders.
+	Heavy bool
 	// Tasks finds the targets anew for each run: tables come and go.
 	Tasks func(ctx context.Context) ([]Task, error)
 }

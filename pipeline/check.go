@@ -61,7 +61,7 @@ func Check(cfg *configs.Config, pos *configs.Positions, i int, row *batch.Type) 
 		}
 	}
 	var sort []string
-	for _, s := range sortFields(p.Table.SortBy) {
+	for _, s := range SortFields(p.Table.SortBy) {
 		sort = append(sort, s.Source)
 	}
 	columns("table.sort_by", sort)

@@ -46,8 +46,8 @@ type Deps struct {
 	replay *replayMode
 }
 
-// orphanAge is the age at which a file that no table knows may be deleted.
-const orphanAge = 72 * time.Hour
+// OrphanAge is the age at which a file that no table knows may be deleted.
+const OrphanAge = 72 * time.Hour
 
 // Run keeps a pipeline going until stop is closed: a loader that fails is thrown away, and after a pause a new one
 // starts from what the table says. It returns nil after a clean stop, an error that wraps ErrStop when a person is
@@ -173,7 +173,7 @@ func open(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d De
 
 func newCommitter(cfg *configs.Pipeline, d Deps, tables Tables) *Committer {
 	c := &Committer{Pipeline: cfg.Name, Primary: d.Primary, Tables: tables, Now: d.Now, Wait: table.Backoff(2 * time.Second),
-		Rounds: &RoundObjects{Store: d.Objects, Root: d.Root, Pipeline: cfg.Name}, OrphanAge: orphanAge, Audit: d.Audit, Rewriter: newRewriter(cfg, d),
+		Rounds: &RoundObjects{Store: d.Objects, Root: d.Root, Pipeline: cfg.Name}, OrphanAge: OrphanAge, Audit: d.Audit, Rewriter: newRewriter(cfg, d),
 		Lost: func(what string) { d.Log.Error("rows are lost", "reason", what) }}
 	if r := cfg.Table.Route; r != nil {
 		c.MadeTables = r.Limit

@@ -111,7 +111,7 @@ func (s *stages) rebuild(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("%w: pipeline %s: table.partition_by: %w", ErrStop, s.cfg.Name, err)
 	}
-	def := table.Def{Ident: s.primaryTable, Row: full, PartitionBy: parts, SortBy: sortFields(s.cfg.Table.SortBy), Properties: s.cfg.Table.Properties}
+	def := table.Def{Ident: s.primaryTable, Row: full, PartitionBy: parts, SortBy: SortFields(s.cfg.Table.SortBy), Properties: s.cfg.Table.Properties}
 	if err := s.ensure(ctx, &s.primary, def, def.SortBy); err != nil {
 		return err
 	}
@@ -129,7 +129,8 @@ func (s *stages) rebuild(ctx context.Context) error {
 	return nil
 }
 
-func sortFields(list []string) (out []table.SortField) {
+// SortFields reads the setting table.sort_by.
+func SortFields(list []string) (out []table.SortField) {
 	for _, s := range list {
 		name, dir, _ := strings.Cut(s, " ")
 		out = append(out, table.SortField{Source: name, Desc: strings.EqualFold(strings.TrimSpace(dir), "desc")})

@@ -86,6 +86,8 @@ type File struct {
 	SplitOffsets []int64        `json:"split_offsets,omitempty"` // first byte of each row group
 	SortOrderID  int            `json:"sort_order,omitempty"`
 	CreatedMS    int64          `json:"created_ms"` // Unix milliseconds before its first byte was written
+	// AddedMS is when the table got it, Unix milliseconds; 0: so long ago that the snapshot has expired. Only Files tells.
+	AddedMS int64 `json:"-"`
 }
 
 // Base is a table as it was read: what a change is computed from, and what must still hold when it lands.

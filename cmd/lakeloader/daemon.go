@@ -76,7 +76,7 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 	bg, cancel := context.WithCancel(ctx)
 	d.stop = cancel
 	if *cfg.Jobs.InDaemon {
-		r, err := newUpkeep(cfg, d.lake).runner(log)
+		r, err := newUpkeep(cfg, d.lake).runner(log, true)
 		if err != nil {
 			return d, err
 		}

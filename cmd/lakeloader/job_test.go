@@ -113,6 +113,32 @@ func TestExpire(t *testing.T) {
 	lakeloader(t, "job", "run", "expire", "-c", file).ends(exitOK, "expire lake.t: 0 of 1 snapshot")
 }
 
+// A compaction keeps every row, and what verify needs.
+func TestCompact(t *testing.T) {
+	t.Parallel()
+	file, dir := jobLake(t)
+	before := dataFiles(t, dir)
+	lakeloader(t, "job", "plan", "compact", "-c", file).ends(exitOK, "compact lake.t: 0 files in 0 merges", "compact lake.t_dead_letters: 0 files")
+	old := later(t, file, 2*time.Hour)
+	did := runJob(t, old, "compact")
+	if r := did["lake.t"]; r == nil || r.Numbers["files"] != 5 || r.Numbers["new_files"] != 1 || r.Numbers["merges"] != 1 {
+		t.Errorf("%+v", r)
+	}
+	if r := did["lake.t_dead_letters"]; r == nil || r.Numbers["files"] != 0 {
+		t.Errorf("%+v", r)
+	}
+	const whole = "OK: all 20 offsets are accounted for exactly once: 17 rows"
+	lakeloader(t, "verify", "-c", file).ends(exitOK, "2 files", whole) // one of them of dead letters
+	lakeloader(t, "query", "-c", file, "SELECT count(*), sum(id) FROM t").ends(exitOK, "17", "145")
+	runJob(t, later(t, file, 48*time.Hour), "expire")
+	// The file that the rewind replaced goes; those that were merged stay with the snapshot in which offsets moved last.
+	if n := dataFiles(t, dir); n != before+1-1 {
+		t.Errorf("%d data files, there were %d", n, before)
+	}
+	lakeloader(t, "verify", "-c", file).ends(exitOK, whole)
+	lakeloader(t, "query", "-c", file, "SELECT count(*), sum(id) FROM t").ends(exitOK, "17", "145")
+}
+
 // Orphans go when they are old, and nothing else does: not what other programs keep in the table's folder.
 func TestOrphans(t *testing.T) {
 	t.Parallel()
@@ -177,7 +203,7 @@ func TestJobCommands(t *testing.T) {
 		want string
 		args []string
 	}{
-		{`no job "compress": choose one of [expire orphans]`, []string{"job", "run", "compress", "-c", file}},
+		{`no job "compress": choose one of [expire compact orphans]`, []string{"job", "run", "compress", "-c", file}},
 		{`no table "u"`, []string{"job", "plan", "expire", "-c", file, "--table", "u"}},
 		{"xml", []string{"job", "list", "-c", file, "-o", "xml"}},
 	} {

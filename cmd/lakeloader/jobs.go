@@ -17,6 +17,8 @@ import (
 	"github.com/lakeloader/lakeloader/jobs"
 	"github.com/lakeloader/lakeloader/objects"
 	"github.com/lakeloader/lakeloader/pipeline"
+	"github.com/lakeloader/lakeloader/rewrite"
+	"github.com/lakeloader/lakeloader/scan"
 	"github.com/lakeloader/lakeloader/table"
 )
 
@@ -38,40 +40,47 @@ type upkeep struct {
 
 func newUpkeep(cfg *configs.Config, l *lake) *upkeep { return &upkeep{cfg, l, point.Now} }
 
+// owned is a table with the pipeline whose settings its files have.
+type owned struct {
+	table.Ident
+	pipeline *configs.Pipeline
+	sortBy   []table.SortField
+}
+
 // tables are those of all pipelines that exist, dead letters and tables that rows are routed to included.
-func (u *upkeep) tables(ctx context.Context) ([]table.Ident, error) {
-	var ids []table.Ident
-	add := func(id table.Ident) error {
-		if slices.Contains(ids, id) {
+func (u *upkeep) tables(ctx context.Context) ([]owned, error) {
+	var all []owned
+	add := func(t owned) error {
+		if slices.ContainsFunc(all, func(o owned) bool { return o.Ident == t.Ident }) {
 			return nil
 		}
-		_, err := u.lake.catalog.Info(ctx, id)
+		_, err := u.lake.catalog.Info(ctx, t.Ident)
 		switch {
 		case errors.Is(err, table.ErrNoTable): // such as dead letters that there have never been
 			return nil
 		case err != nil:
-			return fmt.Errorf("looking for table %s: %w", id, err)
+			return fmt.Errorf("looking for table %s: %w", t.Ident, err)
 		}
-		ids = append(ids, id)
+		all = append(all, t)
 		return nil
 	}
 	for i := range u.cfg.Pipelines {
 		p := &u.cfg.Pipelines[i]
 		primary, dead := pipeline.Idents(u.cfg, p)
-		if err := add(primary); err != nil {
-			return nil, err
-		}
 		routed, err := u.routed(ctx, p.Name, primary)
 		if err != nil {
 			return nil, err
 		}
-		for _, id := range append(routed, dead) {
-			if err := add(id); err != nil {
+		for _, id := range append([]table.Ident{primary}, routed...) {
+			if err := add(owned{id, p, pipeline.SortFields(p.Table.SortBy)}); err != nil {
 				return nil, err
 			}
 		}
+		if err := add(owned{dead, p, nil}); err != nil {
+			return nil, err
+		}
 	}
-	return ids, nil
+	return all, nil
 }
 
 // routed are the tables that rows of a pipeline were ever routed to.
@@ -113,6 +122,7 @@ func (u *upkeep) jobs() []jobs.Job {
 	c := &u.cfg.Jobs
 	return []jobs.Job{
 		{Name: "expire", Schedule: schedule(c.Expire.Schedule), Tasks: u.expiries},
+		{Name: "compact", Schedule: schedule(c.Compact.Schedule), Heavy: true, Tasks: u.compactions},
 		{Name: "orphans", Schedule: schedule(c.Orphans.Schedule), Tasks: u.orphans},
 	}
 }
@@ -123,17 +133,17 @@ func (u *upkeep) remove(ctx context.Context, uris []string) error {
 }
 
 func (u *upkeep) expiries(ctx context.Context) ([]jobs.Task, error) {
-	ids, err := u.tables(ctx)
+	all, err := u.tables(ctx)
 	if err != nil {
 		return nil, err
 	}
 	c := &u.cfg.Jobs.Expire
 	e := &jobs.Expirer{Tables: u.lake.catalog, Delete: u.remove, Now: u.now, Wait: table.Backoff(2 * time.Second), Age: time.Duration(c.Age), Last: c.KeepLast}
 	var tasks []jobs.Task
-	for _, id := range ids {
-		tasks = append(tasks, jobs.Task{Job: "expire", Target: id.String(),
-			Plan: func(ctx context.Context) (*jobs.Report, error) { return expiryReport(e.Plan(ctx, id)) },
-			Run:  func(ctx context.Context) (*jobs.Report, error) { return expiryReport(e.Run(ctx, id)) }})
+	for _, t := range all {
+		tasks = append(tasks, jobs.Task{Job: "expire", Target: t.String(),
+			Plan: func(ctx context.Context) (*jobs.Report, error) { return expiryReport(e.Plan(ctx, t.Ident)) },
+			Run:  func(ctx context.Context) (*jobs.Report, error) { return expiryReport(e.Run(ctx, t.Ident)) }})
 	}
 	return tasks, nil
 }
@@ -150,10 +160,66 @@ func expiryReport(x *jobs.Expiry, err error) (*jobs.Report, error) {
 	return r, err
 }
 
-func (u *upkeep) orphans(ctx context.Context) ([]jobs.Task, error) {
-	ids, err := u.tables(ctx)
+func (u *upkeep) compactions(ctx context.Context) ([]jobs.Task, error) {
+	all, err := u.tables(ctx)
 	if err != nil {
 		return nil, err
+	}
+	set := &u.cfg.Jobs.Compact
+	commit := &jobs.Rewriter{Tables: u.lake.catalog, Now: u.now, Wait: table.Backoff(2 * time.Second), OrphanAge: pipeline.OrphanAge}
+	var tasks []jobs.Task
+	for _, t := range all {
+		c := &jobs.Compactor{Tables: u.lake.catalog, Merge: u.merger(t), Commit: commit.Commit, Now: u.now, Target: int64(t.pipeline.Files.TargetSize),
+			MinFiles: set.MinFiles, Quiet: time.Duration(set.Quiet), MaxBytes: int64(set.MaxSize)}
+		tasks = append(tasks, jobs.Task{Job: "compact", Target: t.String(),
+			Plan: func(ctx context.Context) (*jobs.Report, error) { return compactionReport(c.Plan(ctx, t.Ident)) },
+			Run:  func(ctx context.Context) (*jobs.Report, error) { return compactionReport(c.Run(ctx, t.Ident)) }})
+	}
+	return tasks, nil
+}
+
+// merger writes files as the pipeline of a table does.
+func (u *upkeep) merger(t owned) func(context.Context, table.Ident, []table.File, []string) ([]table.File, error) {
+	return func(ctx context.Context, id table.Ident, sources []table.File, deletes []string) ([]table.File, error) {
+		info, err := u.lake.catalog.Info(ctx, id)
+		if err != nil {
+			return nil, err
+		}
+		deleted, err := scan.PositionDeletes(ctx, u.lake.objects, deletes)
+		if err != nil {
+			return nil, err
+		}
+		m, err := rewrite.Merge(ctx, rewrite.MergeInput{Info: info, Store: u.lake.objects, Files: t.pipeline.Files, SortBy: t.sortBy, Sources: sources, Deleted: deleted, Now: u.now})
+		return m.Files, err
+	}
+}
+
+func compactionReport(c *jobs.Compaction, err error) (*jobs.Report, error) {
+	if c == nil {
+		return nil, err
+	}
+	r := &jobs.Report{Numbers: map[string]int64{"merges": int64(c.Merges), "files": int64(c.Files), "bytes": c.Bytes, "new_files": int64(c.Output), "later": int64(c.Later), "stale": int64(c.Stale)}}
+	r.Summary = fmt.Sprintf("%s in %s, %d bytes", count(c.Files, "file"), count(c.Merges, "merge"), c.Bytes)
+	if c.Output > 0 {
+		r.Summary += fmt.Sprintf(", now %s", count(c.Output, "file"))
+	}
+	if c.Later > 0 {
+		r.Summary += fmt.Sprintf("; %s left for the next run", count(c.Later, "merge"))
+	}
+	if c.Stale > 0 {
+		r.Summary += fmt.Sprintf("; %s overtaken by others", count(c.Stale, "merge"))
+	}
+	return r, err
+}
+
+func (u *upkeep) orphans(ctx context.Context) ([]jobs.Task, error) {
+	all, err := u.tables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	ids := make([]table.Ident, len(all))
+	for i, t := range all {
+		ids[i] = t.Ident
 	}
 	o := &jobs.Orphans{Lake: folders{u.lake}, Tables: ids, Age: time.Duration(u.cfg.Jobs.Orphans.Age), Now: u.now, Wait: table.Backoff(2 * time.Second), Delete: u.remove}
 	for i := range u.cfg.Pipelines {
@@ -229,10 +295,15 @@ func (u *upkeep) leases() *jobs.Leases {
 		Now: u.now, TTL: leaseTTL, Keep: keptRuns}
 }
 
-func (u *upkeep) runner(log *slog.Logger) (*jobs.Runner, error) {
+// runner runs all jobs, or, beside loaders, those that need little memory.
+func (u *upkeep) runner(log *slog.Logger, besideLoaders bool) (*jobs.Runner, error) {
 	zone, err := time.LoadLocation(u.cfg.Jobs.TimeZone)
 	if err != nil {
 		return nil, fail(exitUsage, fmt.Errorf("jobs.time_zone: %w", err))
 	}
-	return &jobs.Runner{Jobs: u.jobs(), Leases: u.leases(), Log: log, Zone: zone, Tries: 3, Pause: 10 * time.Second}, nil
+	all := u.jobs()
+	if besideLoaders {
+		all = slices.DeleteFunc(all, func(j jobs.Job) bool { return j.Heavy })
+	}
+	return &jobs.Runner{Jobs: all, Leases: u.leases(), Log: log, Zone: zone, Tries: 3, Pause: 10 * time.Second}, nil
 }

@@ -52,7 +52,10 @@ func appendFiles(t *testing.T, h Harness) {
 		if len(got[n].NaNCounts) == 0 {
 			got[n].NaNCounts = map[int]int64{}
 		}
-		if !reflect.DeepEqual(got[n], want) {
+		if got[n].AddedMS == 0 {
+			t.Errorf("file %d: when it was added is not told", n)
+		}
+		if got[n].AddedMS = 0; !reflect.DeepEqual(got[n], want) {
 			t.Errorf("file %d\n%+v, want\n%+v", n, got[n], want)
 		}
 	}

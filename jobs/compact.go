@@ -1,0 +1,178 @@
+package jobs
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"github.com/lakeloader/lakeloader/table"
+)
+
+// Compactor puts the rows of small files of a partition into fewer, larger ones.
+type Compactor struct {
+	Tables Tables
+	// Merge writes the rows of the sources, without those that delete files have removed, into new files, and has compared
+	// what it wrote with what it read.
+	Merge  func(ctx context.Context, id table.Ident, sources []table.File, deletes []string) (output []table.File, err error)
+	Commit func(ctx context.Context, rw *Rewrite) error
+	Now    func() time.Time
+	// Target is the size of files that are large enough; those of three quarters of it are too.
+	Target int64
+	// MinFiles is how many files there must be to merge.
+	MinFiles int
+	// Quiet is how long a file must have been in the table. So a partition that still receives data is compacted up to then.
+	Quiet time.Duration
+	// MaxBytes of files are merged in one run, and left for the next one beyond.
+	MaxBytes int64
+}
+
+// Merge is a plan for the files of one partition.
+type Merge struct {
+	Sources []table.File
+	Bytes   int64
+}
+
+// Compaction is what a compaction does, or did.
+type Compaction struct {
+	Table  table.Ident
+	Merges int // planned, or done
+	Files  int // that were, or will be, replaced
+	Bytes  int64
+	// Later are merges that MaxBytes leaves for the next run, Stale those that others overtook.
+	Later, Stale int
+	Output       int // files, when done
+}
+
+// Plan says what would be merged now.
+func (c *Compactor) Plan(ctx context.Context, id table.Ident) (*Compaction, error) {
+	p, err := c.plan(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	done := &Compaction{Table: id, Merges: len(p.merges), Later: p.later}
+	for _, m := range p.merges {
+		done.Files, done.Bytes = done.Files+len(m.Sources), done.Bytes+m.Bytes
+	}
+	return done, nil
+}
+
+type compactionPlan struct {
+	uuid     string
+	snapshot int64
+	deletes  []string
+	merges   []Merge
+	later    int
+}
+
+func (c *Compactor) plan(ctx context.Context, id table.Ident) (*compactionPlan, error) {
+	s, err := c.Tables.Open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	base, err := s.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if err := notRolledBack(base); err != nil {
+		return nil, err
+	}
+	p := &compactionPlan{uuid: base.UUID, snapshot: base.Snapshot}
+	if base.Snapshot == 0 {
+		return p, nil
+	}
+	files, deletes, err := c.Tables.Files(ctx, id, base.Snapshot)
+	if err != nil {
+		return nil, fmt.Errorf("listing the files of table %s: %w", id, err)
+	}
+	p.deletes = deletes
+	bytes := int64(0)
+	for _, m := range c.choose(files) {
+		if bytes += m.Bytes; bytes > c.MaxBytes && len(p.merges) > 0 {
+			p.later++
+			continue
+		}
+		p.merges = append(p.merges, m)
+	}
+	return p, nil
+}
+
+// choose plans merges from metadata alone, those that save most files for their bytes first.
+func (c *Compactor) choose(files []table.File) []Merge {
+	type key struct {
+		spec  int
+		tuple string
+	}
+	parts := map[key][]table.File{}
+	until := c.Now().Add(-c.Quiet).UnixMilli()
+	for _, f := range files {
+		if f.Size < c.Target*3/4 && f.AddedMS <= until {
+			k := key{f.SpecID, fmt.Sprintf("%x", f.Partition)}
+			parts[k] = append(parts[k], f)
+		}
+	}
+	var out []Merge
+	for _, small := range parts {
+		out = append(out, c.bins(small)...)
+	}
+	slices.SortFunc(out, func(a, b Merge) int {
+		return cmp.Or(cmp.Compare(a.Bytes/int64(len(a.Sources)), b.Bytes/int64(len(b.Sources))), cmp.Compare(a.Sources[0].Path, b.Sources[0].Path))
+	})
+	return out
+}
+
+// bins fills files into merges of up to the target size, the smallest first. A file that is larger than all before it
+// together is left to merge with its like: else a partition that grows file by file would be written again at every run.
+func (c *Compactor) bins(files []table.File) (out []Merge) {
+	slices.SortFunc(files, func(a, b table.File) int { return cmp.Or(cmp.Compare(a.Size, b.Size), cmp.Compare(a.Path, b.Path)) })
+	var m Merge
+	end := func() {
+		if len(m.Sources) >= c.MinFiles {
+			out = append(out, m)
+		}
+		m = Merge{}
+	}
+	for _, f := range files {
+		if len(m.Sources) >= c.MinFiles && (m.Bytes+f.Size > c.Target || f.Size > m.Bytes) {
+			end()
+		}
+		m.Sources, m.Bytes = append(m.Sources, f), m.Bytes+f.Size
+	}
+	end()
+	for i := range out { // rows stay in the order in which they came, as far as names tell
+		slices.SortFunc(out[i].Sources, func(a, b table.File) int {
+			return cmp.Or(cmp.Compare(a.AddedMS, b.AddedMS), cmp.Compare(a.Path, b.Path))
+		})
+	}
+	return out
+}
+
+// Run merges, each partition in a commit of its own, so what is done stays done when a later one fails.
+func (c *Compactor) Run(ctx context.Context, id table.Ident) (*Compaction, error) {
+	p, err := c.plan(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	done := &Compaction{Table: id, Later: p.later}
+	for _, m := range p.merges {
+		out, err := c.Merge(ctx, id, m.Sources, p.deletes)
+		if err != nil {
+			return done, fmt.Errorf("merging %d files of table %s: %w", len(m.Sources), id, err)
+		}
+		rw := &Rewrite{Table: id, UUID: p.uuid, Snapshot: p.snapshot, Deletes: p.deletes, Output: out, Summary: map[string]string{table.Prefix + "job": "compact"}}
+		for _, f := range m.Sources {
+			rw.Inputs = append(rw.Inputs, f.Path)
+		}
+		switch err := c.Commit(ctx, rw); {
+		case errors.Is(err, ErrStale):
+			done.Stale++
+			continue
+		case err != nil:
+			return done, err
+		}
+		done.Merges, done.Files, done.Bytes, done.Output = done.Merges+1, done.Files+len(m.Sources), done.Bytes+m.Bytes, done.Output+len(out)
+	}
+	return done, nil
+}

@@ -1,0 +1,155 @@
+package jobs
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/lakeloader/lakeloader/table"
+)
+
+// small describes files of a partition by their sizes, which are old unless they are young.
+func small(part string, young bool, sizes ...int64) map[string]table.File {
+	out := map[string]table.File{}
+	for i, size := range sizes {
+		added := began.Add(-2 * time.Hour).Add(time.Duration(i) * time.Minute)
+		if young {
+			added = began.Add(-time.Minute)
+		}
+		out[fmt.Sprintf("%s%d-%d", part, i, size)] = table.File{Size: size, Partition: [][]byte{[]byte(part[:1])}, AddedMS: added.UnixMilli()}
+	}
+	return out
+}
+
+func compactor(l *lake) *Compactor {
+	r := &Rewriter{Tables: l, Now: func() time.Time { return l.now }, Wait: noWait, OrphanAge: 72 * time.Hour}
+	return &Compactor{Tables: l, Commit: r.Commit, Now: r.Now, Target: 100, MinFiles: 3, Quiet: time.Hour, MaxBytes: 1000,
+		Merge: func(_ context.Context, _ table.Ident, sources []table.File, _ []string) ([]table.File, error) {
+			name := "m"
+			for _, f := range sources {
+				name += "+" + f.Path
+			}
+			return []table.File{{Path: name, CreatedMS: l.now.UnixMilli()}}, l.call("merge")
+		}}
+}
+
+func TestCompactionChoosesFiles(t *testing.T) {
+	for name, c := range map[string]struct {
+		files []map[string]table.File
+		want  string
+	}{
+		"small ones of a partition":   {[]map[string]table.File{small("a", false, 10, 20, 30)}, "a0-10 a1-20 a2-30"},
+		"too few":                     {[]map[string]table.File{small("a", false, 10, 20), small("b", false, 10)}, ""},
+		"each partition by itself":    {[]map[string]table.File{small("a", false, 1, 2, 3), small("b", false, 10, 11, 12)}, "a0-1 a1-2 a2-3, b0-10 b1-11 b2-12"},
+		"not those that are young":    {[]map[string]table.File{small("a", false, 1, 2, 3), small("a-young", true, 1, 2, 3)}, "a0-1 a1-2 a2-3"},
+		"not those that are large":    {[]map[string]table.File{small("a", false, 1, 2, 3, 75, 200)}, "a0-1 a1-2 a2-3"},
+		"as many as the target takes": {[]map[string]table.File{small("a", false, 30, 30, 30, 30, 30, 30, 30)}, "a0-30 a1-30 a2-30, a3-30 a4-30 a5-30"},
+		"not one that outweighs them": {[]map[string]table.File{small("a", false, 1, 2, 3, 60)}, "a0-1 a1-2 a2-3"},
+		"an empty table":              {nil, ""},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var files []table.File
+			for _, part := range c.files {
+				for path, f := range part {
+					f.Path = path
+					files = append(files, f)
+				}
+			}
+			var got []string
+			for _, m := range compactor(newLake()).choose(files) {
+				var paths []string
+				for _, f := range m.Sources {
+					paths = append(paths, f.Path)
+				}
+				got = append(got, strings.Join(paths, " "))
+			}
+			if got := strings.Join(got, ", "); got != c.want {
+				t.Errorf("%q, want %q", got, c.want)
+			}
+		})
+	}
+}
+
+func TestCompaction(t *testing.T) {
+	broken := errors.New("a file is damaged")
+	for name, c := range map[string]struct {
+		before func(l *lake, call string) error
+		limit  int64
+		want   error
+		files  string // of main then
+		done   Compaction
+	}{
+		"lands":             {func(*lake, string) error { return nil }, 1000, nil, "large m+a0-1+a1-2+a2-3 m+b0-10+b1-11+b2-12", Compaction{Merges: 2, Files: 6, Bytes: 39, Output: 2}},
+		"in several runs":   {func(*lake, string) error { return nil }, 20, nil, "b0-10 b1-11 b2-12 large m+a0-1+a1-2+a2-3", Compaction{Merges: 1, Files: 3, Bytes: 6, Output: 1, Later: 1}},
+		"a merge fails":     {failsAt("merge", 2, broken), 1000, broken, "b0-10 b1-11 b2-12 large m+a0-1+a1-2+a2-3", Compaction{Merges: 1, Files: 3, Bytes: 6, Output: 1}},
+		"others are faster": {overtaken(), 1000, nil, "a1-2 a2-3 large m+b0-10+b1-11+b2-12", Compaction{Merges: 1, Files: 3, Bytes: 33, Output: 1, Stale: 1}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := newLake()
+			l.described = map[string]table.File{"large": {Size: 100, AddedMS: 1}}
+			paths := []string{"large"}
+			for _, part := range []map[string]table.File{small("a", false, 1, 2, 3), small("b", false, 10, 11, 12)} {
+				for path, f := range part {
+					l.described[path], paths = f, append(paths, path)
+				}
+			}
+			slices.Sort(paths)
+			l.tables[primary].commit(paths, nil)
+			l.before = func(call string) error { return c.before(l, call) }
+			job := compactor(l)
+			job.MaxBytes = c.limit
+			done, err := job.Run(t.Context(), primary)
+			if !errors.Is(err, c.want) || (err == nil) != (c.want == nil) {
+				t.Fatalf("%v, want %v", err, c.want)
+			}
+			main := l.tables[primary]
+			got := slices.Sorted(slices.Values(main.files[main.main]))
+			if strings.Join(got, " ") != c.files {
+				t.Errorf("files %q, want %q", got, c.files)
+			}
+			if c.done.Table = primary; *done != c.done {
+				t.Errorf("%+v, want %+v", *done, c.done)
+			}
+		})
+	}
+}
+
+// failsAt fails the nth such call.
+func failsAt(call string, n int, err error) func(*lake, string) error {
+	return func(_ *lake, c string) error {
+		if c != call {
+			return nil
+		}
+		if n--; n == 0 {
+			return err
+		}
+		return nil
+	}
+}
+
+// overtaken has another remove a file while the first merge is written.
+func overtaken() func(*lake, string) error {
+	return once("merge", func(l *lake) error {
+		main := l.tables[primary]
+		main.commit(slices.DeleteFunc(slices.Clone(main.files[main.main]), func(f string) bool { return f == "a0-1" }), nil)
+		return nil
+	})
+}
+
+func TestCompactionInDoubt(t *testing.T) {
+	l := newLake()
+	main := l.tables[primary]
+	main.commit([]string{"a"}, nil)
+	main.props = table.Applied{UUID: "u", Number: 1, Snapshot: main.commit([]string{"b"}, nil)}.Property("p")
+	main.main = 1
+	if done, err := compactor(l).Run(t.Context(), primary); !errors.Is(err, ErrRolledBack) || done != nil {
+		t.Errorf("rolled back: %+v, %v", done, err)
+	}
+	if plan, err := compactor(l).Plan(t.Context(), dead); err != nil || *plan != (Compaction{Table: dead}) {
+		t.Errorf("a table without snapshots: %+v, %v", plan, err)
+	}
+}
