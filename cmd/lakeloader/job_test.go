@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -213,6 +214,36 @@ func TestJobCommands(t *testing.T) {
 	}
 }
 
+// lakeloader jobs runs jobs on their schedules, a heavy one too, until it is told to stop.
+func TestJobsProcess(t *testing.T) {
+	t.Parallel()
+	file, _ := jobLake(t)
+	text, err := os.ReadFile(file)
+	if err == nil {
+		text = []byte(strings.Replace(string(text), `jobs: {expire: {schedule: "30 3 * * *", keep_last: 1}`, `jobs: {expire: {schedule: "@every 1s"}, compact: {schedule: "@every 1s"}`, 1))
+		err = os.WriteFile(file, text, 0o600)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	cmd := program(t, "jobs", "-c", file)
+	var said output
+	cmd.Stderr = &said
+	if err := cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, func() bool {
+		return strings.Contains(said.String(), `"did":"0 of 6 snapshots"`) && strings.Contains(said.String(), `"did":"0 files in 0 merges, 0 bytes"`)
+	})
+	if err := cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := cmd.Wait(); err != nil || !strings.Contains(said.String(), `"job":"orphans","schedule":"off"`) {
+		t.Errorf("%v\n%s", err, said.String())
+	}
+	lakeloader(t, "job", "history", "compact", "-c", file).ends(exitOK, "lake.t ", "0 files in 0 merges, 0 bytes")
+}
+
 // Every schedule of a configuration that was loaded can be used.
 func TestScheduledJobs(t *testing.T) {
 	t.Parallel()
@@ -224,4 +255,62 @@ func TestScheduledJobs(t *testing.T) {
 			t.Errorf("%s: %v", j.Name, err)
 		}
 	}
+}
+
+// Compaction and expiry go on beside a loader that commits all the time, and in the end every offset is accounted for.
+func TestJobsBesideALoader(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 2)
+	cfg := pipelinetest.Pipeline("id long required", func(p *configs.Pipeline) { p.Commit.Interval = configs.Duration(20 * time.Millisecond) }, "a")
+	file := write(t, "lakeloader.yaml", fmt.Sprintf(`
+kafka: {brokers: [%q]}
+warehouse: {location: %q}
+jobs: {expire: {keep_last: 1}}
+pipelines:
+  - name: p
+    source: {topics: [a]}
+    decode: {value: {format: json, columns: [{name: id, type: long required}]}}
+    table: {name: t, partition_by: []}
+`, strings.Join(e.Config.Brokers, ","), filepath.Join(e.Dir, "lake")))
+	const rounds = 60
+	l := e.Start(t, cfg, nil)
+	loaded := make(chan struct{})
+	go func() {
+		defer close(loaded)
+		for i := range rounds {
+			for p := range int32(2) {
+				value := fmt.Sprintf(`{"id":%d}`, i)
+				if i%10 == 9 {
+					value = "{" // a dead letter
+				}
+				e.Produce(t, "a", p, value)
+			}
+			l.Loaded("a", 0, int64(i+1))
+		}
+		l.Loaded("a", 1, rounds)
+	}()
+	u := later(t, file, 48*time.Hour)
+	merged, expired := int64(0), int64(0)
+	for done := false; !done; {
+		select {
+		case <-loaded:
+			done = true
+		default:
+		}
+		for _, r := range runJob(t, u, "compact") {
+			merged += r.Numbers["files"]
+		}
+		for _, r := range runJob(t, u, "expire") {
+			expired += r.Numbers["expired"]
+		}
+	}
+	if err := l.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	if merged < rounds/2 || expired < rounds/2 {
+		t.Errorf("%d files were merged, and %d snapshots expired", merged, expired)
+	}
+	lakeloader(t, "verify", "-c", file).ends(exitOK, fmt.Sprintf("OK: all %d offsets are accounted for exactly once: %d rows, 0 filtered, %d dead letters", 2*rounds, 2*rounds*9/10, 2*rounds/10))
+	lakeloader(t, "query", "-c", file, "SELECT count(*) AS n, count(DISTINCT (_kafka_partition, _kafka_offset)) AS d FROM t").ends(exitOK, fmt.Sprintf("%d  %d", 2*rounds*9/10, 2*rounds*9/10))
 }

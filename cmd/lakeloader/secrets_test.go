@@ -18,6 +18,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/spf13/cobra"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/sasl/scram"
@@ -78,7 +79,25 @@ func secretLine(path, value string) string {
 }
 
 // commandsWithSecrets are all commands that read a configuration.
-var commandsWithSecrets = [][]string{{"validate"}, {"validate", "--offline", "-o", "json"}, {"plan"}, {"run"}, {"verify"}, {"query", "SELECT 1"}, {"status"}}
+var commandsWithSecrets = [][]string{{"validate"}, {"validate", "--offline", "-o", "json"}, {"plan"}, {"run"}, {"verify"}, {"query", "SELECT 1"}, {"status"},
+	{"dlq", "list"}, {"dlq", "show"}, {"dlq", "replay"}, {"dlq", "purge"}, {"rewind", "--to", "earliest"}, {"backfill", "--from", "earliest"},
+	{"job", "list"}, {"job", "plan", "expire"}, {"job", "run", "orphans"}, {"job", "history", "compact"}, {"jobs"}}
+
+// TestEveryCommandIsAmongThem: one that reads a configuration has the flag for it.
+func TestEveryCommandIsAmongThem(t *testing.T) {
+	var look func(c *cobra.Command, path []string)
+	look = func(c *cobra.Command, path []string) {
+		if c.RunE != nil && c.Flags().Lookup("config") != nil && !slices.ContainsFunc(commandsWithSecrets, func(known []string) bool {
+			return len(known) >= len(path) && slices.Equal(known[:len(path)], path)
+		}) {
+			t.Errorf("%v is not tried with secrets", path)
+		}
+		for _, sub := range c.Commands() {
+			look(sub, append(slices.Clone(path), sub.Name()))
+		}
+	}
+	look(newRoot(), nil)
+}
 
 // TestBrokenSecretsAreHidden gives every secret setting by itself in a configuration that is refused, as text where text
 // belongs and where it does not, and runs every command.

@@ -30,9 +30,7 @@ func (l *lake) References(ctx context.Context, id table.Ident) (*table.Reference
 	if err != nil {
 		return nil, err
 	}
-	for list := range set.lists {
-		r.Content[canonical(list)] = struct{}{}
-	}
+	maps.Copy(r.Content, set.lists)
 	for path, m := range set.manifests {
 		r.Content[canonical(path)] = struct{}{}
 		if err := l.entries(ctx, tbl, m, func(uri string) { r.Content[uri] = struct{}{} }); err != nil {
@@ -54,29 +52,20 @@ func (l *lake) Released(ctx context.Context, before, after *table.Base) ([]strin
 	if err != nil {
 		return nil, err
 	}
-	stay, err := l.manifestsOf(ctx, is, func(int64) bool { return true })
+	out := gone.lists
+	statistics(was, out)
+	stay, err := l.release(ctx, is, gone.manifests)
 	if err != nil {
 		return nil, err
 	}
-	out := map[string]struct{}{}
-	for list := range gone.lists {
-		if _, ok := stay.lists[list]; !ok {
-			out[canonical(list)] = struct{}{}
-		}
-	}
-	statistics(was, out)
 	files := map[string]struct{}{}
 	for path, m := range gone.manifests {
-		if _, ok := stay.manifests[path]; ok {
-			continue
-		}
 		out[canonical(path)] = struct{}{}
-		err := l.entries(ctx, was, m, func(uri string) { files[uri] = struct{}{} })
-		if err != nil {
+		if err := l.entries(ctx, was, m, func(uri string) { files[uri] = struct{}{} }); err != nil {
 			return nil, err
 		}
 	}
-	for _, m := range stay.manifests {
+	for _, m := range stay {
 		if len(files) == 0 {
 			break
 		}
@@ -93,7 +82,33 @@ func (l *lake) Released(ctx context.Context, before, after *table.Base) ([]strin
 	return slices.Sorted(maps.Keys(out)), nil
 }
 
-// manifestSet are manifest lists and manifests, by their paths.
+// release takes the manifests that any snapshot of the table has out of gone, and returns those of all snapshots, unless
+// gone is empty before: main, which is looked at first, nearly always has them all.
+func (l *lake) release(ctx context.Context, tbl *icetable.Table, gone map[string]icebergo.ManifestFile) (map[string]icebergo.ManifestFile, error) {
+	all := map[string]icebergo.ManifestFile{}
+	main := currentSnapshot(tbl.Metadata())
+	for _, first := range []bool{true, false} {
+		for _, s := range tbl.Metadata().Snapshots() {
+			if len(gone) == 0 {
+				return nil, nil
+			}
+			if isMain := main != nil && s.SnapshotID == main.SnapshotID; isMain != first {
+				continue
+			}
+			ms, err := l.manifests(ctx, tbl, &s)
+			if err != nil {
+				return nil, fmt.Errorf("snapshot %d: %w", s.SnapshotID, err)
+			}
+			for _, m := range ms {
+				delete(gone, m.FilePath())
+				all[m.FilePath()] = m
+			}
+		}
+	}
+	return all, nil
+}
+
+// manifestSet are the URIs of manifest lists, and manifests by their paths.
 type manifestSet struct {
 	lists     map[string]struct{}
 	manifests map[string]icebergo.ManifestFile
@@ -110,7 +125,7 @@ func (l *lake) manifestsOf(ctx context.Context, tbl *icetable.Table, of func(sna
 			return set, fmt.Errorf("snapshot %d: %w", s.SnapshotID, err)
 		}
 		if s.ManifestList != "" {
-			set.lists[s.ManifestList] = struct{}{}
+			set.lists[canonical(s.ManifestList)] = struct{}{}
 		}
 		for _, m := range ms {
 			set.manifests[m.FilePath()] = m
