@@ -53,6 +53,8 @@ func ApplyDefaults(c *Config) {
 	}
 	defTo(&c.Jobs.InDaemon, true)
 	def(&c.Jobs.TimeZone, "UTC")
+	defTo(&c.Jobs.CatchUp, true)
+	def(&c.Jobs.Deadline, 120*minute)
 	def(&c.Jobs.Expire.Schedule, "@hourly")
 	def(&c.Jobs.Expire.Age, 24*60*minute)
 	def(&c.Jobs.Expire.KeepLast, 10)

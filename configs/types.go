@@ -234,6 +234,11 @@ type Jobs struct {
 	InDaemon *bool `yaml:"in_daemon"`
 	// TimeZone is the one of the schedules, e.g. Europe/Berlin. Default UTC.
 	TimeZone string `yaml:"time_zone"`
+	// CatchUp says whether a run that was missed, because no process was there at its time, is made up for when one starts.
+	// Default true.
+	CatchUp *bool `yaml:"catch_up"`
+	// Deadline of one run of a job on a table. Default 2h.
+	Deadline Duration `yaml:"deadline" rule:"range=1m:7d"`
 	// Expire removes old snapshots of the tables, and the files that only those had.
 	Expire Expire `yaml:"expire"`
 	// Compact puts the rows of small files into fewer, larger ones. It needs memory of its own, so loaders never run it:

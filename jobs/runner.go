@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"sync"
 	"time"
 
@@ -59,6 +60,10 @@ type Runner struct {
 	// Tries and Pause say how often a task that failed is tried in one run, and the pause before the second try, which doubles.
 	Tries int
 	Pause time.Duration
+	// Deadline bounds a run, all its tries included; 0: nothing does.
+	Deadline time.Duration
+	// CatchUp has what was missed, while no process was there, run at the start.
+	CatchUp bool
 	// Ended is told of every run, but of those that were left to another process; nil: nobody is.
 	Ended func(t Task, started time.Time, did string, err error)
 }
@@ -67,6 +72,7 @@ type Runner struct {
 func (r *Runner) Run(ctx context.Context) error {
 	c := cron.New(cron.WithLocation(r.Zone))
 	var one sync.Mutex // at a time in this process: upkeep must leave room for loading
+	var missed []func()
 	for _, j := range r.Jobs {
 		if j.Schedule == "" {
 			continue
@@ -83,6 +89,14 @@ func (r *Runner) Run(ctx context.Context) error {
 				r.Once(ctx, j)
 			}
 		})))
+		missed = append(missed, func() { r.catchUp(ctx, j, s) })
+	}
+	if r.CatchUp {
+		one.Lock()
+		for _, run := range missed {
+			run()
+		}
+		one.Unlock()
 	}
 	c.Start()
 	<-ctx.Done()
@@ -90,13 +104,39 @@ func (r *Runner) Run(ctx context.Context) error {
 	return nil
 }
 
+// catchUp runs the tasks of a job whose last run, by whichever process, was to be followed by another one before now.
+func (r *Runner) catchUp(ctx context.Context, j Job, s cron.Schedule) {
+	tasks, ok := r.tasks(ctx, j)
+	if !ok {
+		return
+	}
+	r.each(ctx, slices.DeleteFunc(tasks, func(t Task) bool {
+		last, err := r.Leases.History(ctx, t.Job, t.Target, 1)
+		if err != nil {
+			r.Log.Warn("it is not known whether a run of the job was missed", "job", t.Job, "target", t.Target, "error", err)
+		}
+		return len(last) == 0 || s.Next(last[0].Started.In(r.Zone)).After(r.Leases.Now())
+	}))
+}
+
+func (r *Runner) tasks(ctx context.Context, j Job) ([]Task, bool) {
+	tasks, err := j.Tasks(ctx)
+	if err != nil && ctx.Err() == nil {
+		r.Log.Error("the job's tables cannot be found", "job", j.Name, "error", err)
+	}
+	return tasks, err == nil
+}
+
 // Once runs all tasks of a job now, and logs what becomes of each. It says how many failed.
 func (r *Runner) Once(ctx context.Context, j Job) (failed int) {
-	tasks, err := j.Tasks(ctx)
-	if err != nil {
-		r.Log.Error("the job's tables cannot be found", "job", j.Name, "error", err)
+	tasks, ok := r.tasks(ctx, j)
+	if !ok {
 		return 1
 	}
+	return r.each(ctx, tasks)
+}
+
+func (r *Runner) each(ctx context.Context, tasks []Task) (failed int) {
 	for _, t := range tasks {
 		started := r.Leases.Now()
 		report, err := r.Do(ctx, t)
@@ -127,11 +167,19 @@ func (r *Runner) Once(ctx context.Context, j Job) (failed int) {
 
 // Do runs one task under its lease, with all its tries.
 func (r *Runner) Do(ctx context.Context, t Task) (*Report, error) {
+	if r.Deadline > 0 {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeoutCause(ctx, r.Deadline, fmt.Errorf("it took longer than its deadline, %v", r.Deadline))
+		defer cancel()
+	}
 	return r.Leases.Do(ctx, t.Job, t.Target, func(ctx context.Context) (*Report, error) {
 		pause := r.Pause
 		for n := 1; ; n++ {
 			report, err := t.Run(ctx)
-			if err == nil || n >= r.Tries || ctx.Err() != nil || errors.Is(err, ErrRolledBack) {
+			if err != nil && ctx.Err() != nil {
+				return report, errors.Join(err, context.Cause(ctx))
+			}
+			if err == nil || n >= r.Tries || errors.Is(err, ErrRolledBack) {
 				return report, err
 			}
 			r.Log.Warn("the job failed and is tried again", "job", t.Job, "target", t.Target, "error", err, "next_try", pause)

@@ -84,3 +84,41 @@ func TestRunnerOnSchedule(t *testing.T) {
 		t.Errorf("a schedule that is none: %v", err)
 	}
 }
+
+// What was missed while no process was there is run at the start, and nothing else.
+func TestRunnerCatchesUp(t *testing.T) {
+	var ahead atomic.Int64
+	root := t.TempDir()
+	ran := make(chan string, 10)
+	task := func(job, target string) Task {
+		return Task{Job: job, Target: target, Run: func(context.Context) (*Report, error) { ran <- job + " " + target; return &Report{}, nil }}
+	}
+	var log strings.Builder
+	r := &Runner{Leases: leases(root, "one", &ahead), Log: slog.New(slog.NewTextHandler(&log, nil)), Zone: time.UTC, CatchUp: true}
+	for _, j := range []struct{ name, schedule string }{{"hourly", "@hourly"}, {"weekly", "@weekly"}, {"off", ""}} {
+		r.Jobs = append(r.Jobs, Job{Name: j.name, Schedule: j.schedule, Tasks: func(context.Context) ([]Task, error) { return []Task{task(j.name, "known"), task(j.name, "new")}, nil }})
+		if _, err := r.Leases.Do(t.Context(), j.name, "known", did("before")); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ahead.Store(int64(2 * time.Hour))
+	ctx, cancel := context.WithCancel(t.Context())
+	ended := make(chan error)
+	go func() { ended <- r.Run(ctx) }()
+	first := <-ran
+	cancel()
+	if err := <-ended; err != nil || first != "hourly known" || len(ran) != 0 {
+		t.Errorf("%v, %q ran, and %d more\n%s", err, first, len(ran), log.String())
+	}
+}
+
+func TestRunnerDeadline(t *testing.T) {
+	r, j, log := testRunner(t, func(ctx context.Context) (*Report, error) { <-ctx.Done(); return nil, ctx.Err() })
+	r.Deadline = 10 * time.Millisecond
+	if failed := r.Once(t.Context(), j); failed != 1 || !strings.Contains(log.String(), "it took longer than its deadline, 10ms") {
+		t.Errorf("%d failed\n%s", failed, log)
+	}
+	if h, err := r.Leases.History(t.Context(), "expire", "lake.t", 1); err != nil || len(h) != 1 || !strings.Contains(h[0].Error, "deadline") {
+		t.Errorf("%+v, %v", h, err)
+	}
+}

@@ -305,5 +305,6 @@ func (u *upkeep) runner(log *slog.Logger, besideLoaders bool) (*jobs.Runner, err
 	if besideLoaders {
 		all = slices.DeleteFunc(all, func(j jobs.Job) bool { return j.Heavy })
 	}
-	return &jobs.Runner{Jobs: all, Leases: u.leases(), Log: log, Zone: zone, Tries: 3, Pause: 10 * time.Second}, nil
+	return &jobs.Runner{Jobs: all, Leases: u.leases(), Log: log, Zone: zone, Tries: 3, Pause: 10 * time.Second,
+		Deadline: time.Duration(u.cfg.Jobs.Deadline), CatchUp: *u.cfg.Jobs.CatchUp}, nil
 }
