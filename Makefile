@@ -19,7 +19,7 @@ MINUTES = 5
 SEEDS =
 KINDS =
 
-.PHONY: help build demo test chaos race test-engines lint bench fmt generate fetch clean
+.PHONY: help build demo test chaos race test-engines lint bench bench-jobs fmt generate fetch clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' Makefile
@@ -66,9 +66,12 @@ sbom: build ## write build/sbom.cdx.json: what the binary is made of, as Cyclone
 
 bench: ## measure lakeloader with real servers, BENCH_N records; compares with bench/baseline.txt if it is there
 	@mkdir -p build
-	BENCH_N=$(BENCH_N) $(STACK)/run.sh go test -run '^$$' -bench . -benchtime $(BENCH_TIME) -count $(BENCH_COUNT) -timeout 2h -tags stack $(BENCH) \
+	BENCH_N=$(BENCH_N) $(STACK)/run.sh go test -run '^$$' -bench . -skip Compact -benchtime $(BENCH_TIME) -count $(BENCH_COUNT) -timeout 2h -tags stack $(BENCH) \
 		| tee build/bench.txt; exit "$${PIPESTATUS[0]}"
 	$$($(STACK)/tool.sh benchstat) $$(ls bench/baseline.txt 2>/dev/null) build/bench.txt
+
+bench-jobs: ## measure compaction of BENCH_N records in 100 files beside DuckDB and pyarrow, in one run
+	BENCH_N=$(BENCH_N) $(STACK)/run.sh go test -run '^$$' -bench Compact -benchtime 1x -timeout 2h -tags stack ./bench
 
 fmt: ## format the Go code
 	gofmt -w .

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"maps"
+	"slices"
 	"strconv"
 	"time"
 
@@ -76,6 +77,16 @@ func leftBehind(meta icetable.Metadata, id int64) bool {
 		}
 	}
 	return true
+}
+
+// expirable refuses snapshots that branches and tags are at: some catalogs would take those away too, or leave them dangling.
+func expirable(meta icetable.Metadata, ids []int64) error {
+	for name, r := range meta.Refs() {
+		if slices.Contains(ids, r.SnapshotID) {
+			return fmt.Errorf("snapshot %d cannot expire: %s %s is at it", r.SnapshotID, r.SnapshotRefType, name)
+		}
+	}
+	return nil
 }
 
 // snapshots are all of a table.
@@ -166,6 +177,9 @@ func (s *store) stage(ctx context.Context, tbl *icetable.Table, ch table.Change)
 
 	reqs := []icetable.Requirement{icetable.AssertTableUUID(meta.TableUUID()), icetable.AssertRefSnapshotID(icetable.MainBranch, ref(meta, icetable.MainBranch))}
 	updates := staged.Updates
+	if err := expirable(meta, ch.Expire); err != nil {
+		return nil, nil, err
+	}
 	if len(ch.Expire) > 0 {
 		updates = append(updates, icetable.NewRemoveSnapshotsUpdate(ch.Expire, false))
 	}

@@ -133,6 +133,12 @@ func Python(t testing.TB, program string, args ...string) []byte {
 	return script(t, env(t, "PYTHON"), program, args...)
 }
 
+// PythonPath is the interpreter that finds PyIceberg, PyArrow and DuckDB.
+func PythonPath(t testing.TB) string {
+	t.Helper()
+	return env(t, "PYTHON")
+}
+
 // Damage runs a program that damages the table in one of its ways (--kind), and returns what it printed.
 func Damage(t testing.TB, program string, table Table, kind string, draw int) []byte {
 	t.Helper()

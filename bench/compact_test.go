@@ -1,0 +1,127 @@
+//go:build stack
+
+package bench
+
+import (
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/lakeloader/lakeloader/test/stack/stacktest"
+)
+
+// smallFiles is how many files the clicks are loaded into.
+const smallFiles = 100
+
+// BenchmarkCompact puts the rows of small files into large ones, one a day: DuckDB and pyarrow with no check of what they
+// wrote, then lakeloader job run compact, which reads it again and compares, and commits. Each is a process of its own.
+func BenchmarkCompact(b *testing.B) {
+	n := size(b)
+	dir := b.TempDir()
+	config := loadSmallFiles(b, dir, produce(b, n))
+	files := filesByDay(b, dir)
+	for _, engine := range []string{"duckdb", "pyarrow"} {
+		b.Run(engine, func(b *testing.B) {
+			for b.Loop() {
+				peer(b, engine, n, files).report(b)
+			}
+		})
+	}
+	b.Run("lakeloader", func(b *testing.B) { // once: then there are no small files any more
+		out := filepath.Join(b.TempDir(), "out")
+		f := start(b, out, stacktest.Binary(b), "job", "run", "compact", "-c", config).wait(n)
+		if text, err := os.ReadFile(out); err != nil || !strings.Contains(string(text), fmt.Sprintf("%d files in ", count(files))) {
+			b.Fatalf("%v\n%s", err, text)
+		}
+		f.report(b)
+		for b.Loop() {
+			continue
+		}
+	})
+}
+
+// loadSmallFiles loads a topic by small rounds, and returns the configuration.
+func loadSmallFiles(b *testing.B, dir string, t topic) string {
+	b.Helper()
+	path := filepath.Join(dir, "lakeloader.yaml")
+	config := fmt.Sprintf(`kafka: {brokers: [%q]}
+registry: {url: %q}
+http: {address: "127.0.0.1:0"}
+log: {format: json}
+catalog: {uri: %q}
+warehouse: {location: %q}
+jobs: {in_daemon: false, compact: {min_files: 2, quiet: 0s}}
+pipelines:
+- name: clicks
+  source: {topics: [%s]}
+  decode: {value: {format: avro}}
+  table: {name: clicks, partition_by: [day(ts)]}
+  commit: {records: %d}
+`, stacktest.Kafka(b), stacktest.Registry(b), filepath.Join(dir, "catalog.db"), filepath.Join(dir, "lake"), t.name, max(1, t.n/smallFiles))
+	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
+		b.Fatal(err)
+	}
+	log := filepath.Join(dir, "log")
+	c := start(b, log, stacktest.Binary(b), "run", "-c", path)
+	untilRead(b, c, log, t.n)
+	if err := c.cmd.Process.Signal(syscall.SIGTERM); err != nil {
+		b.Fatal(err)
+	}
+	c.wait(t.n)
+	if got := committed(b, log); got != t.n {
+		b.Fatalf("%d rows were committed instead of %d", got, t.n)
+	}
+	return path
+}
+
+// filesByDay are the data files of each partition.
+func filesByDay(b *testing.B, dir string) map[string][]string {
+	b.Helper()
+	all := map[string][]string{}
+	err := filepath.WalkDir(filepath.Join(dir, "lake"), func(path string, _ fs.DirEntry, err error) error {
+		if strings.HasSuffix(path, ".parquet") {
+			day := filepath.Base(filepath.Dir(path))
+			all[day] = append(all[day], path)
+		}
+		return err
+	})
+	if err != nil || len(all) != days {
+		b.Fatalf("%d days, %v", len(all), err)
+	}
+	return all
+}
+
+func count(files map[string][]string) (n int) {
+	for _, day := range files {
+		n += len(day)
+	}
+	return n
+}
+
+// peer has another program do it, a process for each day: the sum of their CPU and time, the greatest of their memory.
+func peer(b *testing.B, engine string, n int, files map[string][]string) figures {
+	b.Helper()
+	dir := b.TempDir()
+	sum := figures{records: n}
+	rows := 0
+	for day, paths := range files {
+		log := filepath.Join(dir, day+".log")
+		f := start(b, log, stacktest.PythonPath(b), append([]string{"compact_peers.py", engine, filepath.Join(dir, day+".parquet")}, paths...)...).wait(n)
+		sum.cpu, sum.wall, sum.peak = sum.cpu+f.cpu, sum.wall+f.wall, max(sum.peak, f.peak)
+		var more int
+		if text, err := os.ReadFile(log); err != nil {
+			b.Fatal(err)
+		} else if _, err := fmt.Sscan(string(text), &more); err != nil {
+			b.Fatalf("%v\n%s", err, text)
+		}
+		rows += more
+	}
+	if rows != n {
+		b.Fatalf("%s has written %d rows instead of %d", engine, rows, n)
+	}
+	return sum
+}
