@@ -12,7 +12,7 @@ import (
 )
 
 // Fingerprint is eight hexadecimal digits that differ when a pipeline may decide differently about a record: all settings
-// count but the group, files, commits and the secret keys of hash steps, and so does the content of the schema files that it names.
+// count but the group, files, commits, how long rows are kept, and the secret keys of hash steps, and so does the content of the schema files that it names.
 func (p *Pipeline) Fingerprint() (string, error) {
 	rules := *p
 	rules.Cleanse = slices.Clone(p.Cleanse)
@@ -23,6 +23,7 @@ func (p *Pipeline) Fingerprint() (string, error) {
 			rules.Cleanse[i].Hash = &h
 		}
 	}
+	rules.Table.Retention = 0
 	rules.Source.Group, rules.Files, rules.Commit, rules.DeadLetters = "", Files{}, Commit{}, DeadLetters{}
 	text, err := json.Marshal(rules)
 	if err != nil {

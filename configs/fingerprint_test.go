@@ -36,6 +36,7 @@ func TestFingerprint(t *testing.T) {
 		"commit":  func(p *Pipeline) { p.Commit.Records = 3 },
 		"secret":  func(p *Pipeline) { p.Cleanse[1].Hash.Key = "other" },
 		"dead":    func(p *Pipeline) { p.DeadLetters.Table = "x" },
+		"kept":    func(p *Pipeline) { p.Table.Retention = 3 },
 	} {
 		if of(change) != plain {
 			t.Errorf("%s changed the fingerprint", name)

@@ -244,6 +244,8 @@ type Jobs struct {
 	// Compact puts the rows of small files into fewer, larger ones. It needs memory of its own, so loaders never run it:
 	// lakeloader jobs and lakeloader job run do.
 	Compact Compact `yaml:"compact"`
+	// Retention drops what is older than table.retention and dead_letters.retention say. Loaders never run it, as compact.
+	Retention Retention `yaml:"retention"`
 	// Orphans removes objects from the tables' folders that no snapshot and no round refers to, such as programs leave that
 	// were killed. Every pipeline that writes into the tables must be in this configuration.
 	Orphans Orphans `yaml:"orphans"`
@@ -269,6 +271,12 @@ type Compact struct {
 	Quiet Duration `yaml:"quiet" rule:"range=0s:3650d"`
 	// MaxSize of the files that one run merges in a table; what is beyond is left for the next run. Default 10GiB.
 	MaxSize Bytes `yaml:"max_size" rule:"range=1MiB:"`
+}
+
+// Retention is the job that drops old rows and dead letters.
+type Retention struct {
+	// Schedule of the job. Default @daily.
+	Schedule string `yaml:"schedule"`
 }
 
 // Orphans is the job that removes orphans.
@@ -377,6 +385,9 @@ type Table struct {
 	Properties map[string]string `yaml:"properties"`
 	// Evolve adds columns that a schema has gained. Default true; false: such records become dead letters.
 	Evolve *bool `yaml:"evolve"`
+	// Retention is how long rows are kept: the job retention drops time partitions (year, month, day or hour, or identity of a
+	// date) that ended longer ago, also of tables that rows are routed to. Left out: for ever.
+	Retention Duration `yaml:"retention" rule:"range=1h:36500d"`
 	// Route sends rows to other tables than this one, by the value of a column. They have the same columns, partitions,
 	// sort order and properties. Left out: all rows go to this table.
 	Route *Route `yaml:"route"`
@@ -440,6 +451,9 @@ type Commit struct {
 type DeadLetters struct {
 	// Table name; default <table>_dead_letters.
 	Table string `yaml:"table"`
+	// Retention is how long dead letters are kept after they failed, replayed or not: the job retention purges older ones. Left
+	// out: for ever.
+	Retention Duration `yaml:"retention" rule:"range=1h:36500d"`
 	// Topic gets every dead letter too, at least once, before the round with it is committed; it must exist. Left out: none.
 	Topic string `yaml:"topic"`
 	// MaxShare of the records in the window may become dead letters; with more of them, and at least 100 records, the pipeline

@@ -76,7 +76,7 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 	bg, cancel := context.WithCancel(ctx)
 	d.stop = cancel
 	if *cfg.Jobs.InDaemon {
-		r, err := newUpkeep(cfg, d.lake).runner(log, true)
+		r, err := newUpkeep(cfg, d.lake, log).runner(true)
 		if err != nil {
 			return d, err
 		}
@@ -236,14 +236,19 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 			return schemas.NewDecoder(p.Decode, reg, schemas.Options{Clock: point.Now, UnknownIDAfter: time.Duration(d.cfg.Registry.UnknownIDAfter),
 				Freeze: p.Table.Evolve != nil && !*p.Table.Evolve, Accept: accept})
 		},
-		Audit: func(ctx context.Context) error {
-			r, err := verify.Run(ctx, verifyInput(d.cfg, p, d.lake))
-			if err != nil {
-				return err
-			}
-			return r.Err()
-		},
+		Audit: audit(d.cfg, p, d.lake),
 	}, nil
+}
+
+// audit proves that a pipeline's tables hold what its ledger says.
+func audit(cfg *configs.Config, p *configs.Pipeline, l *lake) func(context.Context) error {
+	return func(ctx context.Context) error {
+		r, err := verify.Run(ctx, verifyInput(cfg, p, l))
+		if err != nil {
+			return err
+		}
+		return r.Err()
+	}
 }
 
 // watchReady looks every few seconds whether commits make progress. Nothing that it does waits for a server.

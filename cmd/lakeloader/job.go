@@ -33,7 +33,7 @@ jobs.in_daemon is false; of all processes only one at a time runs a job on a tab
 		defer release()
 		return withLake(hard, *path, func(cfg *configs.Config, l *lake) error {
 			log := obs.NewLogger(cfg.Log, os.Stderr, configs.NewRedactor(cfg))
-			r, err := newUpkeep(cfg, l).runner(log, false)
+			r, err := newUpkeep(cfg, l, log).runner(false)
 			if err != nil {
 				return err
 			}
@@ -66,7 +66,7 @@ func newJob() *cobra.Command {
 		Use:   "job",
 		Short: "List, plan or run the jobs that keep the tables in shape",
 		Long: `job works with the jobs of a configuration: expire (old snapshots, and the files that only they had), compact (small files
-into larger ones) and orphans (objects that nothing refers to). Loaders may be running.`,
+into larger ones), retention (rows and dead letters that are too old) and orphans (objects that nothing refers to). Loaders may be running.`,
 		Args: cobra.NoArgs,
 	}
 	c.AddCommand(newJobList(), newJobHistory(), newJobPlan(), newJobRun())
@@ -81,7 +81,10 @@ func jobCommand(c *cobra.Command, do func(c *cobra.Command, u *upkeep, out strin
 		if err := checkOutput(*out, "text", "json"); err != nil {
 			return err
 		}
-		return withLake(c.Context(), *path, func(cfg *configs.Config, l *lake) error { return do(c, newUpkeep(cfg, l), *out, args) })
+		return withLake(c.Context(), *path, func(cfg *configs.Config, l *lake) error {
+			log := slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn}))
+			return do(c, newUpkeep(cfg, l, log), *out, args)
+		})
 	}
 	return c
 }
@@ -303,7 +306,7 @@ failed, or when another process is running the job on it.`,
   lakeloader job run expire -c lakeloader.yaml --table lake.clicks`}
 	target := c.Flags().String("table", "", "this table only")
 	return jobCommand(c, func(c *cobra.Command, u *upkeep, out string, args []string) error {
-		r, err := u.runner(slog.New(slog.NewTextHandler(c.ErrOrStderr(), &slog.HandlerOptions{Level: slog.LevelWarn})), false)
+		r, err := u.runner(false)
 		if err != nil {
 			return err
 		}

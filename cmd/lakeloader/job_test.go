@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -63,7 +64,7 @@ func later(t *testing.T, file string, ahead time.Duration) *upkeep {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.catalog.Close() })
-	return &upkeep{cfg, l, func() time.Time { return time.Now().Add(ahead) }}
+	return &upkeep{cfg, l, slog.New(slog.DiscardHandler), func() time.Time { return time.Now().Add(ahead) }}
 }
 
 // runJob runs a job on all its targets and returns what it did on each.
@@ -140,6 +141,38 @@ func TestCompact(t *testing.T) {
 	lakeloader(t, "query", "-c", file, "SELECT count(*), sum(id) FROM t").ends(exitOK, "17", "145")
 }
 
+// Old days and old dead letters go, in rounds that verify knows of.
+func TestRetention(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	cfg := pipelinetest.Pipeline("id long required, at timestamptz", func(p *configs.Pipeline) { p.Table.PartitionBy = []string{"day(at)"} }, "a")
+	e.Produce(t, "a", 0, `{"id":1,"at":"2026-01-01T00:00:00Z"}`, `{"id":2,"at":"2199-01-01T00:00:00Z"}`, "{")
+	l := e.Start(t, cfg, nil)
+	l.Read(3)
+	if err := l.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	file := write(t, "lakeloader.yaml", fmt.Sprintf(`
+kafka: {brokers: [%q]}
+warehouse: {location: %q}
+pipelines:
+  - name: p
+    source: {topics: [a]}
+    decode: {value: {format: json, columns: [{name: id, type: long required}, {name: at, type: timestamptz}]}}
+    table: {name: t, partition_by: [day(at)], retention: 30d}
+    dead_letters: {retention: 1d}
+`, strings.Join(e.Config.Brokers, ","), filepath.Join(e.Dir, "lake")))
+	lakeloader(t, "job", "plan", "retention", "-c", file).ends(exitOK, "retention lake.t: 1 row of 1 file", "retention lake.t_dead_letters: 0 dead letters")
+	lakeloader(t, "job", "run", "retention", "-c", file).ends(exitOK, "retention lake.t: 1 row of 1 file")
+	lakeloader(t, "job", "run", "retention", "-c", file).ends(exitOK, "retention lake.t: 0 rows of 0 files, 0 bytes")
+	if r := runJob(t, later(t, file, 30*time.Hour), "retention")["lake.t_dead_letters"]; r == nil || r.Numbers["dead_letters"] != 1 {
+		t.Errorf("%+v", r)
+	}
+	lakeloader(t, "verify", "-c", file).ends(exitOK, "OK: all 3 offsets are accounted for exactly once: 1 rows, 0 filtered, 1 dead letters, 0 gaps, 1 removed")
+	lakeloader(t, "query", "-c", file, "SELECT id FROM t").ends(exitOK, "(1 rows)")
+}
+
 // Orphans go when they are old, and nothing else does: not what other programs keep in the table's folder.
 func TestOrphans(t *testing.T) {
 	t.Parallel()
@@ -204,7 +237,7 @@ func TestJobCommands(t *testing.T) {
 		want string
 		args []string
 	}{
-		{`no job "compress": choose one of [expire compact orphans]`, []string{"job", "run", "compress", "-c", file}},
+		{`no job "compress": choose one of [expire compact retention orphans]`, []string{"job", "run", "compress", "-c", file}},
 		{`no table "u"`, []string{"job", "plan", "expire", "-c", file, "--table", "u"}},
 		{"xml", []string{"job", "list", "-c", file, "-o", "xml"}},
 	} {
@@ -250,7 +283,7 @@ func TestScheduledJobs(t *testing.T) {
 	cfg := &configs.Config{}
 	configs.ApplyDefaults(cfg)
 	cfg.Jobs.Orphans.Schedule = "@weekly"
-	for _, j := range newUpkeep(cfg, &lake{}).jobs() {
+	for _, j := range newUpkeep(cfg, &lake{}, nil).jobs() {
 		if _, err := jobs.ParseSchedule(j.Schedule); err != nil {
 			t.Errorf("%s: %v", j.Name, err)
 		}

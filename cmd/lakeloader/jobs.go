@@ -35,10 +35,13 @@ const (
 type upkeep struct {
 	cfg  *configs.Config
 	lake *lake
+	log  *slog.Logger
 	now  func() time.Time
 }
 
-func newUpkeep(cfg *configs.Config, l *lake) *upkeep { return &upkeep{cfg, l, point.Now} }
+func newUpkeep(cfg *configs.Config, l *lake, log *slog.Logger) *upkeep {
+	return &upkeep{cfg, l, log, point.Now}
+}
 
 // owned is a table with the pipeline whose settings its files have.
 type owned struct {
@@ -123,6 +126,7 @@ func (u *upkeep) jobs() []jobs.Job {
 	return []jobs.Job{
 		{Name: "expire", Schedule: schedule(c.Expire.Schedule), Tasks: u.expiries},
 		{Name: "compact", Schedule: schedule(c.Compact.Schedule), Heavy: true, Tasks: u.compactions},
+		{Name: "retention", Schedule: schedule(c.Retention.Schedule), Heavy: true, Tasks: u.retentions},
 		{Name: "orphans", Schedule: schedule(c.Orphans.Schedule), Tasks: u.orphans},
 	}
 }
@@ -212,6 +216,65 @@ func compactionReport(c *jobs.Compaction, err error) (*jobs.Report, error) {
 	return r, err
 }
 
+// retentions are those of the pipelines that have a table and say how long something is kept.
+func (u *upkeep) retentions(ctx context.Context) ([]jobs.Task, error) {
+	all, err := u.tables(ctx)
+	if err != nil {
+		return nil, err
+	}
+	there := func(id table.Ident) bool {
+		return slices.ContainsFunc(all, func(t owned) bool { return t.Ident == id })
+	}
+	var tasks []jobs.Task
+	for i := range u.cfg.Pipelines {
+		p := &u.cfg.Pipelines[i]
+		deps := u.pipelineDeps(p)
+		if p.Table.Retention > 0 && there(deps.Primary) {
+			rows := func(ctx context.Context, dry bool) (*jobs.Report, error) {
+				return rowsReport(pipeline.Retain(ctx, p, deps, pipeline.RetainOptions{Before: u.now().Add(-time.Duration(p.Table.Retention)), DryRun: dry}))
+			}
+			tasks = append(tasks, retentionTask(deps.Primary, rows))
+		}
+		if p.DeadLetters.Retention > 0 && there(deps.Primary) && there(deps.DeadLetters) {
+			letters := func(ctx context.Context, dry bool) (*jobs.Report, error) {
+				o := pipeline.PurgeOptions{Filter: pipeline.AnyLetter(), DryRun: dry}
+				o.Filter.Until = u.now().Add(-time.Duration(p.DeadLetters.Retention))
+				return lettersReport(pipeline.Purge(ctx, p, deps, o))
+			}
+			tasks = append(tasks, retentionTask(deps.DeadLetters, letters))
+		}
+	}
+	return tasks, nil
+}
+
+func retentionTask(id table.Ident, do func(ctx context.Context, dry bool) (*jobs.Report, error)) jobs.Task {
+	return jobs.Task{Job: "retention", Target: id.String(),
+		Plan: func(ctx context.Context) (*jobs.Report, error) { return do(ctx, true) },
+		Run:  func(ctx context.Context) (*jobs.Report, error) { return do(ctx, false) }}
+}
+
+// pipelineDeps are what rounds of a pipeline need that read no topics.
+func (u *upkeep) pipelineDeps(p *configs.Pipeline) pipeline.Deps {
+	primary, dead := pipeline.Idents(u.cfg, p)
+	return pipeline.Deps{Catalog: u.lake.catalog, Objects: u.lake.objects, Root: u.lake.root, Log: u.log.With("pipeline", p.Name), Now: u.now,
+		Primary: primary, DeadLetters: dead, Audit: audit(u.cfg, p, u.lake)}
+}
+
+func rowsReport(x *pipeline.RetainReport, err error) (*jobs.Report, error) {
+	if x == nil {
+		return nil, err
+	}
+	return &jobs.Report{Summary: fmt.Sprintf("%s of %s, %d bytes", count(x.Rows, "row"), count(x.Files, "file"), x.Bytes),
+		Numbers: map[string]int64{"rows": x.Rows, "files": x.Files, "bytes": x.Bytes}, Details: x.Whole}, err
+}
+
+func lettersReport(x *pipeline.PurgeReport, err error) (*jobs.Report, error) {
+	if x == nil {
+		return nil, err
+	}
+	return &jobs.Report{Summary: count(x.Letters, "dead letter"), Numbers: map[string]int64{"dead_letters": x.Letters, "replayed": x.Replayed}}, err
+}
+
 func (u *upkeep) orphans(ctx context.Context) ([]jobs.Task, error) {
 	all, err := u.tables(ctx)
 	if err != nil {
@@ -296,7 +359,7 @@ func (u *upkeep) leases() *jobs.Leases {
 }
 
 // runner runs all jobs, or, beside loaders, those that need little memory.
-func (u *upkeep) runner(log *slog.Logger, besideLoaders bool) (*jobs.Runner, error) {
+func (u *upkeep) runner(besideLoaders bool) (*jobs.Runner, error) {
 	zone, err := time.LoadLocation(u.cfg.Jobs.TimeZone)
 	if err != nil {
 		return nil, fail(exitUsage, fmt.Errorf("jobs.time_zone: %w", err))
@@ -305,6 +368,6 @@ func (u *upkeep) runner(log *slog.Logger, besideLoaders bool) (*jobs.Runner, err
 	if besideLoaders {
 		all = slices.DeleteFunc(all, func(j jobs.Job) bool { return j.Heavy })
 	}
-	return &jobs.Runner{Jobs: all, Leases: u.leases(), Log: log, Zone: zone, Tries: 3, Pause: 10 * time.Second,
+	return &jobs.Runner{Jobs: all, Leases: u.leases(), Log: u.log, Zone: zone, Tries: 3, Pause: 10 * time.Second,
 		Deadline: time.Duration(u.cfg.Jobs.Deadline), CatchUp: *u.cfg.Jobs.CatchUp}, nil
 }

@@ -185,7 +185,7 @@ func TestRESTOutcomes(t *testing.T) {
 		t.Fatal(err)
 	}
 	// A connection that was kept open may take the request before it shows that the server is gone.
-	for n := 0; n < 5; n++ {
+	for range 5 {
 		if err = s.Swap(t.Context(), b, table.Change{Snapshot: true}); !errors.Is(err, table.ErrUnknown) {
 			break
 		}
