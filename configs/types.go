@@ -268,7 +268,7 @@ type Compact struct {
 	// MinFiles is how many files of a partition there must be to be merged into one. Default 5.
 	MinFiles int `yaml:"min_files" rule:"range=2:10000"`
 	// Quiet is how long a file must have been in the table. Default 1h.
-	Quiet Duration `yaml:"quiet" rule:"range=0s:3650d"`
+	Quiet Duration `yaml:"quiet" rule:"range=1s:3650d"`
 	// MaxSize of the files that one run merges in a table; what is beyond is left for the next run. Default 10GiB.
 	MaxSize Bytes `yaml:"max_size" rule:"range=1MiB:"`
 }
