@@ -256,7 +256,7 @@ type Expire struct {
 	// Schedule of the job. Default @hourly.
 	Schedule string `yaml:"schedule"`
 	// Age of the snapshots that go. Time travel, and readers that follow the table's changes, reach back as far. Default 24h.
-	Age Duration `yaml:"age" rule:"range=1m:3650d"`
+	Age Duration `yaml:"age" rule:"range=1s:3650d"`
 	// KeepLast is how many of the newest snapshots stay in any case, beside those that loaders need. Default 10.
 	KeepLast int `yaml:"keep_last" rule:"range=1:1000000"`
 }

@@ -21,7 +21,7 @@ var ErrHeld = errors.New("another process runs it")
 // Leases give one process at a time the right to run a job on a target. They save work; that nothing is lost or done twice
 // never rests on them, so clocks that differ do no harm.
 //
-// A lease is a log of small objects below Root/<job>/<target>/, numbered without gaps. The last one says who runs, and until
+// A lease is a log of small objects below Root/<job>/<target>/, numbered one after the other. The last one says who runs, and until
 // when, or how the last run ended. Whoever creates the next number has the lease: objects are never overwritten, so of two
 // only one can. An owner renews by a further number; one that finds it taken has lost the lease, and its run is cancelled.
 type Leases struct {
@@ -63,25 +63,36 @@ func (g *leaseLog) uri(n int64) string {
 	return fmt.Sprintf("%s/%s/%s/%012d.json", g.l.Root, g.job, g.target, n)
 }
 
-// last reads the newest record; nil: there is none.
-func (g *leaseLog) last(ctx context.Context) (*Record, error) {
+// last reads the newest record; nil: there is none. One that was tidied up after the log was listed is not the newest any
+// more.
+func (g *leaseLog) last(ctx context.Context) (rec *Record, err error) {
+	for range 5 {
+		if err = g.list(ctx); err != nil || len(g.numbers) == 0 {
+			return nil, err
+		}
+		if rec, err = g.read(ctx, g.numbers[len(g.numbers)-1]); !errors.Is(err, objects.ErrNotFound) {
+			break
+		}
+	}
+	return rec, err
+}
+
+// list reads the numbers that there are.
+func (g *leaseLog) list(ctx context.Context) error {
 	list, err := g.l.Store.List(ctx, fmt.Sprintf("%s/%s/%s/", g.l.Root, g.job, g.target))
 	if err != nil {
-		return nil, fmt.Errorf("reading the lease of job %s on %s: %w", g.job, g.target, err)
+		return fmt.Errorf("reading the lease of job %s on %s: %w", g.job, g.target, err)
 	}
 	g.numbers = g.numbers[:0]
 	for _, i := range list {
 		n, err := strconv.ParseInt(strings.TrimSuffix(path.Base(i.URI), ".json"), 10, 64)
 		if err != nil {
-			return nil, fmt.Errorf("the lease of job %s on %s has an object that is not lakeloader's: %s", g.job, g.target, i.URI)
+			return fmt.Errorf("the lease of job %s on %s has an object that is not lakeloader's: %s", g.job, g.target, i.URI)
 		}
 		g.numbers = append(g.numbers, n)
 	}
 	slices.Sort(g.numbers)
-	if len(g.numbers) == 0 {
-		return nil, nil
-	}
-	return g.read(ctx, g.numbers[len(g.numbers)-1])
+	return nil
 }
 
 func (g *leaseLog) read(ctx context.Context, n int64) (*Record, error) {
@@ -215,7 +226,7 @@ func (g *leaseLog) end(ctx context.Context, rec Record) error {
 // History reads how runs ended, and which are going on, the newest first, at most n.
 func (l *Leases) History(ctx context.Context, job, target string, n int) ([]Record, error) {
 	g := l.log(job, target)
-	if _, err := g.last(ctx); err != nil {
+	if err := g.list(ctx); err != nil {
 		return nil, err
 	}
 	var out []Record
