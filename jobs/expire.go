@@ -102,11 +102,15 @@ func (e *Expirer) released(ctx context.Context, s table.Store, before *table.Bas
 	return e.Tables.Released(ctx, before, after)
 }
 
-// PlanExpiry returns the snapshots of a table that may be expired. What branches and tags name is not among them. It must be asked again for the base of every attempt. ErrRolledBack: nothing may be, since a person must still be
+// PlanExpiry returns the snapshots of a table that may be expired. What branches and tags name is not among them,
+// and nothing is where gc.enabled is false. It must be asked again for the base of every attempt. ErrRolledBack: nothing may be, since a person must still be
 // able to roll forward. The snapshots that moved offsets or applied rounds last stay, with all that lead to them from main:
 // without them a rollback could not be told from an expiry, and the whole table would have to be verified.
 func PlanExpiry(base *table.Base, keep Retention) ([]int64, error) {
 	all := base.Snapshots()
+	if keepsAll(base) {
+		return nil, nil
+	}
 	stays, err := neededForRecovery(base, all)
 	if err != nil {
 		return nil, err
@@ -131,6 +135,10 @@ func parents(all []table.Snapshot) map[int64]int64 {
 	}
 	return m
 }
+
+// keepsAll reports whether the table's owner has said, by Iceberg's property for it, that none of its files may be deleted:
+// other tables or programs use them too.
+func keepsAll(base *table.Base) bool { return base.Props["gc.enabled"] == "false" }
 
 // neededForRecovery are the snapshots from main back to the oldest of the last moves.
 func neededForRecovery(base *table.Base, all []table.Snapshot) (map[int64]bool, error) {

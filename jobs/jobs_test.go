@@ -222,6 +222,11 @@ func TestOrphansAreNotLookedForInDoubt(t *testing.T) {
 		})
 	}
 	l, o := orphanLake(t)
+	l.tables[dead].props["gc.enabled"] = "false"
+	if plan, err := o.Plan(t.Context()); err != nil || len(plan.Orphans) != 2 || strings.Contains(strings.Join(l.calls, " "), "swap t_dead") {
+		t.Fatalf("a table whose files must stay: %+v, %v, %v", plan, err, l.calls)
+	}
+	l, o = orphanLake(t)
 	led := table.Ledger{Number: 2, CommitID: "c", Records: map[table.Key]table.Record{{Topic: "t"}: {Next: 3}}}
 	set, _ := led.Properties("given up", nil) // nothing of it is pending
 	maps.Copy(l.tables[primary].props, set)
@@ -268,6 +273,11 @@ func TestExpiryKeepsTheWayToTheLastMove(t *testing.T) {
 			t.Errorf("%s: %v, %v, want %v", name, got, err, c.want)
 		}
 	}
+	main.props["gc.enabled"] = "false"
+	if got, err := plan(Retention{Before: began.Add(24 * time.Hour)}); err != nil || got != nil {
+		t.Errorf("where nothing may be deleted: %v, %v", got, err)
+	}
+	delete(main.props, "gc.enabled")
 	main.tag = 2
 	if got, err := plan(Retention{Before: began.Add(24 * time.Hour)}); err != nil || !slices.Equal(got, []int64{1, 3}) {
 		t.Errorf("with a tag: %v, %v", got, err)

@@ -174,13 +174,17 @@ func fenceMark(snapshot int64) map[string]string {
 	return map[string]string{table.Prefix + "fence": strconv.FormatInt(snapshot, 10)}
 }
 
-// fence moves every table on, and returns those that exist.
+// fence moves every table on, and returns those that exist and whose files may be deleted.
 func (o *Orphans) fence(ctx context.Context) (there []table.Ident, err error) {
 	strangers := strangers{}
 	for _, id := range o.Tables {
+		keep := false
 		s, err := o.Lake.Open(ctx, id)
 		if err == nil {
 			err = table.Commit(ctx, s, o.Wait, func(base *table.Base) (table.Change, bool, error) {
+				if keep = keepsAll(base); keep {
+					return table.Change{}, true, nil
+				}
 				strangers.meet(id, base.Props)
 				return table.Change{Snapshot: true, Props: fenceMark, Summary: map[string]string{"lakeloader.job": "orphans"}}, false, notRolledBack(base)
 			})
@@ -189,7 +193,7 @@ func (o *Orphans) fence(ctx context.Context) (there []table.Ident, err error) {
 		case errors.Is(err, table.ErrNoTable): // such as dead letters that there have never been
 		case err != nil:
 			return nil, fmt.Errorf("committing an empty snapshot to table %s, before its orphans are looked for: %w", id, err)
-		default:
+		case !keep:
 			there = append(there, id)
 		}
 	}
