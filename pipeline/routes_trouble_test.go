@@ -229,9 +229,10 @@ func TestLoadersAgreeOnWhoseTableItIs(t *testing.T) {
 	for _, l := range ls {
 		l.Read(2)
 	}
-	for _, l := range ls {
-		stop(t, l)
-	}
+	stop(t, ls[0])
+	// The other one is given its partition in the middle of a round, with a ledger that has a table for another value.
+	ls[1].Until("both partitions", func() bool { return len(ls[1].State.Status().Pipelines[0].Partitions) == 2 })
+	stop(t, ls[1])
 	cfg.Pipelines[0].Commit.Records = 1
 	l := e.Start(t, cfg, nil) // one may have been fenced when it was told to stop
 	l.Loaded("a", 0, 2)

@@ -48,6 +48,8 @@ type sink struct {
 	w        *writers.Writer
 	// done are files of the round that a change of the row type finished early.
 	done []table.File
+	// used: it has rows of the open round.
+	used bool
 }
 
 // Idents names the tables of a pipeline.
@@ -240,6 +242,7 @@ func (k *sink) appendRows(ctx context.Context, b *batch.Batch, rows []int32) err
 }
 
 func (k *sink) write(ctx context.Context, b *batch.Batch, parts []partitioner.Part, err error) error {
+	k.used = k.used || len(parts) > 0
 	for i := 0; err == nil && i < len(parts); i++ {
 		err = k.w.Append(ctx, b, writers.Part(parts[i]))
 	}
@@ -284,7 +287,7 @@ func (k *sink) finish(ctx context.Context) ([]table.File, error) {
 		return nil, fmt.Errorf("finishing files of table %s: %w", k.info.Ident, err)
 	}
 	files = append(k.done, files...)
-	k.done = nil
+	k.done, k.used = nil, false
 	return files, nil
 }
 
@@ -292,7 +295,7 @@ func (k *sink) finish(ctx context.Context) ([]table.File, error) {
 func (s *stages) abort() {
 	for _, k := range s.sinks() {
 		k.w.Abort()
-		k.done = nil
+		k.done, k.used = nil, false
 	}
 	s.d.limit.dropped()
 }
@@ -308,8 +311,12 @@ func (s *stages) size() (size int64) {
 	return size
 }
 
-// begin takes in what the table says when a round begins.
+// begin takes in what the table says when a round begins. In the middle of one, when partitions are assigned, tables that have
+// rows already go on being named after the values of those: the round is fenced if others have given the names away.
 func (s *stages) begin(l *table.Ledger) {
+	if s.routes != nil && slices.ContainsFunc(s.routes.sinks, func(k *sink) bool { return k.used }) {
+		return
+	}
 	if s.routes != nil && !slices.Equal(s.routes.router.ledger, l.Tables) {
 		s.routes.router.listed(l.Tables)
 		s.d.Recorder.Routed(s.routes.reached(l.Tables))
