@@ -198,6 +198,9 @@ func (l *Loader) fetchError(ctx context.Context, err error) error {
 		return err
 	}
 	why := fmt.Errorf("%s: the table ends at offset %d, but Kafka has %d to %d: records in between are gone (retention, or truncation after a broker failure)", t.key, t.next, gone.Low, gone.High)
+	if gone.Truncated {
+		why = fmt.Errorf("%s: the table has offsets up to %d, but Kafka's log was truncated before that, by an unclean leader election or a loss of data, and has other records there now", t.key, t.next)
+	}
 	if id := ids[t.key.Topic]; id != t.from.TopicID {
 		why = fmt.Errorf("topic %s was deleted and created again: its id was %s and is now %s; %s was loaded up to offset %d", t.key.Topic, t.from.TopicID, id, t.key, t.next)
 	}
@@ -210,6 +213,14 @@ func (l *Loader) fetchError(ctx context.Context, err error) error {
 	}
 	l.reseek = l.reseek || t.stopped == nil
 	return nil
+}
+
+// LeaderEpoch implements source.LeaderEpochs.
+func (l *Loader) LeaderEpoch(p source.Partition) int32 {
+	if t := l.tracks.m[table.Key(p)]; t != nil {
+		return t.from.Leader
+	}
+	return 0
 }
 
 // Revoked implements source.Handler. The open round is committed in time, or dropped whole: its files hold rows of

@@ -31,6 +31,8 @@ type Consumer interface {
 	// Serve serves rebalances without fetching, for as long as it is told.
 	Serve(ctx context.Context, wait time.Duration) error
 	Seek(map[source.Partition]int64) error
+	// LeaderEpoch is the leader epoch of the record before an offset, plus 1; 0: not known.
+	LeaderEpoch(p source.Partition, next int64) int32
 	// CommitOffsets tells the group where the table is, for lag tools; nothing rests on it.
 	CommitOffsets(map[source.Partition]int64)
 	// LastError is the trouble that the client is trying to overcome, and when it was seen last; nil: none.
@@ -326,6 +328,7 @@ func (l *Loader) round(ctx context.Context) (*Round, error) {
 		return cmpKey(a, b)
 	}) {
 		if t := l.tracks.m[k]; t.stopped == nil && t.next > t.from.Next {
+			t.leader = l.consumer.LeaderEpoch(source.Partition(k), t.next)
 			r.Moves = append(r.Moves, t.move())
 		}
 	}

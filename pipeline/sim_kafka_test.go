@@ -330,6 +330,9 @@ func (c *simConsumer) Seek(to map[source.Partition]int64) error {
 	return nil
 }
 
+// LeaderEpoch implements Consumer.
+func (c *simConsumer) LeaderEpoch(source.Partition, int64) int32 { return 0 }
+
 // CommitOffsets implements Consumer.
 func (c *simConsumer) CommitOffsets(map[source.Partition]int64) {}
 

@@ -26,6 +26,8 @@ type track struct {
 	routedTo                      map[string]*Offsets // rows of other tables than the primary, by table
 	gapSet                        *Offsets
 
+	leader int32 // table.Record.Leader at next, when the round is closed
+
 	// stopped says why nothing of the partition is loaded (its topic was created again, its offsets are gone).
 	stopped error
 }
@@ -62,7 +64,7 @@ func (t *track) move() Move {
 	to.Filtered += t.filtered
 	to.Dead += t.dead
 	to.Gaps += t.gaps
-	to.MaxTimestamp = t.maxTimestamp
+	to.MaxTimestamp, to.Leader = t.maxTimestamp, t.leader
 	return Move{Key: t.key, Known: t.known, From: t.from, To: to, Filtered: t.filteredBy, Dead: t.deadBy, Gaps: t.gapSet, Routed: t.routedTo}
 }
 

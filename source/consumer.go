@@ -39,6 +39,8 @@ type part struct {
 	// next is the position: all offsets below it were delivered or have no record. It never goes back but by Seek,
 	// and every record below it that arrives is a repetition and dropped.
 	next int64
+	// leader is the leader epoch of the record before next, plus 1; 0: not known.
+	leader int32
 	// epoch tells this assignment, and this stretch since the last Seek, from any other of the same partition.
 	epoch int64
 	// paused by the caller. failed: an error was reported, nothing more is delivered until Seek.
@@ -306,6 +308,33 @@ func (c *Consumer) Epoch(p Partition) int64 {
 		return st.epoch
 	}
 	return 0
+}
+
+// LeaderEpoch is the leader epoch of the record before the position, plus 1, if the position is next; else, or when it is
+// not known, 0.
+func (c *Consumer) LeaderEpoch(p Partition, next int64) int32 {
+	if st := c.parts[p]; st != nil && st.next == next {
+		return st.leader
+	}
+	return 0
+}
+
+// startLeader is what the handler knows of the record before the offset that it wants to start from.
+func (c *Consumer) startLeader(p Partition) int32 {
+	if h, ok := c.handler.(LeaderEpochs); ok {
+		return h.LeaderEpoch(p)
+	}
+	return 0
+}
+
+// at is where the client is to read a partition from.
+func at(p *Partition, offset int64, leader int32) kafka.TopicPartition {
+	tp := kafka.TopicPartition{Topic: &p.Topic, Partition: p.Partition, Offset: kafka.Offset(offset)}
+	if leader > 0 {
+		epoch := leader - 1
+		tp.LeaderEpoch = &epoch
+	}
+	return tp
 }
 
 // Position returns the next offset to deliver of each partition that is held: all below it was dealt with.

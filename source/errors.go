@@ -57,10 +57,16 @@ type OffsetOutOfRange struct {
 	Partition Partition
 	// Offset is the position that cannot be read on from; [Low, High) is what the broker has.
 	Offset, Low, High int64
+	// Truncated: the broker has the offset, but not what was read before it. The log was truncated and written anew since.
+	Truncated bool
 }
 
 func (e *OffsetOutOfRange) Error() string {
 	why := "those records fell out of retention"
+	if e.Truncated {
+		return fmt.Sprintf("%s: the broker's log is not the one that was read up to offset %d: it was truncated before that, by an unclean leader election or a loss of data, "+
+			"and written anew since; set source.on_reset to earliest or latest to go on", e.Partition, e.Offset)
+	}
 	if e.Offset > e.High {
 		why = "the partition ends before it, so the topic was made again or lost records"
 	}

@@ -1,6 +1,7 @@
 package source
 
 import (
+	"fmt"
 	"strings"
 	"time"
 
@@ -15,13 +16,15 @@ func (c *Consumer) partitionEvent(p *part, run run) {
 	if run.err == kafka.ErrPartitionEOF {
 		c.touch(p)
 		// Its offset is past everything that has no record: markers, aborted transactions, what was compacted away.
-		p.next = max(p.next, run.offset)
+		if run.offset > p.next {
+			p.next, p.leader = run.offset, 0
+		}
 		return
 	}
 	err := kafka.NewError(run.err, run.text, false)
 	switch run.err {
 	case kafka.ErrAutoOffsetReset, kafka.ErrOffsetOutOfRange, kafka.ErrLogTruncation:
-		c.outOfRange(p)
+		c.outOfRange(p, truncated(err))
 		return
 	}
 	if e := classify(c.opts.Kafka.Brokers, &p.Partition, err); e != nil {
@@ -44,8 +47,15 @@ func (c *Consumer) fail(p *part, err error) {
 // watermarkTimeout bounds the question for what a partition still has.
 const watermarkTimeout = 5 * time.Second
 
-// outOfRange finds out whether the position of p is really not there: the event may be of before a Seek, or about an offset without a record.
-func (c *Consumer) outOfRange(p *part) {
+// truncated: the client has found, by the leader epochs, that the log has something else now than what was read. It reports
+// that as a reset of the offset, with the reason as text.
+func truncated(err kafka.Error) bool {
+	return err.Code() == kafka.ErrLogTruncation || strings.Contains(err.Error(), "log truncation")
+}
+
+// outOfRange finds out whether the position of p is really not there: the event may be of before a Seek, or about an offset
+// without a record. What was truncated and written anew is there, and is not what was read.
+func (c *Consumer) outOfRange(p *part, truncated bool) {
 	low, high, err := c.kc.QueryWatermarkOffsets(p.Topic, p.Partition.Partition, int(watermarkTimeout/time.Millisecond))
 	switch {
 	case err != nil:
@@ -56,11 +66,16 @@ func (c *Consumer) outOfRange(p *part) {
 			}
 		}
 		c.note(err)
+	case truncated && p.next >= low && p.next <= high:
+		c.fail(p, &OffsetOutOfRange{Partition: p.Partition, Offset: p.next, Low: low, High: high, Truncated: true})
+		return
 	case p.next < low || p.next > high:
 		c.fail(p, &OffsetOutOfRange{Partition: p.Partition, Offset: p.next, Low: low, High: high})
 		return
 	}
-	// The fetcher has stopped at the error; it asks again, and says so again if it is true.
+	// The fetcher has stopped at the error; it asks again, and says so again if it is true. Not by the leader epoch, though: a
+	// broker that knows none that old would say the same for ever.
+	p.leader = 0
 	if err := c.goOn(false, p); err != nil {
 		c.errs = append(c.errs, err)
 	}
@@ -72,7 +87,7 @@ func (c *Consumer) failure(err kafka.Error) {
 	case kafka.ErrAutoOffsetReset, kafka.ErrOffsetOutOfRange, kafka.ErrLogTruncation:
 		for _, p := range c.parts { // plain polling does not say which
 			if !p.failed && !p.paused {
-				c.outOfRange(p)
+				c.outOfRange(p, truncated(err) && strings.Contains(err.Error(), fmt.Sprintf("offset %d ", p.next)))
 			}
 		}
 		return

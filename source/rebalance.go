@@ -2,6 +2,7 @@ package source
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
@@ -49,7 +50,11 @@ func (c *Consumer) assigned(tps []kafka.TopicPartition) error {
 		if err == nil && (!ok || offset < 0) {
 			err = fmt.Errorf("%s: no start offset was given (%d)", p, offset)
 		}
-		start = append(start, kafka.TopicPartition{Topic: &p.Topic, Partition: p.Partition, Offset: kafka.Offset(offset)})
+		leader := int32(0)
+		if err == nil {
+			leader = c.startLeader(p)
+		}
+		start = append(start, at(&p, offset, leader))
 	}
 	if err != nil {
 		c.rejoin = true
@@ -76,12 +81,56 @@ func (c *Consumer) begin(start []kafka.TopicPartition) error {
 	for _, tp := range start {
 		c.epoch++
 		p := partitionOf(tp)
-		c.parts[p] = &part{Partition: p, next: int64(tp.Offset), epoch: c.epoch}
+		c.parts[p] = &part{Partition: p, next: int64(tp.Offset), leader: c.startLeader(p), epoch: c.epoch}
 	}
 	// Also those held before: an assignment may have taken their forwarding away, without any event.
 	for p := range c.parts {
 		if err := c.fetcher.attach(p); err != nil {
 			return err
+		}
+	}
+	return c.validate(start)
+}
+
+// How often, and how long apart, validate asks before the client's fetchers have started.
+const (
+	validateTries = 40
+	validatePause = 25 * time.Millisecond
+)
+
+// validate has the client compare the leader epochs that are known with the broker's before it reads on: it does so for a
+// seek, not for an assignment (librdkafka 2.14). What does not hold comes as an error event of the partition.
+func (c *Consumer) validate(start []kafka.TopicPartition) error {
+	left := slices.DeleteFunc(slices.Clone(start), func(tp kafka.TopicPartition) bool { return tp.LeaderEpoch == nil })
+	for n := 0; len(left) > 0; n++ {
+		done, err := c.kc.SeekPartitions(left)
+		if err != nil {
+			return fmt.Errorf("seek %s: %w", names(left), err)
+		}
+		var again []kafka.TopicPartition
+		for i, tp := range done {
+			if tp.Error != nil {
+				again = append(again, left[i])
+			}
+		}
+		if left = again; len(left) == 0 {
+			break
+		}
+		if n == validateTries {
+			c.log.Warn("it was not asked whether the log still has what was read before", "partitions", names(left), "reason", done[0].Error)
+			break
+		}
+		t := time.NewTimer(validatePause)
+		select {
+		case <-c.ctx.Done():
+			t.Stop()
+			return nil // the next Poll says so
+		case <-t.C:
+		}
+	}
+	for _, tp := range start {
+		if tp.LeaderEpoch != nil { // nothing that came before the answer is delivered
+			c.fetcher.purge(partitionOf(tp))
 		}
 	}
 	return nil
@@ -205,7 +254,7 @@ func (c *Consumer) Seek(to map[Partition]int64) error {
 		if offset < 0 {
 			return fmt.Errorf("seek %s: offset %d is negative", p, offset)
 		}
-		tps = append(tps, kafka.TopicPartition{Topic: &p.Topic, Partition: p.Partition, Offset: kafka.Offset(offset)})
+		tps = append(tps, at(&p, offset, c.startLeader(p)))
 		if st.failed && !st.paused {
 			resume = append(resume, tps[len(tps)-1])
 		}
@@ -216,7 +265,7 @@ func (c *Consumer) Seek(to map[Partition]int64) error {
 	for p, offset := range to {
 		c.epoch++
 		st := c.parts[p]
-		st.next, st.epoch, st.failed = offset, c.epoch, false
+		st.next, st.leader, st.epoch, st.failed = offset, c.startLeader(p), c.epoch, false
 	}
 	return c.reread(tps, resume)
 }
@@ -247,7 +296,7 @@ func (c *Consumer) reread(tps, resume []kafka.TopicPartition) error {
 func (c *Consumer) goOn(resume bool, ps ...*part) error {
 	tps := make([]kafka.TopicPartition, len(ps))
 	for i, p := range ps {
-		tps[i] = kafka.TopicPartition{Topic: &p.Topic, Partition: p.Partition.Partition, Offset: kafka.Offset(p.next)}
+		tps[i] = at(&p.Partition, p.next, p.leader)
 	}
 	if len(ps) == 0 {
 		return nil

@@ -31,7 +31,7 @@ func (c *Consumer) settle(r *batch.Records, base int, runs []run) bool {
 			continue
 		}
 		w = moveRows(r, w, first, end)
-		p.next = r.Offset[w-1] + 1
+		p.next, p.leader = r.Offset[w-1]+1, 0
 		topic := topicIndex(r, p.Topic)
 		for len(r.Topic) < w {
 			r.Topic = append(r.Topic, topic)
@@ -111,7 +111,12 @@ func (c *Consumer) clientPositions() {
 	for i, tp := range tps {
 		// A logical offset (none yet, after a seek) is negative.
 		if p := c.touched[i]; tp.Error == nil && !p.failed && !p.paused {
-			p.next = max(p.next, int64(tp.Offset))
+			if int64(tp.Offset) < p.next {
+				continue
+			}
+			if p.next, p.leader = int64(tp.Offset), 0; tp.LeaderEpoch != nil {
+				p.leader = *tp.LeaderEpoch + 1
+			}
 		}
 	}
 }

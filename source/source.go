@@ -10,6 +10,14 @@ type Partition struct {
 	Partition int32
 }
 
+// LeaderEpochs may be implemented by a Handler that has kept what Consumer.LeaderEpoch said. With it the client asks the
+// broker, before it reads on, whether the log still has what was read, or was truncated by an unclean leader election and
+// written anew since.
+type LeaderEpochs interface {
+	// LeaderEpoch is the one of the record before the offset that the partition is to start from, plus 1; 0: not known.
+	LeaderEpoch(p Partition) int32
+}
+
 // Handler is told of rebalances, on the goroutine that polls. The consumer fetches nothing of a partition before
 // Assigned has returned its start, and delivers nothing of it after Revoked was called.
 type Handler interface {

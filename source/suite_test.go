@@ -24,6 +24,7 @@ var suite = []struct {
 	{"keys, values, headers", fields},
 	{"transactions", transactions},
 	{"large records", largeRecords},
+	{"leader epochs", leaderEpochs},
 	{"seek", seek},
 	{"seek drops kept records", seekKept},
 	{"pause", pause},
@@ -72,6 +73,44 @@ func everyRecord(t *testing.T, cl *cluster, mode string) {
 			t.Errorf("position of %s: %d", p, o)
 		}
 	}
+}
+
+// ledgerOfLeaders knows which leader wrote the last record of each partition.
+type ledgerOfLeaders struct {
+	*ledger
+	leader map[Partition]int32
+}
+
+// LeaderEpoch implements LeaderEpochs.
+func (l ledgerOfLeaders) LeaderEpoch(p Partition) int32 { return l.leader[p] }
+
+// leaderEpochs: a consumer that goes on from where another one was, with the epochs that it knew, reads what follows and
+// nothing else.
+func leaderEpochs(t *testing.T, cl *cluster, mode string) {
+	topic := cl.topic(t, "leaders", 3)
+	l := ledgerOfLeaders{newLedger(), map[Partition]int32{}}
+	for i := range 3 {
+		send(t, cl.producer(t, nil), many(topic, 3, 100*i, 100)...)
+		c := cl.consumer(t, mode, name("g"), l, topic)
+		pollUntil(t, c, l.ledger, l.reached(topic, 3, int64(100*(i+1))))
+		if at := (Partition{topic, 0}); c.LeaderEpoch(at, 7) != 0 {
+			t.Errorf("the leader epoch of another offset is %d", c.LeaderEpoch(at, 7))
+		}
+		for p, next := range c.Position(c.Assignment()) {
+			if l.leader[p] = c.LeaderEpoch(p, next); l.leader[p] <= 0 {
+				t.Errorf("%s: the leader epoch of the record before %d is not known", p, next)
+			}
+		}
+		if i == 1 { // also after a seek
+			if err := c.Seek(c.Position(c.Assignment())); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := c.Close(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	l.check(t, topic, 3, 300)
 }
 
 func fields(t *testing.T, cl *cluster, mode string) {
@@ -389,10 +428,10 @@ func outOfRange(t *testing.T, cl *cluster, mode string) {
 		}
 		found[oor.Partition] = *oor
 	}
-	if got := found[a]; got != (OffsetOutOfRange{a, 0, 40, 100}) {
+	if got := found[a]; got != (OffsetOutOfRange{a, 0, 40, 100, false}) {
 		t.Errorf("%+v", got)
 	}
-	if got := found[past]; got != (OffsetOutOfRange{past, 200, 0, 100}) {
+	if got := found[past]; got != (OffsetOutOfRange{past, 200, 0, 100, false}) {
 		t.Errorf("%+v", got)
 	}
 	pollUntil(t, c, l, func() bool { return l.next[b] == 100 })

@@ -33,6 +33,9 @@ type Record struct {
 	Next  int64
 	Counts
 	MaxTimestamp int64 // greatest Kafka timestamp seen, Unix milliseconds; -1: none
+	// Leader is the leader epoch of the partition's record before Next, plus 1; 0: not known. By it a log that was truncated
+	// and written anew is told from the one that was read.
+	Leader int32 `json:",omitempty"`
 }
 
 // Counts says what became of offsets. Of an epoch they are cumulative, and their sum is Next-First.
@@ -178,7 +181,11 @@ func (l *Ledger) Properties(pipeline string, prev map[string]string) (set map[st
 		return i
 	}
 	line := func(k Key, r Record) string {
-		return fmt.Sprintf("%d:%d:%d:%d:%d:%d:%d:%d:%d:%d:%d", topic(k, r), k.Partition, r.Epoch, r.First, r.Next, r.Rows, r.Filtered, r.Dead, r.Gaps, r.Removed, r.MaxTimestamp)
+		s := fmt.Sprintf("%d:%d:%d:%d:%d:%d:%d:%d:%d:%d:%d", topic(k, r), k.Partition, r.Epoch, r.First, r.Next, r.Rows, r.Filtered, r.Dead, r.Gaps, r.Removed, r.MaxTimestamp)
+		if r.Leader > 0 {
+			s += fmt.Sprint(":", r.Leader)
+		}
+		return s
 	}
 	var offsets, past, pending []string
 	for _, k := range slices.SortedFunc(maps.Keys(l.Records), compareKeys) {
@@ -368,29 +375,29 @@ func (l *Ledger) Routed(id Ident) *Routed {
 
 func (p *parser) record(s string) (k Key, r Record, err error) {
 	f := strings.Split(s, ":")
-	var v [11]int64
-	if len(f) != len(v) {
-		return k, r, fmt.Errorf("want %d numbers, got %d", len(v), len(f))
+	var v [12]int64 // the last one is left out where it is not known
+	if len(f) != len(v) && len(f) != len(v)-1 {
+		return k, r, fmt.Errorf("want %d or %d numbers, got %d", len(v)-1, len(v), len(f))
 	}
 	for i := range f {
 		if v[i], err = strconv.ParseInt(f[i], 10, 64); err != nil {
 			return k, r, err
 		}
-		if v[i] < 0 && i < len(v)-1 {
+		if v[i] < 0 && i != 10 {
 			return k, r, fmt.Errorf("number %d is negative", i+1)
 		}
 	}
 	if v[0] >= int64(len(p.topics)) {
 		return k, r, fmt.Errorf("topic number %d is not in the list", v[0])
 	}
-	if v[1] > math.MaxInt32 || v[2] > math.MaxInt32 || v[3] > v[4] {
+	if v[1] > math.MaxInt32 || v[2] > math.MaxInt32 || v[11] > math.MaxInt32 || v[3] > v[4] {
 		return k, r, fmt.Errorf("partition %d, epoch %d, offsets %d to %d cannot be", v[1], v[2], v[3], v[4])
 	}
 	k.Partition = int32(v[1])
 	if r.Cluster, r.TopicID, k.Topic, err = parseTopic(p.topics[v[0]]); err != nil {
 		return k, r, err
 	}
-	r.Epoch, r.First, r.Next, r.MaxTimestamp = int32(v[2]), v[3], v[4], v[10]
+	r.Epoch, r.First, r.Next, r.MaxTimestamp, r.Leader = int32(v[2]), v[3], v[4], v[10], int32(v[11])
 	r.Counts = Counts{Rows: v[5], Filtered: v[6], Dead: v[7], Gaps: v[8], Removed: v[9]}
 	return k, r, nil
 }

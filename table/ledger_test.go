@@ -27,7 +27,7 @@ func records(t *rapid.T, k Key) Record {
 	n := func(label string) int64 { return rapid.Int64Range(0, 1<<62).Draw(t, label) }
 	r := Record{Cluster: rapid.SampledFrom([]string{"", "5L6g3nShT-eMCtK--X86sw", "redpanda.0b1d/c,%", "kfake"}).Draw(t, "cluster"), TopicID: topicIDs().Draw(t, "id"),
 		Epoch: rapid.Int32Range(0, 1<<31-1).Draw(t, "epoch"), First: n("first"), Counts: Counts{n("rows"), n("filtered"), n("dead"), n("gaps"), n("removed")},
-		MaxTimestamp: rapid.Int64Range(-1, 1<<50).Draw(t, "ts")}
+		MaxTimestamp: rapid.Int64Range(-1, 1<<50).Draw(t, "ts"), Leader: rapid.Int32Range(0, 1<<31-1).Draw(t, "leader")}
 	r.Next = r.First + rapid.Int64Range(0, 1<<60).Draw(t, "more")
 	return r
 }
@@ -203,7 +203,7 @@ func TestBrokenLedgerIsNamed(t *testing.T) {
 		"not JSON":               {"ledger", "{", "p.ledger cannot be read"},
 		"from the future":        {"ledger", `{"version":3}`, "newer lakeloader"},
 		"one part more":          {fmt.Sprint("past.", pasts), "0:0:0:0:0:0:0:0:0:0:0", fmt.Sprintf("p.past.%d is one more than the %[1]d", pasts)},
-		"too few numbers":        {"offsets.0", "0:1:2", "p.offsets.0 cannot be read (\"0:1:2\"): want 11 numbers"},
+		"too few numbers":        {"offsets.0", "0:1:2", "p.offsets.0 cannot be read (\"0:1:2\"): want 11 or 12 numbers"},
 		"no number":              {"offsets.0", "0:1:2:3:4:5:6:7:8:x", "p.offsets.0"},
 		"unknown topic":          {"offsets.1", "9:0:0:0:0:0:0:0:0:0:0", "topic number 9 is not in the list"},
 		"the same twice":         {"offsets.1", "0:0:0:0:0:0:0:0:0:0:0,0:0:0:0:0:0:0:0:0:0:0", "is there twice"},

@@ -97,6 +97,9 @@ func (s *Server) URL() string {
 	}
 }
 
+// Dir is the server's folder; a broker's partitions lie in data below it.
+func (s *Server) Dir() string { return s.dir }
+
 // Start starts the server and returns when it is ready; on a running one it does nothing.
 func (s *Server) Start() {
 	s.t.Helper()
