@@ -228,65 +228,6 @@ type Memory struct {
 	Limit Bytes `yaml:"limit"`
 }
 
-// Jobs are what is done to the tables beside loading them. Of several processes one at a time runs a job on a table.
-type Jobs struct {
-	// InDaemon says whether loaders run the schedules; false: only lakeloader jobs does. Default true.
-	InDaemon *bool `yaml:"in_daemon"`
-	// TimeZone is the one of the schedules, e.g. Europe/Berlin. Default UTC.
-	TimeZone string `yaml:"time_zone"`
-	// CatchUp says whether a run that was missed, because no process was there at its time, is made up for when one starts.
-	// Default true.
-	CatchUp *bool `yaml:"catch_up"`
-	// Deadline of one run of a job on a table. Default 2h.
-	Deadline Duration `yaml:"deadline" rule:"range=1m:7d"`
-	// Expire removes old snapshots of the tables, and the files that only those had.
-	Expire Expire `yaml:"expire"`
-	// Compact puts the rows of small files into fewer, larger ones. It needs memory of its own, so loaders never run it:
-	// lakeloader jobs and lakeloader job run do.
-	Compact Compact `yaml:"compact"`
-	// Retention drops what is older than table.retention and dead_letters.retention say. Loaders never run it, as compact.
-	Retention Retention `yaml:"retention"`
-	// Orphans removes objects from the tables' folders that no snapshot and no round refers to, such as programs leave that
-	// were killed. Every pipeline that writes into the tables must be in this configuration.
-	Orphans Orphans `yaml:"orphans"`
-}
-
-// Expire is the job that expires snapshots.
-type Expire struct {
-	// Schedule of the job. Default @hourly.
-	Schedule string `yaml:"schedule"`
-	// Age of the snapshots that go. Time travel, and readers that follow the table's changes, reach back as far. Default 24h.
-	Age Duration `yaml:"age" rule:"range=1s:3650d"`
-	// KeepLast is how many of the newest snapshots stay in any case, beside those that loaders need. Default 10.
-	KeepLast int `yaml:"keep_last" rule:"range=1:1000000"`
-}
-
-// Compact is the job that compacts files.
-type Compact struct {
-	// Schedule of the job. Default @hourly.
-	Schedule string `yaml:"schedule"`
-	// MinFiles is how many files of a partition there must be to be merged into one. Default 5.
-	MinFiles int `yaml:"min_files" rule:"range=2:10000"`
-	// Quiet is how long a file must have been in the table. Default 1h.
-	Quiet Duration `yaml:"quiet" rule:"range=1s:3650d"`
-	// MaxSize of the files that one run merges in a table; what is beyond is left for the next run. Default 10GiB.
-	MaxSize Bytes `yaml:"max_size" rule:"range=1MiB:"`
-}
-
-// Retention is the job that drops old rows and dead letters.
-type Retention struct {
-	// Schedule of the job. Default @daily.
-	Schedule string `yaml:"schedule"`
-}
-
-// Orphans is the job that removes orphans.
-type Orphans struct {
-	// Schedule of the job. Default off.
-	Schedule string `yaml:"schedule"`
-	// Age that objects must have to go; loaders and jobs commit nothing older than half of 72h. Default 72h.
-	Age Duration `yaml:"age" rule:"range=72h:3650d"`
-}
-
 // Pipeline moves topics into one table.
 type Pipeline struct {
 	// Name identifies the pipeline in the table's offsets, logs and metrics; it must not change later.

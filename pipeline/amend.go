@@ -143,6 +143,19 @@ func (a *amender) round(tables []RoundFile) *Round {
 	return r
 }
 
+// land commits a round and returns its number; 0: it did not land. An error beside a number says that the round, which did
+// what the words tell, is not finished yet.
+func (a *amender) land(ctx context.Context, r *Round, did string) (int64, error) {
+	l, err := a.committer.Edit(ctx, r)
+	if l == nil {
+		return 0, err
+	}
+	if err != nil {
+		err = fmt.Errorf("round %d %s, but is not finished; a loader or the next command finishes it: %w", l.Number, did, err)
+	}
+	return l.Number, err
+}
+
 // editTries is how often a round is planned anew when loaders or another edit came in between.
 const editTries = 10
 

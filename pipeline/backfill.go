@@ -90,15 +90,12 @@ func (a *amender) backfill(ctx context.Context, o BackfillOptions) (*BackfillRep
 	if !maps.Equal(ids, now) {
 		return nil, fmt.Errorf("a topic was deleted and created again while it was being read (the ids were %v and are now %v): nothing was changed", ids, now)
 	}
-	l, err := a.committer.Edit(ctx, r)
-	if err != nil && l == nil {
+	n, err := a.land(ctx, r, "replaced the range")
+	if n == 0 {
 		return nil, err
 	}
-	rep.Done, rep.Round = true, l.Number
-	if err != nil {
-		return rep, fmt.Errorf("round %d replaced the range, but is not finished; a loader or the next command finishes it: %w", l.Number, err)
-	}
-	return rep, nil
+	rep.Done, rep.Round = true, n
+	return rep, err
 }
 
 // planBackfill resolves the ranges and says what the table has of them.

@@ -78,13 +78,10 @@ func (a *amender) purge(ctx context.Context, o PurgeOptions) (*PurgeReport, erro
 		}
 		round.Edits = append(round.Edits, Edit{Key: k.Key, TopicID: rec.TopicID, Epoch: k.Epoch, First: rec.First, Purged: purged[k]})
 	}
-	l, err := a.committer.Edit(ctx, round)
-	if err != nil && l == nil {
+	n, err := a.land(ctx, round, "purges the letters")
+	if n == 0 {
 		return nil, err
 	}
-	rep.Done, rep.Round = true, l.Number
-	if err != nil {
-		return rep, fmt.Errorf("round %d purges the letters, but is not finished; a loader or the next command finishes it: %w", l.Number, err)
-	}
-	return rep, nil
+	rep.Done, rep.Round = true, n
+	return rep, err
 }

@@ -97,15 +97,12 @@ func (a *amender) replay(ctx context.Context, o ReplayOptions) (*ReplayReport, e
 		e.Was = a.decisions[k].Count(e.Changed())
 		round.Edits = append(round.Edits, *e)
 	}
-	l, err := a.committer.Edit(ctx, round)
-	if err != nil && l == nil {
+	n, err := a.land(ctx, round, "replayed the letters")
+	if n == 0 {
 		return nil, err
 	}
-	r.rep.Done, r.rep.Round = true, l.Number
-	if err != nil {
-		return r.rep, fmt.Errorf("round %d replayed the letters, but is not finished; a loader or the next command finishes it: %w", l.Number, err)
-	}
-	return r.rep, nil
+	r.rep.Done, r.rep.Round = true, n
+	return r.rep, err
 }
 
 // stagesSoon is newStages for someone who does not wait for ever until it is known what the columns are.

@@ -84,15 +84,12 @@ func (a *amender) retain(ctx context.Context, o RetainOptions) (*RetainReport, e
 	if o.DryRun || len(r.Edits) == 0 {
 		return rep, nil
 	}
-	l, err := a.committer.Edit(ctx, r)
-	if err != nil && l == nil {
+	n, err := a.land(ctx, r, "drops the rows")
+	if n == 0 {
 		return nil, err
 	}
-	rep.Done, rep.Round = true, l.Number
-	if err != nil {
-		return rep, fmt.Errorf("round %d drops the rows, but is not finished; a loader or the next command finishes it: %w", l.Number, err)
-	}
-	return rep, nil
+	rep.Done, rep.Round = true, n
+	return rep, err
 }
 
 // oldRows adds the offsets of a table's rows in old partitions.

@@ -81,15 +81,12 @@ func (a *amender) rewind(ctx context.Context, o RewindOptions) (*RewindReport, e
 	if o.DryRun || len(r.Begins) == 0 {
 		return rep, nil
 	}
-	l, err := a.committer.Edit(ctx, r)
-	if err != nil && l == nil {
+	n, err := a.land(ctx, r, "moved the offsets")
+	if n == 0 {
 		return nil, err
 	}
-	rep.Done, rep.Round = true, l.Number
-	if err != nil {
-		return rep, fmt.Errorf("round %d moved the offsets, but is not finished; a loader or the next command finishes it: %w", l.Number, err)
-	}
-	return rep, nil
+	rep.Done, rep.Round = true, n
+	return rep, err
 }
 
 func (a *amender) rewindOne(r *Round, rep *RewindReport, o RewindOptions, p source.Partition, id string, to int64, marks source.Watermarks) error {
