@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"path"
 	"slices"
 	"strconv"
@@ -96,14 +95,9 @@ func (g *leaseLog) list(ctx context.Context) error {
 }
 
 func (g *leaseLog) read(ctx context.Context, n int64) (*Record, error) {
-	r, err := g.l.Store.Open(ctx, g.uri(n))
-	if err != nil {
-		return nil, fmt.Errorf("reading the lease of job %s on %s: %w", g.job, g.target, err)
-	}
-	data := make([]byte, r.Size())
-	_, err = io.ReadFull(io.NewSectionReader(r, 0, r.Size()), data)
+	data, err := objects.Read(ctx, g.l.Store, g.uri(n))
 	rec := &Record{}
-	if err = errors.Join(err, r.Close()); err == nil {
+	if err == nil {
 		err = json.Unmarshal(data, rec)
 	}
 	if err != nil {

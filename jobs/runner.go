@@ -92,11 +92,9 @@ func (r *Runner) Run(ctx context.Context) error {
 		missed = append(missed, func() { r.catchUp(ctx, j, s) })
 	}
 	if r.CatchUp {
-		one.Lock()
 		for _, run := range missed {
 			run()
 		}
-		one.Unlock()
 	}
 	c.Start()
 	<-ctx.Done()

@@ -40,6 +40,17 @@ type Store interface {
 	Delete(ctx context.Context, uri string) error
 }
 
+// Read returns a small object, whole.
+func Read(ctx context.Context, s Store, uri string) ([]byte, error) {
+	r, err := s.Open(ctx, uri)
+	if err != nil {
+		return nil, err
+	}
+	data := make([]byte, r.Size())
+	_, err = io.ReadFull(io.NewSectionReader(r, 0, r.Size()), data)
+	return data, errors.Join(err, r.Close())
+}
+
 // Upload is an object being written, by one goroutine. After an error of Write or Commit it is of no further use. Abort may
 // follow Commit (then it does nothing), so that it can be deferred.
 type Upload interface {

@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strconv"
@@ -53,7 +52,7 @@ func (o *RoundObjects) put(ctx context.Context, uri string, data []byte) error {
 	if !errors.Is(err, objects.ErrExists) {
 		return err
 	}
-	old, rerr := o.get(ctx, uri)
+	old, rerr := objects.Read(ctx, o.Store, uri)
 	if rerr != nil {
 		return fmt.Errorf("%w, and it cannot be read: %w", err, rerr)
 	}
@@ -63,20 +62,10 @@ func (o *RoundObjects) put(ctx context.Context, uri string, data []byte) error {
 	return nil
 }
 
-func (o *RoundObjects) get(ctx context.Context, uri string) ([]byte, error) {
-	r, err := o.Store.Open(ctx, uri)
-	if err != nil {
-		return nil, err
-	}
-	data := make([]byte, r.Size())
-	_, err = io.ReadFull(io.NewSectionReader(r, 0, r.Size()), data)
-	return data, errors.Join(err, r.Close())
-}
-
 // Round implements Rounds.
 func (o *RoundObjects) Round(ctx context.Context, uuid, id string) (*Round, error) {
 	uri := o.dir(uuid, "rounds") + id + ".json"
-	data, err := o.get(ctx, uri)
+	data, err := objects.Read(ctx, o.Store, uri)
 	if err != nil {
 		return nil, err
 	}
@@ -108,7 +97,7 @@ func (o *RoundObjects) Committed(ctx context.Context, uuid string) (map[int64]st
 		if err != nil {
 			return nil, fmt.Errorf("%s: the name is no round number", i.URI)
 		}
-		id, err := o.get(ctx, i.URI)
+		id, err := objects.Read(ctx, o.Store, i.URI)
 		if err != nil {
 			return nil, err
 		}
