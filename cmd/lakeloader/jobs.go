@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -350,11 +349,7 @@ func (f folders) List(ctx context.Context, id table.Ident) ([]objects.Info, erro
 
 // leases are those of this process.
 func (u *upkeep) leases() *jobs.Leases {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	return &jobs.Leases{Store: u.lake.objects, Root: u.lake.root + "/_lakeloader/_jobs", Owner: fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()),
+	return &jobs.Leases{Store: u.lake.objects, Root: u.lake.root + "/_lakeloader/_jobs", Owner: thisProcess().String() + "/" + uuid.NewString(), Gone: gone,
 		Now: u.now, TTL: leaseTTL, Keep: keptRuns}
 }
 
