@@ -64,6 +64,7 @@ func ApplyDefaults(c *Config) {
 	def(&c.Jobs.Compact.MaxSize, 10*gib)
 	def(&c.Jobs.Retention.Schedule, "@daily")
 	def(&c.Jobs.Fold.Schedule, "@daily")
+	def(&c.Jobs.Complete.Schedule, "@every 1m")
 	def(&c.Jobs.Orphans.Schedule, "off")
 	def(&c.Jobs.Orphans.Age, 72*60*minute)
 	for i := range c.Pipelines {
@@ -123,6 +124,10 @@ func defaultPipeline(p *Pipeline) {
 		p.Table.PartitionBy = []string{"day(_kafka_timestamp)"}
 	}
 	defTo(&p.Table.Evolve, true)
+	if k := p.Table.Complete; k != nil {
+		def(&k.Lateness, 60*minute)
+		def(&k.Quiet, 10*minute)
+	}
 	if r := p.Table.Route; r != nil {
 		def(&r.Otherwise, "primary")
 		if r.Template != "" {

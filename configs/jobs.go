@@ -20,6 +20,8 @@ type Jobs struct {
 	Retention Retention `yaml:"retention"`
 	// Fold puts what old rounds decided (filtered records, dead letters, gaps) into one object in the place of two for each.
 	Fold Fold `yaml:"fold"`
+	// Complete says of pipelines with table.complete which of their time partitions are complete.
+	Complete CompleteJob `yaml:"complete"`
 	// Orphans removes objects from the tables' folders that no snapshot and no round refers to, such as programs leave that
 	// were killed. Every pipeline that writes into the tables must be in this configuration.
 	Orphans Orphans `yaml:"orphans"`
@@ -65,4 +67,10 @@ type Orphans struct {
 	Schedule string `yaml:"schedule"`
 	// Age that objects must have to go; loaders and jobs commit nothing older than half of 72h. Default 72h.
 	Age Duration `yaml:"age" rule:"range=72h:3650d"`
+}
+
+// CompleteJob is the job that says what is complete.
+type CompleteJob struct {
+	// Schedule of the job. Default @every 1m.
+	Schedule string `yaml:"schedule"`
 }

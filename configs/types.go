@@ -329,6 +329,8 @@ type Table struct {
 	// Retention is how long rows are kept: the job retention drops time partitions (year, month, day or hour, or identity of a
 	// date) that ended longer ago, also of tables that rows are routed to. Left out: for ever.
 	Retention Duration `yaml:"retention" rule:"range=1h:36500d"`
+	// Complete has the job complete say up to when all rows are in the table: see docs/complete.md. Left out: nothing is said.
+	Complete *Complete `yaml:"complete"`
 	// Route sends rows to other tables than this one, by the value of a column. They have the same columns, partitions,
 	// sort order and properties. Left out: all rows go to this table.
 	Route *Route `yaml:"route"`
@@ -352,6 +354,21 @@ type Route struct {
 	// Otherwise says what becomes of rows that go to none of these tables (the value is not listed, not allowed, null, beyond
 	// the limit, or would share the table of another value): primary (default: the pipeline's own table) or dead_letter.
 	Otherwise string `yaml:"otherwise" rule:"enum=primary|dead_letter"`
+}
+
+// Complete says when a time partition is complete, and who is told.
+type Complete struct {
+	// Lateness is how far behind the greatest time that was loaded rows may still come in a partition of a topic, or behind the
+	// clock where all of it is loaded. It is 1h by default.
+	Lateness Duration `yaml:"lateness" rule:"range=1s:3650d"`
+	// Quiet is how long nothing must have changed in a partition that late rows have come into, until it is complete again.
+	// It is 10m by default.
+	Quiet Duration `yaml:"quiet" rule:"range=1s:7d"`
+	// Topic gets a message for every partition that is complete, or no longer; it must exist. Left out: none.
+	Topic string `yaml:"topic"`
+	// Marker puts an object _SUCCESS into the folder of every partition that is complete. The time must be first in partition_by.
+	// Default false.
+	Marker bool `yaml:"marker"`
 }
 
 // Files is how Parquet files are written.

@@ -28,6 +28,7 @@ func (v *validator) pipeline(c *Config, p *Pipeline, path string) {
 	if t := p.DeadLetters.Table; t != "" && t != p.Table.Name+deadLettersSuffix {
 		v.tableName(path+".dead_letters.table", p.DeadLetters.Table)
 	}
+	v.complete(p, path+".table.complete")
 	v.deadLetters(p, path+".dead_letters")
 	v.files(&p.Files, path+".files")
 	v.commit(&p.Commit, path+".commit")

@@ -3,7 +3,6 @@ package pipeline
 import (
 	"cmp"
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
@@ -12,7 +11,6 @@ import (
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 
-	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/rewrite"
 	"github.com/lakeloader/lakeloader/scan"
@@ -98,7 +96,7 @@ func (a *amender) oldRows(ctx context.Context, id table.Ident, before time.Time,
 	if err != nil {
 		return err
 	}
-	at, unit := timeField(info)
+	at, unit := info.TimeField()
 	if at < 0 {
 		rep.Whole = append(rep.Whole, fmt.Sprintf("table %s is not partitioned by time", id))
 		return nil
@@ -114,7 +112,7 @@ func (a *amender) oldRows(ctx context.Context, id table.Ident, before time.Time,
 			otherSpecs++
 			continue
 		}
-		if end, ok := partitionEnd(unit, f.Partition[at]); !ok || end.After(before) {
+		if n, ok := table.TimeValue(f.Partition[at]); !ok || unit.Start(n+1).After(before) {
 			continue
 		}
 		if deleted == nil {
@@ -151,38 +149,4 @@ func collect(into map[EpochKey]*roaring64.Bitmap) rewrite.Choose {
 		}
 		return nil
 	}
-}
-
-// timeField finds the partition field by time; -1: there is none. The unit is year, month, day or hour.
-func timeField(info table.Info) (at int, unit string) {
-	for i, p := range info.PartitionBy {
-		switch p.Transform {
-		case "year", "month", "day", "hour":
-			return i, p.Transform
-		case "identity":
-			if c := info.Row.Index(p.Source); c >= 0 && info.Row.Fields[c].Type.Kind == batch.Date {
-				return i, "day"
-			}
-		}
-	}
-	return -1, ""
-}
-
-// partitionEnd is the first moment after a time partition, from its value: years, months, days or hours since 1970, UTC, as
-// Iceberg's transforms count them; false: null, which has no time.
-func partitionEnd(unit string, value []byte) (time.Time, bool) {
-	if len(value) != 4 {
-		return time.Time{}, false
-	}
-	n := int(int32(binary.LittleEndian.Uint32(value))) + 1
-	epoch := time.Unix(0, 0).UTC()
-	switch unit {
-	case "year":
-		return epoch.AddDate(n, 0, 0), true
-	case "month":
-		return epoch.AddDate(0, n, 0), true
-	case "day":
-		return epoch.AddDate(0, 0, n), true
-	}
-	return time.Unix(int64(n)*3600, 0).UTC(), true
 }

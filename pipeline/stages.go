@@ -32,7 +32,8 @@ type stages struct {
 	primary sink
 	dead    sink
 	letters *deadLetters
-	routes  *routes // nil: all rows go to the primary
+	routes  *routes     // nil: all rows go to the primary
+	times   *eventTimes // nil: nobody asks for the rows' event times
 
 	def table.Def // of the primary; routed tables have the same but for the name
 	// topic gets dead letters besides the table; nil: none does.
@@ -126,6 +127,11 @@ func (s *stages) rebuild(ctx context.Context) error {
 	if s.d.replay != nil {
 		s.d.replay.apply(program)
 	}
+	if s.cfg.Table.Complete != nil {
+		if s.times, err = newEventTimes(s.primary.info, full); err != nil {
+			return fmt.Errorf("%w: pipeline %s: table.complete: %w", ErrStop, s.cfg.Name, err)
+		}
+	}
 	s.program, s.audit = program, newAudit(program.Row(), full, s.cfg.Include)
 	s.b = batch.New(&batch.Records{}, row)
 	return nil
@@ -199,6 +205,9 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 		err = s.primary.append(ctx, b)
 	} else {
 		err = s.routes.append(ctx, s, b, ts)
+	}
+	if err == nil && s.times != nil {
+		s.times.observe(b, ts.runs, s.d.Now())
 	}
 	if err == nil {
 		err = s.d.limit.take(s.d.Now(), b, ts)

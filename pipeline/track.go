@@ -22,6 +22,7 @@ type track struct {
 
 	records, filtered, dead, gaps int64
 	maxTimestamp                  int64
+	event                         int64 // table.Record.Event at next
 	filteredBy, deadBy            map[string]*Offsets
 	routedTo                      map[string]*Offsets // rows of other tables than the primary, by table
 	gapSet                        *Offsets
@@ -40,7 +41,7 @@ func newTrack(k table.Key, known bool, from table.Record) *track {
 
 // begin starts a new round at from.
 func (t *track) begin(from table.Record) {
-	*t = track{key: t.key, known: t.known, from: from, next: from.Next, maxTimestamp: from.MaxTimestamp, stopped: t.stopped}
+	*t = track{key: t.key, known: t.known, from: from, next: from.Next, maxTimestamp: from.MaxTimestamp, event: from.Event, stopped: t.stopped}
 }
 
 // skip notes that Kafka has no record in [next, to).
@@ -64,7 +65,7 @@ func (t *track) move() Move {
 	to.Filtered += t.filtered
 	to.Dead += t.dead
 	to.Gaps += t.gaps
-	to.MaxTimestamp, to.Leader = t.maxTimestamp, t.leader
+	to.MaxTimestamp, to.Leader, to.Event = t.maxTimestamp, t.leader, t.event
 	return Move{Key: t.key, Known: t.known, From: t.from, To: to, Filtered: t.filteredBy, Dead: t.deadBy, Gaps: t.gapSet, Routed: t.routedTo}
 }
 

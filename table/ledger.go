@@ -36,6 +36,10 @@ type Record struct {
 	// Leader is the leader epoch of the partition's record before Next, plus 1; 0: not known. By it a log that was truncated
 	// and written anew is told from the one that was read.
 	Leader int32 `json:",omitempty"`
+	// Event is the greatest time in the table's time column over the rows of the epoch, Unix milliseconds, none later than
+	// Kafka had the record; 0: not known. It is kept for pipelines that say what is complete (jobs, Completer). A record that
+	// forgets it is right, and only later than it need be.
+	Event int64 `json:",omitempty"`
 }
 
 // Counts says what became of offsets. Of an epoch they are cumulative, and their sum is Next-First.
@@ -117,8 +121,12 @@ type ledgerHead struct {
 	Tables  int `json:"tables,omitempty"`
 }
 
-// routedVersion is the version of a ledger that lists tables: a program that does not know them would forget them.
-const routedVersion = 2
+const (
+	// routedVersion is the version of a ledger that lists tables: a program that does not know them would forget them.
+	routedVersion = 2
+	// eventVersion is that of a ledger with the event time of any record, which programs before cannot read.
+	eventVersion = 3
+)
 
 func ledgerKey(pipeline, part string) string { return Prefix + pipeline + "." + part }
 
@@ -182,7 +190,11 @@ func (l *Ledger) Properties(pipeline string, prev map[string]string) (set map[st
 	}
 	line := func(k Key, r Record) string {
 		s := fmt.Sprintf("%d:%d:%d:%d:%d:%d:%d:%d:%d:%d:%d", topic(k, r), k.Partition, r.Epoch, r.First, r.Next, r.Rows, r.Filtered, r.Dead, r.Gaps, r.Removed, r.MaxTimestamp)
-		if r.Leader > 0 {
+		switch {
+		case r.Event > 0:
+			head.Version = eventVersion
+			s += fmt.Sprintf(":%d:%d", r.Leader, r.Event)
+		case r.Leader > 0:
 			s += fmt.Sprint(":", r.Leader)
 		}
 		return s
@@ -207,7 +219,7 @@ func (l *Ledger) Properties(pipeline string, prev map[string]string) (set map[st
 	}
 	head.Offsets, head.Past, head.Pending, head.Topics = pack("offsets", offsets), pack("past", past), pack("pending", pending), pack("topics", topics)
 	if head.Tables = pack("tables", tables); head.Tables > 0 {
-		head.Version = routedVersion
+		head.Version = max(head.Version, routedVersion)
 	}
 	b, _ := json.Marshal(head) // cannot fail: only strings and numbers
 	set[ledgerKey(pipeline, "ledger")] = string(b)
@@ -311,7 +323,7 @@ func ParseLedger(pipeline string, props map[string]string) (*Ledger, error) {
 	if err := json.Unmarshal([]byte(text), head); err != nil {
 		return nil, p.bad("ledger", text, err)
 	}
-	if head.Version != 1 && head.Version != routedVersion {
+	if head.Version < 1 || head.Version > eventVersion {
 		return nil, p.bad("ledger", text, fmt.Errorf("version %d was written by a newer lakeloader", head.Version))
 	}
 	l := &Ledger{Records: map[Key]Record{}, Number: head.Number, CommitID: head.CommitID, Move: head.Move, Edit: head.Edit}
@@ -375,9 +387,9 @@ func (l *Ledger) Routed(id Ident) *Routed {
 
 func (p *parser) record(s string) (k Key, r Record, err error) {
 	f := strings.Split(s, ":")
-	var v [12]int64 // the last one is left out where it is not known
-	if len(f) != len(v) && len(f) != len(v)-1 {
-		return k, r, fmt.Errorf("want %d or %d numbers, got %d", len(v)-1, len(v), len(f))
+	var v [13]int64 // the last ones are left out where they are not known
+	if len(f) > len(v) || len(f) < len(v)-2 {
+		return k, r, fmt.Errorf("want %d to %d numbers, got %d", len(v)-2, len(v), len(f))
 	}
 	for i := range f {
 		if v[i], err = strconv.ParseInt(f[i], 10, 64); err != nil {
@@ -397,7 +409,7 @@ func (p *parser) record(s string) (k Key, r Record, err error) {
 	if r.Cluster, r.TopicID, k.Topic, err = parseTopic(p.topics[v[0]]); err != nil {
 		return k, r, err
 	}
-	r.Epoch, r.First, r.Next, r.MaxTimestamp, r.Leader = int32(v[2]), v[3], v[4], v[10], int32(v[11])
+	r.Epoch, r.First, r.Next, r.MaxTimestamp, r.Leader, r.Event = int32(v[2]), v[3], v[4], v[10], int32(v[11]), v[12]
 	r.Counts = Counts{Rows: v[5], Filtered: v[6], Dead: v[7], Gaps: v[8], Removed: v[9]}
 	return k, r, nil
 }
