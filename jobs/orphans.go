@@ -151,7 +151,8 @@ func (o *Orphans) Run(ctx context.Context) (*OrphanPlan, error) {
 }
 
 // chooseOrphans are the objects before the cutoff that are not live, the oldest first. File names are unique: one that is
-// referred to under another spelling of the same place, as engines have of schemes, hosts and escapes, is left alone.
+// referred to under another spelling of the same place, as engines have of schemes, hosts and escapes, is left alone. Markers
+// are for other programs, and nothing ever refers to them.
 func chooseOrphans(found []candidate, live map[string]bool, cutoff time.Time) (out []Orphan) {
 	names := make(map[string]bool, len(live))
 	for uri, is := range live {
@@ -160,7 +161,7 @@ func chooseOrphans(found []candidate, live map[string]bool, cutoff time.Time) (o
 		}
 	}
 	for _, c := range found {
-		if !names[path.Base(c.URI)] && c.Modified.Before(cutoff) {
+		if name := path.Base(c.URI); name != Marker && !names[name] && c.Modified.Before(cutoff) {
 			out = append(out, Orphan{Info: c.Info, Why: c.what})
 		}
 	}

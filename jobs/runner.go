@@ -20,6 +20,8 @@ type Report struct {
 	Numbers map[string]int64 `json:"numbers,omitempty"`
 	// Details are lines for people who plan.
 	Details []string `json:"details,omitempty"`
+	// Idle: there was nothing to do, which is not worth a line in the log.
+	Idle bool `json:"idle,omitempty"`
 }
 
 // Task is a job on one target: a table, or the whole lake.
@@ -149,6 +151,8 @@ func (r *Runner) each(ctx context.Context, tasks []Task) (failed int) {
 		case err != nil:
 			log.Error("the job failed", "error", err)
 			failed++
+		case report.Idle:
+			log.Debug("the job ended", "did", report.Summary)
 		default:
 			log.Info("the job ended", "did", report.Summary)
 		}

@@ -23,6 +23,7 @@ type collector struct {
 	committed, position, build *prometheus.Desc
 	memory, limit              *prometheus.Desc
 	jobs                       jobMetrics
+	complete                   completeMetrics
 }
 
 // NewRegistry returns a registry of its own with the metrics of the state, the process and the Go runtime. It computes
@@ -51,6 +52,7 @@ func newCollector(s *State) *collector {
 		limit:      desc("memory_limit_bytes", "How the memory ceiling is divided, by part: ceiling, fetch, go, work.", "part"),
 		build:      desc("build_info", "1, with the version.", "version"),
 		jobs:       newJobMetrics(desc),
+		complete:   newCompleteMetrics(desc),
 	}
 	add := func(kind prometheus.ValueType, name, help string, value func(*PipelineStatus) float64) {
 		c.metrics = append(c.metrics, metric{desc(name, help, "pipeline"), kind, value})
@@ -112,6 +114,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	for _, r := range c.state.list() {
 		p := r.Status()
 		out <- r.commits
+		c.complete.collect(p, out)
 		for _, m := range c.metrics {
 			out <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&p), p.Name)
 		}

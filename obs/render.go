@@ -98,6 +98,9 @@ func pipelineNotes(p PipelineStatus, now time.Time) []string {
 		}
 		out = append(out, line)
 	}
+	for _, c := range p.Complete {
+		out = append(out, c.line(now))
+	}
 	if p.NotReady != "" && p.Phase != Failing {
 		out = append(out, "not ready: "+p.NotReady)
 	}

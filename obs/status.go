@@ -92,6 +92,9 @@ type PipelineStatus struct {
 	LagRecords int64             `json:"lag_records"`
 	LagSeconds float64           `json:"lag_seconds"`
 	Partitions []PartitionStatus `json:"partitions"` // by topic and number
+
+	// Complete is what the pipeline's tables say is complete, by table; of pipelines that say so.
+	Complete []CompleteStatus `json:"complete,omitempty"`
 }
 
 // ErrorStatus is the last error of a pipeline. It stays after the pipeline has recovered; its phase tells.

@@ -47,6 +47,15 @@ func (o *RoundObjects) PutCommitted(ctx context.Context, uuid string, number int
 	return o.put(ctx, o.dir(uuid, "committed")+committedName(number), []byte(id))
 }
 
+// IsCommitted says whether it is noted that a round is in all of its tables.
+func (o *RoundObjects) IsCommitted(ctx context.Context, uuid string, number int64) (bool, error) {
+	_, err := objects.Read(ctx, o.Store, o.dir(uuid, "committed")+committedName(number))
+	if errors.Is(err, objects.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
 // put writes an object that no one may have written differently.
 func (o *RoundObjects) put(ctx context.Context, uri string, data []byte) error {
 	err := o.Store.Put(ctx, uri, data)

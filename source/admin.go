@@ -272,11 +272,29 @@ type Watermarks struct{ Low, High int64 }
 
 // Watermarks asks for the first and the end offset of partitions.
 func (a *Admin) Watermarks(ctx context.Context, ps []Partition) (map[Partition]Watermarks, error) {
-	low, err := a.offsets(ctx, ps, kafka.EarliestOffsetSpec)
+	low, err := a.offsets(ctx, ps, kafka.EarliestOffsetSpec, kafka.IsolationLevelReadCommitted)
 	if err != nil {
 		return nil, err
 	}
-	high, err := a.offsets(ctx, ps, kafka.LatestOffsetSpec)
+	high, err := a.offsets(ctx, ps, kafka.LatestOffsetSpec, kafka.IsolationLevelReadCommitted)
+	if err != nil {
+		return nil, err
+	}
+	out := make(map[Partition]Watermarks, len(ps))
+	for _, p := range ps {
+		out[p] = Watermarks{low[p], high[p]}
+	}
+	return out, nil
+}
+
+// Extents are Watermarks with all that the partitions hold: High is behind the records of open transactions too, and behind what
+// cannot be read because of them.
+func (a *Admin) Extents(ctx context.Context, ps []Partition) (map[Partition]Watermarks, error) {
+	low, err := a.offsets(ctx, ps, kafka.EarliestOffsetSpec, kafka.IsolationLevelReadCommitted)
+	if err != nil {
+		return nil, err
+	}
+	high, err := a.offsets(ctx, ps, kafka.LatestOffsetSpec, kafka.IsolationLevelReadUncommitted)
 	if err != nil {
 		return nil, err
 	}
@@ -289,7 +307,7 @@ func (a *Admin) Watermarks(ctx context.Context, ps []Partition) (map[Partition]W
 
 // OffsetsForTime returns the first offset of each partition whose record is not older than t; without one, the end.
 func (a *Admin) OffsetsForTime(ctx context.Context, ps []Partition, t time.Time) (map[Partition]int64, error) {
-	out, err := a.offsets(ctx, ps, kafka.NewOffsetSpecForTimestamp(t.UnixMilli()))
+	out, err := a.offsets(ctx, ps, kafka.NewOffsetSpecForTimestamp(t.UnixMilli()), kafka.IsolationLevelReadCommitted)
 	if err != nil {
 		return nil, err
 	}
@@ -299,7 +317,7 @@ func (a *Admin) OffsetsForTime(ctx context.Context, ps []Partition, t time.Time)
 			none = append(none, p)
 		}
 	}
-	end, err := a.offsets(ctx, none, kafka.LatestOffsetSpec)
+	end, err := a.offsets(ctx, none, kafka.LatestOffsetSpec, kafka.IsolationLevelReadCommitted)
 	if err != nil {
 		return nil, err
 	}
@@ -309,7 +327,7 @@ func (a *Admin) OffsetsForTime(ctx context.Context, ps []Partition, t time.Time)
 	return out, nil
 }
 
-func (a *Admin) offsets(ctx context.Context, ps []Partition, spec kafka.OffsetSpec) (map[Partition]int64, error) {
+func (a *Admin) offsets(ctx context.Context, ps []Partition, spec kafka.OffsetSpec, isolation kafka.IsolationLevel) (map[Partition]int64, error) {
 	out := make(map[Partition]int64, len(ps))
 	if len(ps) == 0 {
 		return out, nil
@@ -319,7 +337,7 @@ func (a *Admin) offsets(ctx context.Context, ps []Partition, spec kafka.OffsetSp
 		want[kafka.TopicPartition{Topic: &p.Topic, Partition: p.Partition}] = spec
 	}
 	err := a.ask(ctx, "offsets of "+list(ps), func(ctx context.Context) error {
-		res, err := a.ac.ListOffsets(ctx, want, kafka.SetAdminIsolationLevel(kafka.IsolationLevelReadCommitted))
+		res, err := a.ac.ListOffsets(ctx, want, kafka.SetAdminIsolationLevel(isolation))
 		if err != nil {
 			return err
 		}

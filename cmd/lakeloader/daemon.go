@@ -76,7 +76,9 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 	bg, cancel := context.WithCancel(ctx)
 	d.stop = cancel
 	if *cfg.Jobs.InDaemon {
-		r, err := newUpkeep(cfg, d.lake, log).runner(true)
+		u := newUpkeep(cfg, d.lake, log)
+		u.admin, u.said = d.admin, d.state.Complete
+		r, err := u.runner(true)
 		if err != nil {
 			return d, err
 		}

@@ -15,9 +15,11 @@ import (
 	"github.com/lakeloader/lakeloader/internal/point"
 	"github.com/lakeloader/lakeloader/jobs"
 	"github.com/lakeloader/lakeloader/objects"
+	"github.com/lakeloader/lakeloader/obs"
 	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/rewrite"
 	"github.com/lakeloader/lakeloader/scan"
+	"github.com/lakeloader/lakeloader/source"
 	"github.com/lakeloader/lakeloader/table"
 )
 
@@ -36,10 +38,15 @@ type upkeep struct {
 	lake *lake
 	log  *slog.Logger
 	now  func() time.Time
+	// admin asks Kafka; nil: a connection is made when there is something to ask.
+	admin *source.Admin
+	// said is told what tables say is complete; nil: nobody is.
+	said func(pipeline string, s obs.CompleteStatus, ran bool)
+	seen jobs.Seen
 }
 
 func newUpkeep(cfg *configs.Config, l *lake, log *slog.Logger) *upkeep {
-	return &upkeep{cfg, l, log, point.Now}
+	return &upkeep{cfg: cfg, lake: l, log: log, now: point.Now}
 }
 
 // owned is a table with the pipeline whose settings its files have.
@@ -127,6 +134,7 @@ func schedule(text string) string {
 func (u *upkeep) jobs() []jobs.Job {
 	c := &u.cfg.Jobs
 	return []jobs.Job{
+		{Name: "complete", Schedule: schedule(c.Complete.Schedule), Tasks: u.completions}, // before what it looks at expires
 		{Name: "expire", Schedule: schedule(c.Expire.Schedule), Tasks: u.expiries},
 		{Name: "compact", Schedule: schedule(c.Compact.Schedule), Heavy: true, Tasks: u.compactions},
 		{Name: "retention", Schedule: schedule(c.Retention.Schedule), Heavy: true, Tasks: u.retentions},
