@@ -3,9 +3,14 @@
 package e2e
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -101,15 +106,25 @@ func (l lake) marked(t *testing.T, day time.Time) bool {
 // TestComplete: three days of events, out of order, in two partitions. A day is complete when both have gone past it, which
 // what waits in an open transaction has not; late events make it dirty, and complete again. The loader is killed meanwhile.
 func TestComplete(t *testing.T) {
-	for name, open := range map[string]func(*testing.T) lake{"rest": restLake, "folder": folderLake} {
-		t.Run(name, func(t *testing.T) {
-			t.Parallel()
-			completes(t, open(t))
+	t.Run("rest", func(t *testing.T) {
+		t.Parallel()
+		completes(t, restLake(t), func(*stacktest.Daemon, string) *stacktest.Daemon { return nil })
+	})
+	t.Run("folder, killed", func(t *testing.T) {
+		t.Parallel()
+		l := folderLake(t)
+		completes(t, l, func(d *stacktest.Daemon, config string) *stacktest.Daemon {
+			d.Kill()
+			if err := os.RemoveAll(filepath.Join(l.warehouse, "_lakeloader", "_jobs")); err != nil { // as if its lease had ended
+				t.Fatal(err)
+			}
+			return stacktest.StartDaemon(t, config)
 		})
-	}
+	})
 }
 
-func completes(t *testing.T, l lake) {
+// completes plays the days. kill may kill a daemon, and returns the one that takes its place.
+func completes(t *testing.T, l lake, kill func(d *stacktest.Daemon, config string) *stacktest.Daemon) {
 	topic, told := stacktest.Topic(t, 2), stacktest.Topic(t, 1)
 	l.yaml += "jobs: {complete: {schedule: \"@every 1s\"}}\n"
 	config := configure(t, l, fmt.Sprintf(`
@@ -185,9 +200,8 @@ func completes(t *testing.T, l lake) {
 	if s := says(t, l.named("events"), "events"); !s.complete(day1) || s.complete(day2) || !l.marked(t, day1) || l.marked(t, day2) {
 		t.Errorf("while partition 1 is at 4 o'clock of %s, it is said %+v", day2, s)
 	}
-	d.Kill()
+	d = cmp.Or(kill(d, config), d)
 	commit()
-	d = stacktest.StartDaemon(t, config)
 	h.until(t, day3, "complete")
 	h.until(t, day2, "complete")
 	if s := says(t, l.named("events"), "events"); !s.complete(day1) || !s.complete(day2) || !s.complete(day3) || s.complete(day1.AddDate(0, 0, 4)) {
@@ -197,18 +211,36 @@ func completes(t *testing.T, l lake) {
 	// Late events. The loader is killed at the moment when the day is said to be dirty.
 	send(plain, events(0, hours(day1, 7)...))
 	h.until(t, day1, "complete", "dirty")
-	d.Kill()
-	d = stacktest.StartDaemon(t, config)
+	d = cmp.Or(kill(d, config), d)
 	h.until(t, day1, "complete", "dirty", "complete")
 	h.until(t, day2, "complete")
 	if s := says(t, l.named("events"), "events"); !s.complete(day1) || !l.marked(t, day1) {
 		t.Errorf("the late events are loaded and all is quiet, but it is said %+v", s)
 	}
-	reports := job(t, config, "complete")
-	if !strings.Contains(reports, "complete through ") {
-		t.Errorf("job run complete says %s", reports)
-	}
 	loaded(t, "events", map[stacktest.Place]int64{{Topic: topic, Partition: 0}: next[0]}, d)
+	metrics(t, d, fmt.Sprintf(`lakeloader_complete_through_timestamp_seconds{pipeline="events",table="%s"} `, l.named("events").Table))
+	metrics(t, d, fmt.Sprintf(`lakeloader_complete_dirty_partitions{pipeline="events",table="%s"} 0`, l.named("events").Table))
 	stopped(t, d)
+	if did := job(t, config, "complete"); !strings.Contains(did, "complete through ") {
+		t.Errorf("job run complete says %s", did)
+	}
 	verified(t, config)
+}
+
+// metrics must have a line.
+func metrics(t *testing.T, d *stacktest.Daemon, line string) {
+	t.Helper()
+	until(t, "there is the metric "+line, func() (bool, any) {
+		req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+d.HTTP()+"/metrics", nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		resp, err := http.DefaultClient.Do(req)
+		if err != nil {
+			return false, err
+		}
+		defer resp.Body.Close()
+		text, err := io.ReadAll(resp.Body)
+		return err == nil && strings.Contains(string(text), line), string(text)
+	})
 }
