@@ -238,10 +238,7 @@ func (c *Completer) tell(ctx context.Context, s table.Store, info table.Info, at
 	if err := c.Tell(ctx, info, done.Notices); err != nil {
 		return fmt.Errorf("telling %s what is complete in table %s; it is tried again: %w", c.Receiver, info.Ident, err)
 	}
-	told := &Told{To: c.Receiver, Revision: now.Revision, Through: now.Through}
-	for _, d := range now.Dirty {
-		told.Dirty = append(told.Dirty, Dirty{First: d.First, Last: d.Last})
-	}
+	told := now.told(c.Receiver)
 	err = table.Commit(ctx, s, c.Wait, func(base *table.Base) (ch table.Change, ended bool, err error) {
 		was, err := ParseComplete(c.Pipeline, base.Props)
 		if err != nil || was == nil || base.UUID != info.UUID {

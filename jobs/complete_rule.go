@@ -243,6 +243,15 @@ func (c *Complete) notices(receiver string, rows func() ([]int, error)) ([]Notic
 	return c.list(say), err
 }
 
+// told is what receivers know who were told all of c.
+func (c *Complete) told(receiver string) *Told {
+	t := &Told{To: receiver, Revision: c.Revision, Through: c.Through}
+	for _, d := range c.Dirty {
+		t.Dirty = append(t.Dirty, Dirty{First: d.First, Last: d.Last})
+	}
+	return t
+}
+
 func (c *Complete) list(say map[int]int64) (out []Notice) {
 	for n, revision := range say {
 		x := Notice{Partition: c.Unit.Label(n), From: c.Unit.Start(n), To: c.Unit.Start(n + 1), Complete: revision > 0, Revision: revision}

@@ -187,7 +187,11 @@ func (s memStore) Swap(_ context.Context, base *table.Base, ch table.Change) err
 	for _, f := range ch.Add {
 		files = append(files, f.Path)
 	}
-	t.commit(files, t.deletes[t.main])
+	id := t.commit(files, t.deletes[t.main])
+	if ch.Props != nil {
+		t.props = maps.Clone(t.props)
+		maps.Copy(t.props, ch.Props(id))
+	}
 	if err != nil {
 		return table.ErrUnknown
 	}
