@@ -2,6 +2,7 @@ package pipeline
 
 import (
 	"fmt"
+	"sort"
 	"time"
 
 	"github.com/lakeloader/lakeloader/batch"
@@ -49,9 +50,7 @@ func (e *eventTimes) observe(b *batch.Batch, runs []run, now time.Time) {
 	row := 0
 	for _, x := range runs {
 		from := row
-		for row < b.Rows && int(b.Record[row]) < x.to {
-			row++
-		}
+		row += sort.Search(b.Rows-row, func(i int) bool { return int(b.Record[from+i]) >= x.to })
 		if ms := e.latest(b, from, row, now.UnixMilli()); ms > x.t.event && x.t.stopped == nil {
 			x.t.event = ms
 		}
@@ -72,15 +71,20 @@ func (e *eventTimes) latest(b *batch.Batch, from, to int, now int64) int64 {
 // latest does as the method says. ms tells the time of a value, value the greatest one of a time.
 func latest[T int32 | int64](e *eventTimes, b *batch.Batch, values []T, from, to int, now int64, ms func(T) int64, value func(int64) T) int64 {
 	best, known := int64(0), value(0)
-	for i := from; i < to; i++ {
-		if values[i] <= known || b.Fate[i] != batch.Keep || !e.valid(i) {
+	values = values[from:to]
+	for i := len(values) - 1; i >= 0; i-- { // the last is the latest, mostly
+		if values[i] <= known {
+			continue
+		}
+		i := from + i
+		if b.Fate[i] != batch.Keep || !e.valid(i) {
 			continue
 		}
 		limit := now
 		if sent := b.Timestamp[b.Record[i]]; sent >= 0 {
 			limit = min(sent, now)
 		}
-		if t := min(ms(values[i]), limit); t > best {
+		if t := min(ms(values[i-from]), limit); t > best {
 			best, known = t, value(t)
 		}
 	}

@@ -28,6 +28,9 @@ func records(t *rapid.T, k Key) Record {
 	r := Record{Cluster: rapid.SampledFrom([]string{"", "5L6g3nShT-eMCtK--X86sw", "redpanda.0b1d/c,%", "kfake"}).Draw(t, "cluster"), TopicID: topicIDs().Draw(t, "id"),
 		Epoch: rapid.Int32Range(0, 1<<31-1).Draw(t, "epoch"), First: n("first"), Counts: Counts{n("rows"), n("filtered"), n("dead"), n("gaps"), n("removed")},
 		MaxTimestamp: rapid.Int64Range(-1, 1<<50).Draw(t, "ts"), Leader: rapid.Int32Range(0, 1<<31-1).Draw(t, "leader")}
+	if rapid.Bool().Draw(t, "timed") {
+		r.Event = rapid.Int64Range(0, 1<<50).Draw(t, "event")
+	}
 	r.Next = r.First + rapid.Int64Range(0, 1<<60).Draw(t, "more")
 	return r
 }
@@ -163,6 +166,36 @@ func TestLedgerOfTenThousandPartitions(t *testing.T) {
 	}
 }
 
+// A ledger without event times is written as it always was, so that a program from before goes on with it; one with any is
+// refused by such a program as a newer one's, and not by the number of its numbers.
+func TestLedgerWithEventTimes(t *testing.T) {
+	k := Key{"t", 0}
+	for name, c := range map[string]struct {
+		record  Record
+		version string
+		line    string
+	}{
+		"none":            {Record{Next: 9, Counts: Counts{Rows: 9}, MaxTimestamp: 5}, `"version":1,`, "0:0:0:0:9:9:0:0:0:0:5"},
+		"a leader":        {Record{Next: 9, Counts: Counts{Rows: 9}, MaxTimestamp: 5, Leader: 3}, `"version":1,`, "0:0:0:0:9:9:0:0:0:0:5:3"},
+		"a time":          {Record{Next: 9, Counts: Counts{Rows: 9}, MaxTimestamp: 5, Event: 1767225600123}, `"version":3,`, "0:0:0:0:9:9:0:0:0:0:5:0:1767225600123"},
+		"a time and both": {Record{Next: 9, Counts: Counts{Rows: 9}, MaxTimestamp: 5, Leader: 3, Event: 7}, `"version":3,`, "0:0:0:0:9:9:0:0:0:0:5:3:7"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			l := &Ledger{Records: map[Key]Record{k: c.record}, Tables: nil}
+			set, _ := l.Properties("p", nil)
+			if head := set[Prefix+"p.ledger"]; !strings.Contains(head, c.version) {
+				t.Errorf("the head is %s, want %s", head, c.version)
+			}
+			if line, _, _ := strings.Cut(set[Prefix+"p.offsets.0"], "#"); line != c.line {
+				t.Errorf("the line is %s, want %s", line, c.line)
+			}
+			if got, err := ParseLedger("p", set); err != nil || !reflect.DeepEqual(got, l) {
+				t.Errorf("read %+v, %v", got, err)
+			}
+		})
+	}
+}
+
 // Any part that is missing or broken is named: a ledger that is read wrongly loses or duplicates records.
 func TestBrokenLedgerIsNamed(t *testing.T) {
 	whole, _ := bigLedger(300).Properties("p", nil)
@@ -201,9 +234,9 @@ func TestBrokenLedgerIsNamed(t *testing.T) {
 	}
 	for name, c := range map[string]struct{ key, value, want string }{
 		"not JSON":               {"ledger", "{", "p.ledger cannot be read"},
-		"from the future":        {"ledger", `{"version":3}`, "newer lakeloader"},
+		"from the future":        {"ledger", `{"version":4}`, "newer lakeloader"},
 		"one part more":          {fmt.Sprint("past.", pasts), "0:0:0:0:0:0:0:0:0:0:0", fmt.Sprintf("p.past.%d is one more than the %[1]d", pasts)},
-		"too few numbers":        {"offsets.0", "0:1:2", "p.offsets.0 cannot be read (\"0:1:2\"): want 11 or 12 numbers"},
+		"too few numbers":        {"offsets.0", "0:1:2", "p.offsets.0 cannot be read (\"0:1:2\"): want 11 to 13 numbers"},
 		"no number":              {"offsets.0", "0:1:2:3:4:5:6:7:8:x", "p.offsets.0"},
 		"unknown topic":          {"offsets.1", "9:0:0:0:0:0:0:0:0:0:0", "topic number 9 is not in the list"},
 		"the same twice":         {"offsets.1", "0:0:0:0:0:0:0:0:0:0:0,0:0:0:0:0:0:0:0:0:0:0", "is there twice"},
