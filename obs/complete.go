@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -50,10 +51,11 @@ func (c CompleteStatus) line(now time.Time) string {
 	}
 	for i, d := range c.Dirty {
 		if i == 0 {
-			out += fmt.Sprintf(", but not %s of", count(int64(c.Count)))
+			out += fmt.Sprintf(", but not in %d dirty partitions:", c.Count)
 		}
-		out += " " + d
+		out += " " + d + ","
 	}
+	out = strings.TrimSuffix(out, ",")
 	if c.Held != "" {
 		out += "; held by " + c.Held
 	}
