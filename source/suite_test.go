@@ -219,6 +219,9 @@ func transactions(t *testing.T, cl *cluster, mode string) {
 	if w, err := admin.Watermarks(ctx, []Partition{at}); err != nil || w[at] != (Watermarks{0, 23}) {
 		t.Errorf("watermarks %v %v, want the last stable offset 23", w, err)
 	}
+	if w, err := admin.Extents(ctx, []Partition{at}); err != nil || w[at] != (Watermarks{0, 24}) {
+		t.Errorf("extents %v %v, want the record of the open transaction too", w, err)
+	}
 	must(p.AbortTransaction(ctx))
 	pollUntil(t, c, l, l.reached(topic, 1, 25))
 	if len(l.got[at]) != 11 {
