@@ -23,7 +23,7 @@ func (p *Pipeline) Fingerprint() (string, error) {
 			rules.Cleanse[i].Hash = &h
 		}
 	}
-	rules.Table.Retention = 0
+	rules.Table.Retention, rules.Table.Complete = 0, nil
 	rules.Source.Group, rules.Files, rules.Commit, rules.DeadLetters = "", Files{}, Commit{}, DeadLetters{}
 	text, err := json.Marshal(rules)
 	if err != nil {

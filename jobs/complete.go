@@ -72,6 +72,9 @@ func (c *Completer) do(ctx context.Context, id table.Ident, dry bool) (*Completi
 	if at < 0 {
 		return nil, fmt.Errorf("table %s has no time partitions: leave table.complete of pipeline %s out", id, c.Pipeline)
 	}
+	if err := c.sameTime(ctx, info, at); err != nil {
+		return nil, err
+	}
 	n := news{now: c.Now(), asked: c.Now(), unit: unit, field: info.PartitionBy[at].Name, quiet: int64(c.Quiet / time.Second), receiver: c.Receiver}
 	p, err := c.progress(ctx, id, n.asked)
 	if err != nil {
@@ -95,6 +98,23 @@ func (c *Completer) do(ctx context.Context, id table.Ident, dry bool) (*Completi
 		return done, nil
 	}
 	return done, c.tell(ctx, s, info, at, done, dry)
+}
+
+// sameTime makes sure that a table that rows are routed to has its partitions from the column whose times the ledger keeps.
+func (c *Completer) sameTime(ctx context.Context, info table.Info, at int) error {
+	if info.Ident == c.Primary {
+		return nil
+	}
+	primary, err := c.Tables.Info(ctx, c.Primary)
+	if err != nil {
+		return err
+	}
+	p, _ := primary.TimeField()
+	if p < 0 || primary.PartitionBy[p].Source != info.PartitionBy[at].Source {
+		return fmt.Errorf("table %s is partitioned by the time in %s, and table %s of pipeline %s is not: it cannot be said what is complete in it",
+			info.Ident, info.PartitionBy[at].Source, c.Primary, c.Pipeline)
+	}
+	return nil
 }
 
 // progress is how far the rows are in a table of the pipeline.

@@ -1,6 +1,7 @@
 package jobs
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -16,11 +17,14 @@ import (
 )
 
 // days is a lake whose tables are partitioned by day. Its files are named after theirs: 2026-05-01/a.
-type days struct{ *lake }
+type days struct {
+	*lake
+	by map[table.Ident]string // the column of the times; ts if it is none of these
+}
 
 func (d days) Info(_ context.Context, id table.Ident) (table.Info, error) {
 	row := batch.StructOf(batch.Field{Name: "ts", Type: batch.Prim(batch.TimestampTZ)})
-	return table.Info{Ident: id, UUID: "uuid-" + id.Name, Row: row, PartitionBy: []table.PartitionField{{Source: "ts", Transform: "day", Name: "ts_day"}}}, nil
+	return table.Info{Ident: id, UUID: "uuid-" + id.Name, Row: row, PartitionBy: []table.PartitionField{{Source: cmp.Or(d.by[id], "ts"), Transform: "day", Name: "ts_day"}}}, nil
 }
 
 func (d days) file(path string) table.File {
@@ -80,7 +84,7 @@ type completing struct {
 }
 
 func newCompleting() *completing {
-	c := &completing{l: days{newLake()}, ledger: &table.Ledger{Records: map[table.Key]table.Record{{Topic: "t"}: {TopicID: "id", Next: 10}}, Number: 1}}
+	c := &completing{l: days{newLake(), map[table.Ident]string{}}, ledger: &table.Ledger{Records: map[table.Key]table.Record{{Topic: "t"}: {TopicID: "id", Next: 10}}, Number: 1}}
 	c.l.tables[primary].commit([]string{"2026-05-01/a", "2026-05-03/a", "null/a"}, nil)
 	c.ends = []End{{Key: table.Key{Topic: "t"}, TopicID: "id", High: 10}}
 	c.save()
@@ -279,6 +283,11 @@ func TestCompleterOfRoutedTables(t *testing.T) {
 	if x, err := c.Run(t.Context(), dead); err != nil || x.State == nil || strings.Join(c.heard, ", ") != "2026-05-02 true 1" {
 		t.Errorf("with the round in all tables: %+v, %v, %v", x, err, c.heard)
 	}
+	c.l.by[dead] = "other"
+	if _, err := c.Run(t.Context(), dead); err == nil || !strings.Contains(err.Error(), "lake.t_dead is partitioned by the time in other") {
+		t.Errorf("with the time of another column: %v", err)
+	}
+	delete(c.l.by, dead)
 	c.Retention = 24 * time.Hour
 	var gone []string
 	c.Dropped = func(_ context.Context, _ table.Info, partitions []string) error { gone = partitions; return nil }

@@ -53,6 +53,11 @@ func Check(cfg *configs.Config, pos *configs.Positions, i int, row *batch.Type) 
 			problems = append(problems, pos.Problem(at+".table.partition_by", err.Error(), ""))
 		}
 	}
+	if k := p.Table.Complete; k != nil && len(problems) == 0 {
+		if hint, err := checkComplete(k, table.Info{Ident: table.Ident{Name: p.Table.Name}, Row: full, PartitionBy: c.Parts}); err != nil {
+			problems = append(problems, pos.Problem(at+".table.complete", err.Error(), hint))
+		}
+	}
 	columns := func(setting string, names []string) {
 		for j, n := range names {
 			if full.Index(n) < 0 {

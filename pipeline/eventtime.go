@@ -1,11 +1,13 @@
 package pipeline
 
 import (
+	"errors"
 	"fmt"
 	"sort"
 	"time"
 
 	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/table"
 )
 
@@ -37,6 +39,18 @@ func newEventTimes(info table.Info, row *batch.Type) (*eventTimes, error) {
 	}
 	e.date = t.Kind == batch.Date
 	return e, nil
+}
+
+// checkComplete says what keeps it from being said of a table what is complete.
+func checkComplete(c *configs.Complete, info table.Info) (hint string, err error) {
+	at, _ := info.TimeField()
+	switch {
+	case at < 0:
+		return "add day(ts) to partition_by, or leave complete out", errors.New("the table has no time partitions: no column without a transform is a date")
+	case at > 0 && c.Marker:
+		return "put it first", fmt.Errorf("a marker needs the time, %s, to be first in partition_by: else a time has many folders", info.PartitionBy[at].Source)
+	}
+	return "", nil
 }
 
 // observe takes in the rows of a batch with all its columns; runs are those of its fetch.

@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/table"
 )
 
@@ -114,6 +115,24 @@ func TestEventTimesNeedATimePartition(t *testing.T) {
 	for _, info := range []table.Info{by("bucket[4]", "id"), by("identity", "id"), by("day", "gone")} {
 		if _, err := newEventTimes(info, eventRow); err == nil || !strings.Contains(err.Error(), "lake.t") {
 			t.Errorf("%v: %v", info.PartitionBy, err)
+		}
+	}
+}
+
+func TestCompleteIsChecked(t *testing.T) {
+	for name, c := range map[string]struct {
+		fields []table.PartitionField
+		marker bool
+		want   string
+	}{
+		"no date":               {[]table.PartitionField{{Source: "id", Transform: "identity"}}, false, "no time partitions"},
+		"a date":                {[]table.PartitionField{{Source: "id", Transform: "identity"}, {Source: "s.d", Transform: "identity"}}, false, ""},
+		"a marker":              {[]table.PartitionField{{Source: "ts", Transform: "hour"}, {Source: "id", Transform: "identity"}}, true, ""},
+		"a marker, not in time": {[]table.PartitionField{{Source: "id", Transform: "identity"}, {Source: "ts", Transform: "hour"}}, true, "ts, to be first"},
+	} {
+		_, err := checkComplete(&configs.Complete{Marker: c.marker}, table.Info{Row: eventRow, PartitionBy: c.fields})
+		if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v", name, err)
 		}
 	}
 }
