@@ -146,7 +146,7 @@ func completes(t *testing.T, l lake, kill func(d *stacktest.Daemon, config strin
 		}
 		return rs
 	}
-	plain, trans := stacktest.Producer(t), stacktest.Producer(t, kgo.TransactionalID(stacktest.Name("tx")))
+	plain, trans := stacktest.Producer(t), stacktest.Producer(t, kgo.TransactionalID(stacktest.Name("tx")), kgo.TransactionTimeout(10*time.Minute))
 	send := func(c *kgo.Client, rs []*kgo.Record) {
 		t.Helper()
 		if err := c.ProduceSync(t.Context(), rs...).FirstErr(); err != nil {
