@@ -66,6 +66,9 @@ func ApplyDefaults(c *Config) {
 	def(&c.Jobs.Fold.Schedule, "@daily")
 	def(&c.Jobs.Orphans.Schedule, "off")
 	def(&c.Jobs.Orphans.Age, 72*60*minute)
+	def(&c.Jobs.History.Schedule, "@hourly")
+	def(&c.Jobs.History.Table, "lakeloader_jobs")
+	def(&c.Jobs.History.Retention, 365*24*60*minute)
 	for i := range c.Pipelines {
 		defaultPipeline(&c.Pipelines[i])
 	}

@@ -23,6 +23,8 @@ type Jobs struct {
 	// Orphans removes objects from the tables' folders that no snapshot and no round refers to, such as programs leave that
 	// were killed. Every pipeline that writes into the tables must be in this configuration.
 	Orphans Orphans `yaml:"orphans"`
+	// History puts every ended run of a job into a table, which the jobs expire, compact and orphans look after too.
+	History History `yaml:"history"`
 }
 
 // Expire is the job that expires snapshots.
@@ -65,4 +67,14 @@ type Orphans struct {
 	Schedule string `yaml:"schedule"`
 	// Age that objects must have to go; loaders and jobs commit nothing older than half of 72h. Default 72h.
 	Age Duration `yaml:"age" rule:"range=72h:3650d"`
+}
+
+// History is the job that moves ended runs into a table.
+type History struct {
+	// Schedule of the job; with off, lakeloader job run history does it. Default @hourly.
+	Schedule string `yaml:"schedule"`
+	// Table of the runs, or namespace.table; off: there is none. Default lakeloader_jobs.
+	Table string `yaml:"table"`
+	// Retention is how long runs stay in the table, by whole months. Default 365d.
+	Retention Duration `yaml:"retention" rule:"range=1d:36500d"`
 }

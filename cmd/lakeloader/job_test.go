@@ -237,7 +237,7 @@ func TestJobCommands(t *testing.T) {
 		want string
 		args []string
 	}{
-		{`no job "compress": choose one of [expire compact retention fold orphans]`, []string{"job", "run", "compress", "-c", file}},
+		{`no job "compress": choose one of [expire compact retention fold orphans history]`, []string{"job", "run", "compress", "-c", file}},
 		{`no table "u"`, []string{"job", "plan", "expire", "-c", file, "--table", "u"}},
 		{"xml", []string{"job", "list", "-c", file, "-o", "xml"}},
 	} {
@@ -346,4 +346,16 @@ pipelines:
 	}
 	lakeloader(t, "verify", "-c", file).ends(exitOK, fmt.Sprintf("OK: all %d offsets are accounted for exactly once: %d rows, 0 filtered, %d dead letters", 2*rounds, 2*rounds*9/10, 2*rounds/10))
 	lakeloader(t, "query", "-c", file, "SELECT count(*) AS n, count(DISTINCT (_kafka_partition, _kafka_offset)) AS d FROM t").ends(exitOK, fmt.Sprintf("%d  %d", 2*rounds*9/10, 2*rounds*9/10))
+}
+
+// replace changes a configuration.
+func replace(t *testing.T, file, old, new string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil || !strings.Contains(string(text), old) {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if err := os.WriteFile(file, []byte(strings.Replace(string(text), old, new, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

@@ -49,7 +49,8 @@ type owned struct {
 	sortBy   []table.SortField
 }
 
-// tables are those of all pipelines that exist, dead letters and tables that rows are routed to included.
+// tables are those of all pipelines that exist, dead letters and tables that rows are routed to included, and that of the runs
+// of jobs.
 func (u *upkeep) tables(ctx context.Context) ([]owned, error) {
 	var all []owned
 	add := func(t owned) error {
@@ -79,6 +80,11 @@ func (u *upkeep) tables(ctx context.Context) ([]owned, error) {
 			}
 		}
 		if err := add(owned{dead, p, nil}); err != nil {
+			return nil, err
+		}
+	}
+	if id, ok := u.historyTable(); ok {
+		if err := add(owned{id, fileDefaults(), nil}); err != nil {
 			return nil, err
 		}
 	}
@@ -126,13 +132,17 @@ func schedule(text string) string {
 // jobs are all of the configuration.
 func (u *upkeep) jobs() []jobs.Job {
 	c := &u.cfg.Jobs
-	return []jobs.Job{
+	all := []jobs.Job{
 		{Name: "expire", Schedule: schedule(c.Expire.Schedule), Tasks: u.expiries},
 		{Name: "compact", Schedule: schedule(c.Compact.Schedule), Heavy: true, Tasks: u.compactions},
 		{Name: "retention", Schedule: schedule(c.Retention.Schedule), Heavy: true, Tasks: u.retentions},
 		{Name: "fold", Schedule: schedule(c.Fold.Schedule), Tasks: u.folds},
 		{Name: "orphans", Schedule: schedule(c.Orphans.Schedule), Tasks: u.orphans},
 	}
+	if _, ok := u.historyTable(); ok {
+		all = append(all, jobs.Job{Name: "history", Schedule: schedule(c.History.Schedule), Tasks: u.histories})
+	}
+	return all
 }
 
 // remove deletes objects of the warehouse.
@@ -352,7 +362,7 @@ func (f folders) List(ctx context.Context, id table.Ident) ([]objects.Info, erro
 // leases are those of this process.
 func (u *upkeep) leases() *jobs.Leases {
 	return &jobs.Leases{Store: u.lake.objects, Root: u.lake.root + "/_lakeloader/_jobs", Owner: thisProcess().String() + "/" + uuid.NewString(), Gone: gone,
-		Now: u.now, TTL: leaseTTL, Keep: keptRuns}
+		Now: u.now, TTL: leaseTTL, Keep: keptRuns, Outbox: u.outbox()}
 }
 
 // runner runs all jobs, or, beside loaders, those that need little memory.
