@@ -184,7 +184,8 @@ func TestOrphans(t *testing.T) {
 	table := folders[0]
 	stray := filepath.Join(table, "data", "x=1", "stray.parquet")
 	foreign := filepath.Join(table, "notes", "readme.txt")
-	for _, path := range []string{stray, foreign} {
+	hidden := filepath.Join(table, "data", "x=1", ".lakeloader-0123456789abcdef.tmp") // of a program that was killed
+	for _, path := range []string{stray, foreign, hidden} {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -194,11 +195,14 @@ func TestOrphans(t *testing.T) {
 	}
 	lakeloader(t, "job", "plan", "orphans", "-c", file).ends(exitOK, "orphans all-tables: 0 orphans of ")
 	old := later(t, file, 100*time.Hour)
-	if r := runJob(t, old, "orphans")["all-tables"]; r == nil || r.Numbers["orphans"] < 1 || !strings.Contains(strings.Join(r.Details, "\n"), "stray.parquet: no snapshot of table lake.t") {
+	if r := runJob(t, old, "orphans")["all-tables"]; r == nil || r.Numbers["orphans"] < 1 || r.Numbers["uploads"] != 1 || !strings.Contains(strings.Join(r.Details, "\n"), "stray.parquet: no snapshot of table lake.t") {
 		t.Errorf("%+v", r)
 	}
 	if _, err := os.Stat(stray); !os.IsNotExist(err) {
 		t.Errorf("the stray file: %v", err)
+	}
+	if _, err := os.Stat(hidden); !os.IsNotExist(err) {
+		t.Errorf("the unfinished file: %v", err)
 	}
 	if _, err := os.Stat(foreign); err != nil {
 		t.Errorf("another program's file: %v", err)

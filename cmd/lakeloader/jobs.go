@@ -295,7 +295,8 @@ func (u *upkeep) orphans(ctx context.Context) ([]jobs.Task, error) {
 	for i, t := range all {
 		ids[i] = t.Ident
 	}
-	o := &jobs.Orphans{Lake: folders{u.lake}, Tables: ids, Age: time.Duration(u.cfg.Jobs.Orphans.Age), Now: u.now, Wait: table.Backoff(2 * time.Second), Delete: u.remove}
+	o := &jobs.Orphans{Lake: folders{u.lake}, Tables: ids, Age: time.Duration(u.cfg.Jobs.Orphans.Age), Now: u.now, Wait: table.Backoff(2 * time.Second), Delete: u.remove, Folders: u.uploadFolders}
+	o.Uploads, _ = u.lake.objects.(jobs.Uploads)
 	for i := range u.cfg.Pipelines {
 		p := &u.cfg.Pipelines[i]
 		primary, _ := pipeline.Idents(u.cfg, p)
@@ -325,6 +326,7 @@ func orphansReport(p *jobs.OrphanPlan, err error) (*jobs.Report, error) {
 		}
 		r.Details = append(r.Details, x.URI+": "+x.Why)
 	}
+	uploadsReport(r, p.Uploads)
 	return r, err
 }
 
@@ -344,19 +346,28 @@ func (f folders) References(ctx context.Context, id table.Ident) (*table.Referen
 
 // List implements jobs.Lake.
 func (f folders) List(ctx context.Context, id table.Ident) ([]objects.Info, error) {
-	info, err := f.catalog.Info(ctx, id)
+	dirs, err := tableFolders(ctx, f.lake, id)
 	if err != nil {
 		return nil, err
 	}
 	var all []objects.Info
-	for _, folder := range []string{"/data/", "/metadata/"} {
-		list, err := f.objects.List(ctx, strings.TrimRight(info.Location, "/")+folder)
+	for _, dir := range dirs {
+		list, err := f.objects.List(ctx, dir)
 		if err != nil {
 			return nil, err
 		}
 		all = append(all, list...)
 	}
 	return all, nil
+}
+
+func tableFolders(ctx context.Context, l *lake, id table.Ident) ([]string, error) {
+	info, err := l.catalog.Info(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	at := strings.TrimRight(info.Location, "/")
+	return []string{at + "/data/", at + "/metadata/"}, nil
 }
 
 // leases are those of this process.
