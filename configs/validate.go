@@ -125,6 +125,9 @@ func limit(text string, like any) int64 {
 	case Share:
 		s, _ := ParseShare(text)
 		return int64(s)
+	case Dollars:
+		d, _ := ParseDollars(text)
+		return int64(d)
 	}
 	n, _ := strconv.ParseInt(text, 10, 64)
 	return n

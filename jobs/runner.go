@@ -20,6 +20,8 @@ type Report struct {
 	Numbers map[string]int64 `json:"numbers,omitempty"`
 	// Details are lines for people who plan.
 	Details []string `json:"details,omitempty"`
+	// Cost is what a planned run would ask of the object store; nil: it is not known.
+	Cost *Cost `json:"cost,omitempty"`
 }
 
 // Task is a job on one target: a table, or the whole lake.

@@ -67,8 +67,38 @@ func later(t *testing.T, file string, ahead time.Duration) *upkeep {
 	return &upkeep{cfg, l, slog.New(slog.DiscardHandler), func() time.Time { return time.Now().Add(ahead) }}
 }
 
+// contentOf is the size of what snapshots of a table refer to.
+func contentOf(t *testing.T, dir, name string) (n int64) {
+	t.Helper()
+	for _, pattern := range []string{"data/*.parquet", "metadata/*.avro"} {
+		files, err := filepath.Glob(filepath.Join(dir, "*", name, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			st, err := os.Stat(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += st.Size()
+		}
+	}
+	return n
+}
+
 // runJob runs a job on all its targets and returns what it did on each.
 func runJob(t *testing.T, u *upkeep, name string) map[string]*jobs.Report {
+	t.Helper()
+	return eachTarget(t, u, name, func(task jobs.Task) (*jobs.Report, error) { return task.Run(t.Context()) })
+}
+
+// planJob plans it.
+func planJob(t *testing.T, u *upkeep, name string) map[string]*jobs.Report {
+	t.Helper()
+	return eachTarget(t, u, name, func(task jobs.Task) (*jobs.Report, error) { return task.Plan(t.Context()) })
+}
+
+func eachTarget(t *testing.T, u *upkeep, name string, do func(jobs.Task) (*jobs.Report, error)) map[string]*jobs.Report {
 	t.Helper()
 	j, err := u.find(name)
 	if err != nil {
@@ -80,7 +110,7 @@ func runJob(t *testing.T, u *upkeep, name string) map[string]*jobs.Report {
 	}
 	did := map[string]*jobs.Report{}
 	for _, task := range tasks {
-		if did[task.Target], err = task.Run(t.Context()); err != nil {
+		if did[task.Target], err = do(task); err != nil {
 			t.Fatalf("%s on %s: %v", name, task.Target, err)
 		}
 	}
@@ -103,9 +133,18 @@ func TestExpire(t *testing.T) {
 	const whole = "OK: all 20 offsets are accounted for exactly once: 17 rows, 0 filtered, 1 dead letters, 0 gaps, 2 removed"
 	before := dataFiles(t, dir)
 	lakeloader(t, "job", "plan", "expire", "-c", file).ends(exitOK, "expire lake.t: 0 of 6 snapshots", "expire lake.t_dead_letters: 0 of 2 snapshots")
-	did := runJob(t, later(t, file, 48*time.Hour), "expire")
-	if r := did["lake.t"]; r == nil || r.Numbers["expired"] != 5 || r.Numbers["deleted_objects"] < 7 {
-		t.Errorf("%+v", r)
+	old := later(t, file, 48*time.Hour)
+	planned, content := planJob(t, old, "expire")["lake.t"], contentOf(t, dir, "t")
+	did := runJob(t, old, "expire")
+	r := did["lake.t"]
+	if r == nil || r.Numbers["expired"] != 5 || r.Numbers["deleted_objects"] < 7 {
+		t.Fatalf("%+v", r)
+	}
+	if planned.Numbers["objects"] != r.Numbers["deleted_objects"] || planned.Numbers["expired"] != 5 || planned.Cost == nil || planned.Cost.FreeBytes != planned.Numbers["bytes"] || planned.Cost.Get != 0 {
+		t.Errorf("planned %+v, done %+v", planned, r)
+	}
+	if freed := content - contentOf(t, dir, "t"); freed == 0 || freed != planned.Numbers["bytes"] {
+		t.Errorf("%d bytes were freed, planned %+v", freed, planned)
 	}
 	if n := dataFiles(t, dir); n != before-1 {
 		t.Errorf("%d data files, there were %d", n, before)

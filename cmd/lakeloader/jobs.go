@@ -156,12 +156,14 @@ func (u *upkeep) expiries(ctx context.Context) ([]jobs.Task, error) {
 		return nil, err
 	}
 	c := &u.cfg.Jobs.Expire
-	e := &jobs.Expirer{Tables: u.lake.catalog, Delete: u.remove, Now: u.now, Wait: table.Backoff(2 * time.Second), Age: time.Duration(c.Age), Last: c.KeepLast}
+	e := &jobs.Expirer{Tables: u.lake.catalog, Delete: u.remove, Now: u.now, Wait: table.Backoff(2 * time.Second), Age: time.Duration(c.Age), Last: c.KeepLast, Sizes: u.sizes}
 	var tasks []jobs.Task
 	for _, t := range all {
 		tasks = append(tasks, jobs.Task{Job: "expire", Target: t.String(),
-			Plan: func(ctx context.Context) (*jobs.Report, error) { return expiryReport(e.Plan(ctx, t.Ident)) },
-			Run:  func(ctx context.Context) (*jobs.Report, error) { return expiryReport(e.Run(ctx, t.Ident)) }})
+			Plan: func(ctx context.Context) (*jobs.Report, error) {
+				return u.expiryCost(expiryReport(e.Foresee(ctx, t.Ident)))
+			},
+			Run: func(ctx context.Context) (*jobs.Report, error) { return expiryReport(e.Run(ctx, t.Ident)) }})
 	}
 	return tasks, nil
 }
@@ -174,6 +176,10 @@ func expiryReport(x *jobs.Expiry, err error) (*jobs.Report, error) {
 	r.Summary = fmt.Sprintf("%d of %s", len(x.Expired), count(x.Snapshots, "snapshot"))
 	if x.Deleted > 0 {
 		r.Summary += fmt.Sprintf(", %s deleted", count(x.Deleted, "object"))
+	}
+	if x.Objects > 0 {
+		r.Numbers["objects"], r.Numbers["bytes"] = int64(x.Objects), x.Bytes
+		r.Summary += fmt.Sprintf(", %s, %d bytes", count(x.Objects, "object"), x.Bytes)
 	}
 	return r, err
 }
@@ -190,8 +196,11 @@ func (u *upkeep) compactions(ctx context.Context) ([]jobs.Task, error) {
 		c := &jobs.Compactor{Tables: u.lake.catalog, Merge: u.merger(t), Commit: commit.Commit, Now: u.now, Target: int64(t.pipeline.Files.TargetSize),
 			MinFiles: set.MinFiles, Quiet: time.Duration(set.Quiet), MaxBytes: int64(set.MaxSize)}
 		tasks = append(tasks, jobs.Task{Job: "compact", Target: t.String(),
-			Plan: func(ctx context.Context) (*jobs.Report, error) { return compactionReport(c.Plan(ctx, t.Ident)) },
-			Run:  func(ctx context.Context) (*jobs.Report, error) { return compactionReport(c.Run(ctx, t.Ident)) }})
+			Plan: func(ctx context.Context) (*jobs.Report, error) {
+				r, err := compactionReport(c.Plan(ctx, t.Ident))
+				return u.compactionCost(ctx, t, r, err)
+			},
+			Run: func(ctx context.Context) (*jobs.Report, error) { return compactionReport(c.Run(ctx, t.Ident)) }})
 	}
 	return tasks, nil
 }
@@ -244,7 +253,7 @@ func (u *upkeep) retentions(ctx context.Context) ([]jobs.Task, error) {
 			rows := func(ctx context.Context, dry bool) (*jobs.Report, error) {
 				return rowsReport(pipeline.Retain(ctx, p, deps, pipeline.RetainOptions{Before: u.now().Add(-time.Duration(p.Table.Retention)), DryRun: dry}))
 			}
-			tasks = append(tasks, retentionTask(deps.Primary, rows))
+			tasks = append(tasks, u.rowsTask(deps.Primary, p, rows))
 		}
 		if p.DeadLetters.Retention > 0 && holds(all, deps.Primary) && holds(all, deps.DeadLetters) {
 			letters := func(ctx context.Context, dry bool) (*jobs.Report, error) {
@@ -309,8 +318,11 @@ func (u *upkeep) orphans(ctx context.Context) ([]jobs.Task, error) {
 		return nil, nil
 	}
 	return []jobs.Task{{Job: "orphans", Target: wholeLake,
-		Plan: func(ctx context.Context) (*jobs.Report, error) { return orphansReport(o.Plan(ctx)) },
-		Run:  func(ctx context.Context) (*jobs.Report, error) { return orphansReport(o.Run(ctx)) }}}, nil
+		Plan: func(ctx context.Context) (*jobs.Report, error) {
+			r, err := orphansReport(o.Plan(ctx))
+			return u.orphansCost(len(ids), r, err)
+		},
+		Run: func(ctx context.Context) (*jobs.Report, error) { return orphansReport(o.Run(ctx)) }}}, nil
 }
 
 func orphansReport(p *jobs.OrphanPlan, err error) (*jobs.Report, error) {

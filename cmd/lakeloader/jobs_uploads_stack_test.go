@@ -79,6 +79,9 @@ pipelines:
 	if err != nil || plan.Numbers["uploads"] != 3 || !strings.Contains(plan.Summary, ", 3 unfinished uploads") || !strings.Contains(strings.Join(plan.Details, "\n"), "/data/x=1/a.parquet: an upload that was begun at ") || len(open()) != 4 {
 		t.Errorf("%+v, %v, open: %q", plan, err, open())
 	}
+	if c := plan.Cost; c == nil || c.List < 3 || c.Put != 3 || c.Delete < 3 || c.USD != 0 || !strings.Contains(plan.Details[0], " requests") {
+		t.Errorf("%+v, %+v", plan, c) // the prices of a service of one's own are not known
+	}
 	done, err := tasks[0].Run(t.Context())
 	if keys := open(); err != nil || done.Numbers["uploads"] != 3 || len(keys) != 1 || "s3://"+bucket+"/"+keys[0] != foreign {
 		t.Errorf("%+v, %v, open: %q", done, err, keys)
