@@ -70,11 +70,17 @@ func (u *upkeep) tables(ctx context.Context) ([]owned, error) {
 	for i := range u.cfg.Pipelines {
 		p := &u.cfg.Pipelines[i]
 		primary, dead := pipeline.Idents(u.cfg, p)
-		routed, err := u.routed(ctx, p.Name, primary)
+		ledger, err := pipeline.LedgerOf(ctx, u.lake.catalog, p.Name, primary)
 		if err != nil {
 			return nil, err
 		}
-		for _, id := range append([]table.Ident{primary}, routed...) {
+		ids := []table.Ident{primary}
+		if ledger != nil {
+			for _, t := range ledger.Tables { // that rows were ever routed to
+				ids = append(ids, t.Ident)
+			}
+		}
+		for _, id := range ids {
 			if err := add(owned{id, p, pipeline.SortFields(p.Table.SortBy)}); err != nil {
 				return nil, err
 			}
@@ -89,32 +95,6 @@ func (u *upkeep) tables(ctx context.Context) ([]owned, error) {
 		}
 	}
 	return all, nil
-}
-
-// routed are the tables that rows of a pipeline were ever routed to.
-func (u *upkeep) routed(ctx context.Context, name string, primary table.Ident) (ids []table.Ident, err error) {
-	s, err := u.lake.catalog.Open(ctx, primary)
-	if errors.Is(err, table.ErrNoTable) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, fmt.Errorf("opening table %s: %w", primary, err)
-	}
-	base, err := s.Load(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading table %s: %w", primary, err)
-	}
-	l, err := table.ParseLedger(name, base.Props)
-	if err != nil {
-		return nil, fmt.Errorf("table %s: %w", primary, err)
-	}
-	if l == nil {
-		return nil, nil
-	}
-	for _, t := range l.Tables {
-		ids = append(ids, t.Ident)
-	}
-	return ids, nil
 }
 
 func holds(all []owned, id table.Ident) bool {
