@@ -319,6 +319,7 @@ func TestEndsArePosted(t *testing.T) {
 	w := newRunWorld()
 	l := &Leases{Store: objects.NewLocal(), Root: "file://" + t.TempDir(), Owner: "one", Now: func() time.Time { return began }, TTL: 30 * time.Millisecond, Keep: 3}
 	l.Outbox = l.Root + "/_ended"
+	l.Hide = func(text string) string { return strings.ReplaceAll(text, "hunter2", "***") }
 	h := w.history()
 	h.Store, h.Outbox = l.Store, l.Outbox
 	if _, err := l.Do(t.Context(), "expire", "lake.t", func(ctx context.Context) (*Report, error) {
@@ -329,7 +330,7 @@ func TestEndsArePosted(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := l.Do(t.Context(), "expire", "lake.u", func(context.Context) (*Report, error) { return nil, errors.New("access denied") }); err == nil {
+	if _, err := l.Do(t.Context(), "expire", "lake.u", func(context.Context) (*Report, error) { return nil, errors.New("access denied to hunter2") }); err == nil {
 		t.Error("it did not fail")
 	}
 	if _, err := l.Do(t.Context(), "compact", "lake.v", func(ctx context.Context) (*Report, error) {
@@ -362,7 +363,7 @@ func TestEndsArePosted(t *testing.T) {
 		got = append(got, fmt.Sprintf("%s %s by %s: %s%.41s", r.Job, r.Target, r.Owner, summary, r.Error))
 	}
 	slices.Sort(got)
-	want := []string{"compact lake.v by one: job compact on lake.v: the lease was lost", "expire lake.t by one: 7 of 9 snapshots", "expire lake.u by one: access denied"}
+	want := []string{"compact lake.v by one: job compact on lake.v: the lease was lost", "expire lake.t by one: 7 of 9 snapshots", "expire lake.u by one: access denied to ***"}
 	if !slices.Equal(got, want) {
 		t.Errorf("%q, want %q", got, want)
 	}

@@ -36,6 +36,8 @@ type Leases struct {
 	Keep int
 	// Outbox is a folder (no trailing slash) that gets every ended run too, for History; empty: none.
 	Outbox string
+	// Hide takes secrets out of errors, which others can read in the log and in the table of runs; nil: nothing does.
+	Hide func(text string) string
 }
 
 // Record is one object of a lease's log.
@@ -165,7 +167,7 @@ func (l *Leases) Do(ctx context.Context, job, target string, f func(ctx context.
 		err = fmt.Errorf("job %s on %s: %w", job, target, errors.Join(lost, err))
 	}
 	ctx = context.WithoutCancel(ctx)
-	rec := Record{Job: job, Target: target, Owner: l.Owner, Started: started, Ended: l.Now(), Done: report, Error: text(err)}
+	rec := Record{Job: job, Target: target, Owner: l.Owner, Started: started, Ended: l.Now(), Done: report, Error: l.text(err)}
 	err = errors.Join(err, l.post(ctx, rec))
 	if theirs {
 		return report, err
@@ -173,9 +175,12 @@ func (l *Leases) Do(ctx context.Context, job, target string, f func(ctx context.
 	return report, errors.Join(err, g.end(ctx, rec))
 }
 
-func text(err error) string {
-	if err == nil {
+func (l *Leases) text(err error) string {
+	switch {
+	case err == nil:
 		return ""
+	case l.Hide != nil:
+		return l.Hide(err.Error())
 	}
 	return err.Error()
 }

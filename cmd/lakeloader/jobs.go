@@ -365,7 +365,7 @@ func tableFolders(ctx context.Context, l *lake, id table.Ident) ([]string, error
 // leases are those of this process.
 func (u *upkeep) leases() *jobs.Leases {
 	return &jobs.Leases{Store: u.lake.objects, Root: u.lake.root + "/_lakeloader/_jobs", Owner: thisProcess().String() + "/" + uuid.NewString(), Gone: gone,
-		Now: u.now, TTL: leaseTTL, Keep: keptRuns, Outbox: u.outbox()}
+		Now: u.now, TTL: leaseTTL, Keep: keptRuns, Outbox: u.outbox(), Hide: configs.NewRedactor(u.cfg).Text}
 }
 
 // runner runs all jobs, or, beside loaders, those that need little memory.
