@@ -264,12 +264,17 @@ func (f *fakeS3) list(w http.ResponseWriter, bucket, prefix, after string) {
 
 // listUploads answers pages of two, in order of keys and then of ids.
 func (f *fakeS3) listUploads(w http.ResponseWriter, prefix, keyMarker, idMarker string) {
-	type entry struct{ Key, UploadId, Initiated string }
+	type entry struct {
+		Key       string
+		ID        string `xml:"UploadId"`
+		Initiated string
+	}
 	var out struct {
-		XMLName                           xml.Name `xml:"ListMultipartUploadsResult"`
-		IsTruncated                       bool
-		NextKeyMarker, NextUploadIdMarker string
-		Upload                            []entry
+		XMLName       xml.Name `xml:"ListMultipartUploadsResult"`
+		IsTruncated   bool
+		NextKeyMarker string
+		NextID        string `xml:"NextUploadIdMarker"`
+		Upload        []entry
 	}
 	var all []entry
 	for id, u := range f.uploads {
@@ -277,9 +282,9 @@ func (f *fakeS3) listUploads(w http.ResponseWriter, prefix, keyMarker, idMarker 
 			all = append(all, entry{u.key, id, u.begun.UTC().Format(time.RFC3339)})
 		}
 	}
-	slices.SortFunc(all, func(a, b entry) int { return strings.Compare(a.Key+" "+a.UploadId, b.Key+" "+b.UploadId) })
+	slices.SortFunc(all, func(a, b entry) int { return strings.Compare(a.Key+" "+a.ID, b.Key+" "+b.ID) })
 	if out.Upload = all; len(all) > 2 {
-		out.Upload, out.IsTruncated, out.NextKeyMarker, out.NextUploadIdMarker = all[:2], true, all[1].Key, all[1].UploadId
+		out.Upload, out.IsTruncated, out.NextKeyMarker, out.NextID = all[:2], true, all[1].Key, all[1].ID
 	}
 	_ = xml.NewEncoder(w).Encode(out)
 }
