@@ -253,6 +253,16 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, s setting.Setting, path st
 		if share == 0 && limit(s.Min, share) > 0 {
 			complain("leave it out for the default", "is less than "+s.Min)
 		}
+	case Dollars:
+		d, err := ParseDollars(text)
+		if err != nil {
+			complain("write 0.005", err.Error())
+			return
+		}
+		v.SetInt(int64(d))
+		if d == 0 && limit(s.Min, d) > 0 {
+			complain("leave it out for the default", "is less than "+s.Min)
+		}
 	case bool:
 		if text != "true" && text != "false" {
 			complain("write true or false", "is neither true nor false")

@@ -67,6 +67,13 @@ func ApplyDefaults(c *Config) {
 	def(&c.Jobs.Complete.Schedule, "@every 1m")
 	def(&c.Jobs.Orphans.Schedule, "off")
 	def(&c.Jobs.Orphans.Age, 72*60*minute)
+	def(&c.Jobs.History.Schedule, "@hourly")
+	def(&c.Jobs.History.Table, "lakeloader_jobs")
+	def(&c.Jobs.History.Retention, 365*24*60*minute)
+	if _, local := localPath(c.Warehouse.Location); !local && c.Warehouse.S3.Endpoint == "" {
+		def(&c.Jobs.Prices.Put, 5_000)
+		def(&c.Jobs.Prices.Get, 400)
+	}
 	for i := range c.Pipelines {
 		defaultPipeline(&c.Pipelines[i])
 	}

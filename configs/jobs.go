@@ -25,6 +25,10 @@ type Jobs struct {
 	// Orphans removes objects from the tables' folders that no snapshot and no round refers to, such as programs leave that
 	// were killed. Every pipeline that writes into the tables must be in this configuration.
 	Orphans Orphans `yaml:"orphans"`
+	// History puts every ended run of a job into a table, which the jobs expire, compact and orphans look after too.
+	History History `yaml:"history"`
+	// Prices are those by which lakeloader job plan estimates what requests to the object store cost.
+	Prices Prices `yaml:"prices"`
 }
 
 // Expire is the job that expires snapshots.
@@ -73,4 +77,22 @@ type Orphans struct {
 type CompleteJob struct {
 	// Schedule of the job. Default @every 1m.
 	Schedule string `yaml:"schedule"`
+}
+
+// History is the job that moves ended runs into a table.
+type History struct {
+	// Schedule of the job; with off, lakeloader job run history does it. Default @hourly.
+	Schedule string `yaml:"schedule"`
+	// Table of the runs, or namespace.table; off: there is none. Default lakeloader_jobs.
+	Table string `yaml:"table"`
+	// Retention is how long runs stay in the table, by whole months. Default 365d.
+	Retention Duration `yaml:"retention" rule:"range=1d:36500d"`
+}
+
+// Prices of an object store. Transfer within a region costs nothing.
+type Prices struct {
+	// Put is what 1,000 requests cost that write or list, US$. Default 0.005 on AWS (S3 Standard, us-east-1), else none.
+	Put Dollars `yaml:"put" rule:"range=0.000001:1000"`
+	// Get is what 1,000 requests cost that read, US$. Default 0.0004 on AWS (S3 Standard, us-east-1), else none.
+	Get Dollars `yaml:"get" rule:"range=0.000001:1000"`
 }

@@ -431,3 +431,6 @@ type Bytes int64
 
 // Share is a part of a whole in millionths, written 0.05 or 5%.
 type Share int64
+
+// Dollars is an amount of US$ in millionths, written 0.005.
+type Dollars int64

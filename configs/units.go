@@ -89,6 +89,27 @@ func ParseShare(s string) (Share, error) {
 	return Share(math.Round(f * wholeShare)), nil
 }
 
+// String gives the amount as a decimal fraction: 0.005.
+func (d Dollars) String() string { return Share(d).String() }
+
+// MarshalText writes the amount as String does.
+func (d Dollars) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText reads an amount as ParseDollars does.
+func (d *Dollars) UnmarshalText(text []byte) (err error) {
+	*d, err = ParseDollars(string(text))
+	return err
+}
+
+// ParseDollars reads 0.005, to the millionth.
+func ParseDollars(s string) (Dollars, error) {
+	f, err := strconv.ParseFloat(strings.TrimSpace(s), 64)
+	if err != nil || !(f >= 0 && f <= 1_000_000) {
+		return 0, errors.New("is not an amount from 0 to 1000000")
+	}
+	return Dollars(math.Round(f * wholeShare)), nil
+}
+
 var units = []struct {
 	name string
 	size int64

@@ -33,7 +33,7 @@ func Validate(c *Config, pos *Positions) Problems {
 	return v.problems.Sort()
 }
 
-// Off is the schedule of a job that runs only when it is asked to.
+// Off is the schedule of a job that runs only when it is asked to, and the name of a table that is not wanted.
 const Off = "off"
 
 type validator struct {
@@ -125,6 +125,9 @@ func limit(text string, like any) int64 {
 	case Share:
 		s, _ := ParseShare(text)
 		return int64(s)
+	case Dollars:
+		d, _ := ParseDollars(text)
+		return int64(d)
 	}
 	n, _ := strconv.ParseInt(text, 10, 64)
 	return n
@@ -146,13 +149,12 @@ func (v *validator) memory(c *Config) {
 	}
 }
 
-// unique checks names that must not be shared. A default that follows from a name that is taken is not told again.
 func (v *validator) jobs(j *Jobs) {
 	if _, err := time.LoadLocation(j.TimeZone); err != nil || j.TimeZone == "Local" {
 		v.bad("jobs.time_zone", "give a name of the IANA database, such as Europe/Berlin, or UTC", "there is no time zone %q", j.TimeZone)
 	}
 	for path, schedule := range map[string]string{"jobs.expire.schedule": j.Expire.Schedule, "jobs.compact.schedule": j.Compact.Schedule, "jobs.retention.schedule": j.Retention.Schedule, "jobs.fold.schedule": j.Fold.Schedule, "jobs.orphans.schedule": j.Orphans.Schedule,
-		"jobs.complete.schedule": j.Complete.Schedule} {
+		"jobs.complete.schedule": j.Complete.Schedule, "jobs.history.schedule": j.History.Schedule} {
 		if schedule == Off {
 			continue
 		}
@@ -163,6 +165,7 @@ func (v *validator) jobs(j *Jobs) {
 	}
 }
 
+// unique checks names that must not be shared. A default that follows from a name that is taken is not told again.
 func (v *validator) unique(c *Config) {
 	names, groups, tables := map[string]string{}, map[string]string{}, map[string]string{}
 	for i := range c.Pipelines {
@@ -175,6 +178,10 @@ func (v *validator) unique(c *Config) {
 		if free || p.DeadLetters.Table != p.Table.Name+deadLettersSuffix {
 			v.once(tables, qualified(c, p.DeadLetters.Table), path+".dead_letters.table", "the table", "every pipeline needs its own dead letters")
 		}
+	}
+	if c.Jobs.History.Table != Off {
+		v.tableName("jobs.history.table", c.Jobs.History.Table)
+		v.once(tables, qualified(c, c.Jobs.History.Table), "jobs.history.table", "the table", "the runs of jobs need a table of their own")
 	}
 	v.routedTables(c, tables)
 }

@@ -32,6 +32,14 @@ type Expirer struct {
 	// Age is how old snapshots must be to go, Last how many of the newest ancestors of main stay in any case.
 	Age  time.Duration
 	Last int
+	// Sizes are those of the table's objects by URI, for plans; nil: plans do not look.
+	Sizes func(ctx context.Context, id table.Ident) (map[string]int64, error)
+}
+
+// Foreseeing are Expirable tables that can say what an expiry would release before it is done.
+type Foreseeing interface {
+	// Without is a base as it would be without some snapshots; good for Released only.
+	Without(base *table.Base, snapshots []int64) (*table.Base, error)
 }
 
 // Expiry is what an expiry does, or did.
@@ -40,6 +48,9 @@ type Expiry struct {
 	Snapshots int         `json:"snapshots"` // that there were
 	Expired   []int64     `json:"expired"`
 	Deleted   int         `json:"deleted"` // objects; when done
+	// Objects and Bytes are what a planned expiry would delete, as far as Sizes knows of them.
+	Objects int   `json:"objects"`
+	Bytes   int64 `json:"bytes"`
 }
 
 // Plan says what would be expired now.
@@ -54,6 +65,43 @@ func (e *Expirer) Plan(ctx context.Context, id table.Ident) (*Expiry, error) {
 	}
 	gone, err := PlanExpiry(base, e.retention())
 	return &Expiry{Table: id, Snapshots: len(base.Snapshots()), Expired: gone}, err
+}
+
+// Foresee is Plan, with what would be deleted. It reads as much as a run does.
+func (e *Expirer) Foresee(ctx context.Context, id table.Ident) (*Expiry, error) {
+	x, err := e.Plan(ctx, id)
+	tables, ok := e.Tables.(Foreseeing)
+	if err != nil || len(x.Expired) == 0 || !ok || e.Sizes == nil {
+		return x, err
+	}
+	s, err := e.Tables.Open(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	base, err := s.Load(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if x.Expired, err = PlanExpiry(base, e.retention()); err != nil {
+		return nil, err
+	}
+	after, err := tables.Without(base, x.Expired)
+	if err != nil {
+		return nil, err
+	}
+	gone, err := e.Tables.Released(ctx, base, after)
+	if err != nil {
+		return nil, err
+	}
+	sizes, err := e.Sizes(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	x.Objects = len(gone)
+	for _, uri := range gone {
+		x.Bytes += sizes[uri]
+	}
+	return x, nil
 }
 
 func (e *Expirer) retention() Retention { return Retention{Before: e.Now().Add(-e.Age), Last: e.Last} }

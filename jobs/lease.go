@@ -34,6 +34,10 @@ type Leases struct {
 	TTL time.Duration
 	// Keep is how many ended runs stay in the log.
 	Keep int
+	// Outbox is a folder (no trailing slash) that gets every ended run too, for History; empty: none.
+	Outbox string
+	// Hide takes secrets out of errors, which others can read in the log and in the table of runs; nil: nothing does.
+	Hide func(text string) string
 }
 
 // Record is one object of a lease's log.
@@ -158,15 +162,25 @@ func (l *Leases) Do(ctx context.Context, job, target string, f func(ctx context.
 	lost := context.Cause(held)
 	lose(nil)
 	<-renewed
-	if lost != nil && ctx.Err() == nil {
-		return report, fmt.Errorf("job %s on %s: %w", job, target, errors.Join(lost, err))
+	theirs := lost != nil && ctx.Err() == nil // the log is another's by now
+	if theirs {
+		err = fmt.Errorf("job %s on %s: %w", job, target, errors.Join(lost, err))
 	}
-	return report, errors.Join(err, g.end(context.WithoutCancel(ctx), Record{Started: started, Ended: l.Now(), Done: report, Error: text(err)}))
+	ctx = context.WithoutCancel(ctx)
+	rec := Record{Job: job, Target: target, Owner: l.Owner, Started: started, Ended: l.Now(), Done: report, Error: l.text(err)}
+	err = errors.Join(err, l.post(ctx, rec))
+	if theirs {
+		return report, err
+	}
+	return report, errors.Join(err, g.end(ctx, rec))
 }
 
-func text(err error) string {
-	if err == nil {
+func (l *Leases) text(err error) string {
+	switch {
+	case err == nil:
 		return ""
+	case l.Hide != nil:
+		return l.Hide(err.Error())
 	}
 	return err.Error()
 }

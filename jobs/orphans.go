@@ -55,6 +55,10 @@ type Orphans struct {
 	Wait table.Wait
 	// Delete removes objects.
 	Delete func(ctx context.Context, uris []string) error
+	// Uploads that were begun before Age, and not ended, are ended; nil: the store has none.
+	Uploads Uploads
+	// Folders are where Uploads are looked for, beside other places those of the tables, with a slash at the end.
+	Folders func(ctx context.Context, tables []table.Ident) ([]string, error)
 }
 
 // Orphan is an object that may be deleted.
@@ -69,6 +73,8 @@ type OrphanPlan struct {
 	Listed  int       // objects that were looked at
 	Live    int       // URIs that are referred to
 	Orphans []Orphan
+	// Uploads were begun and never ended.
+	Uploads []objects.Unfinished
 }
 
 // Bytes is the size of all orphans.
@@ -131,7 +137,8 @@ func (o *Orphans) Plan(ctx context.Context) (*OrphanPlan, error) {
 		}
 	}
 	plan.Orphans, plan.Listed, plan.Live = chooseOrphans(found, live, plan.Cutoff), len(found), len(live)
-	return plan, nil
+	plan.Uploads, err = o.unfinished(ctx, tables, plan.Cutoff)
+	return plan, err
 }
 
 // Run deletes the orphans that there are now.
@@ -146,6 +153,9 @@ func (o *Orphans) Run(ctx context.Context) (*OrphanPlan, error) {
 	}
 	if err := o.Delete(ctx, uris); err != nil {
 		return plan, fmt.Errorf("deleting %d orphans, some of which may be gone: %w", len(uris), err)
+	}
+	if err := o.abandon(ctx, plan.Uploads); err != nil {
+		return plan, fmt.Errorf("ending %d unfinished uploads, some of which may be gone: %w", len(plan.Uploads), err)
 	}
 	return plan, nil
 }

@@ -22,6 +22,8 @@ type Report struct {
 	Details []string `json:"details,omitempty"`
 	// Idle: there was nothing to do, which is not worth a line in the log.
 	Idle bool `json:"idle,omitempty"`
+	// Cost is what a planned run would ask of the object store; nil: it is not known.
+	Cost *Cost `json:"cost,omitempty"`
 }
 
 // Task is a job on one target: a table, or the whole lake.

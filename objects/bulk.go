@@ -1,14 +1,16 @@
 package objects
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
-	"sync"
+	"slices"
 
 	"github.com/aws/aws-sdk-go-v2/aws"
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/aws/aws-sdk-go-v2/service/s3/types"
+	"golang.org/x/sync/errgroup"
 )
 
 const (
@@ -23,33 +25,15 @@ func DeleteAll(ctx context.Context, s Store, uris []string) error {
 	if bulk, ok := s.(*s3Store); ok {
 		remove, size = bulk.deleteMany, bulkSize
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
-	var wg sync.WaitGroup
-	var mu sync.Mutex
-	var first error
-	busy := make(chan struct{}, bulkWorkers)
-	for len(uris) > 0 && ctx.Err() == nil {
-		part := uris[:min(size, len(uris))]
-		uris = uris[len(part):]
-		busy <- struct{}{}
-		wg.Go(func() {
-			defer func() { <-busy }()
-			if err := remove(ctx, part); err != nil {
-				mu.Lock()
-				defer mu.Unlock()
-				if first == nil {
-					first = err
-				}
-				cancel()
-			}
-		})
+	g, each := errgroup.WithContext(ctx)
+	g.SetLimit(bulkWorkers)
+	for part := range slices.Chunk(uris, size) {
+		if each.Err() != nil {
+			break
+		}
+		g.Go(func() error { return remove(each, part) })
 	}
-	wg.Wait()
-	if first == nil {
-		first = context.Cause(ctx)
-	}
-	return first
+	return cmp.Or(g.Wait(), context.Cause(ctx))
 }
 
 // deleteMany removes up to bulkSize objects, of one bucket in one request.

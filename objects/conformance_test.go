@@ -11,6 +11,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/lakeloader/lakeloader/configs"
 )
@@ -169,6 +170,8 @@ func conformance(t *testing.T, s Store, root string) {
 		}
 	})
 
+	t.Run("unfinished", func(t *testing.T) { unfinished(t, s, root) })
+
 	t.Run("ranges", func(t *testing.T) {
 		uri := root + "/ranges"
 		if err := s.Put(ctx, uri, []byte("0123456789")); err != nil {
@@ -266,4 +269,72 @@ func TestFakeS3(t *testing.T) {
 		t.Fatal(err)
 	}
 	conformance(t, s, cfg.Location)
+}
+
+// unfinished uploads are found and ended, and nothing else is.
+func unfinished(t *testing.T, s Store, root string) {
+	ctx := t.Context()
+	type store interface {
+		Unfinished(ctx context.Context, prefix string) ([]Unfinished, error)
+		Abandon(ctx context.Context, u Unfinished) error
+	}
+	up := s.(store)
+	if err := s.Put(ctx, root+"/unfinished/whole", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	var open []Upload
+	for i := range 5 {
+		u, err := s.Create(ctx, fmt.Sprintf("%s/unfinished/k=v %%2F/%d", root, i))
+		if err == nil {
+			_, err = u.Write(make([]byte, 9<<20))
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer u.Abort()
+		open = append(open, u)
+	}
+	outside, err := s.Create(ctx, root+"/unfinished2/x")
+	if err == nil {
+		_, err = outside.Write(make([]byte, 9<<20))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	list := func(n int) []Unfinished {
+		t.Helper()
+		all, err := up.Unfinished(ctx, root+"/unfinished/")
+		if err != nil || len(all) != n {
+			t.Fatalf("%d unfinished uploads, want %d: %v, %v", len(all), n, all, err)
+		}
+		return all
+	}
+	for _, u := range list(5) {
+		if age := time.Since(u.Begun); age < -time.Minute || age > time.Minute || !strings.HasPrefix(u.URI, root+"/unfinished/k=v %2F/") {
+			t.Errorf("%+v", u)
+		}
+	}
+	if err := open[0].Commit(ctx); err != nil {
+		t.Fatal(err)
+	}
+	for _, u := range list(4) {
+		for range 2 { // the second one finds it ended
+			if err := up.Abandon(ctx, u); err != nil {
+				t.Error(err)
+			}
+		}
+	}
+	list(0)
+	if err := open[1].Commit(ctx); err == nil {
+		t.Error("an upload that was ended could be committed")
+	}
+	if there, err := s.List(ctx, root+"/unfinished/"); err != nil || len(there) != 2 {
+		t.Errorf("%v, %v", there, err)
+	}
+	if err := outside.Commit(ctx); err != nil {
+		t.Error(err)
+	}
+	if none, err := up.Unfinished(ctx, root+"/nowhere/"); err != nil || len(none) != 0 {
+		t.Errorf("%v, %v", none, err)
+	}
 }

@@ -38,6 +38,8 @@ type fakeObject struct {
 }
 
 type fakeUpload struct {
+	key   string
+	begun time.Time
 	owner string
 	parts map[int][]byte
 }
@@ -154,7 +156,7 @@ func (f *fakeS3) serve(w http.ResponseWriter, r *http.Request) {
 		f.deleteMany(w, bucket, body)
 	case r.Method == "POST" && q.Has("uploads"):
 		id := fmt.Sprintf("upload%d", len(f.requests))
-		f.uploads[id] = &fakeUpload{owner: r.Header.Get("X-Amz-Meta-" + ownerKey), parts: map[int][]byte{}}
+		f.uploads[id] = &fakeUpload{key: key, begun: time.Now(), owner: r.Header.Get("X-Amz-Meta-" + ownerKey), parts: map[int][]byte{}}
 		fmt.Fprintf(w, "<InitiateMultipartUploadResult><UploadId>%s</UploadId></InitiateMultipartUploadResult>", id)
 	case taken:
 		s3Error(w, 412, "PreconditionFailed")
@@ -162,6 +164,10 @@ func (f *fakeS3) serve(w http.ResponseWriter, r *http.Request) {
 		f.complete(w, name, q.Get("uploadId"))
 	case r.Method == "PUT":
 		f.objects[name] = fakeObject{body, r.Header.Get("X-Amz-Meta-" + ownerKey), time.Now()}
+	case r.Method == "GET" && q.Has("uploads"):
+		f.listUploads(w, q.Get("prefix"), q.Get("key-marker"), q.Get("upload-id-marker"))
+	case r.Method == "DELETE" && q.Has("uploadId") && f.uploads[q.Get("uploadId")] == nil:
+		s3Error(w, 404, "NoSuchUpload")
 	case r.Method == "DELETE" && q.Has("uploadId"):
 		delete(f.uploads, q.Get("uploadId"))
 		w.WriteHeader(204)
@@ -252,6 +258,33 @@ func (f *fakeS3) list(w http.ResponseWriter, bucket, prefix, after string) {
 		}
 		o := f.objects[bucket+"/"+k]
 		out.Contents = append(out.Contents, entry{k, len(o.data), o.modified.UTC().Format(time.RFC3339)})
+	}
+	_ = xml.NewEncoder(w).Encode(out)
+}
+
+// listUploads answers pages of two, in order of keys and then of ids.
+func (f *fakeS3) listUploads(w http.ResponseWriter, prefix, keyMarker, idMarker string) {
+	type entry struct {
+		Key       string
+		ID        string `xml:"UploadId"`
+		Initiated string
+	}
+	var out struct {
+		XMLName       xml.Name `xml:"ListMultipartUploadsResult"`
+		IsTruncated   bool
+		NextKeyMarker string
+		NextID        string `xml:"NextUploadIdMarker"`
+		Upload        []entry
+	}
+	var all []entry
+	for id, u := range f.uploads {
+		if strings.HasPrefix(u.key, prefix) && (u.key > keyMarker || u.key == keyMarker && id > idMarker) {
+			all = append(all, entry{u.key, id, u.begun.UTC().Format(time.RFC3339)})
+		}
+	}
+	slices.SortFunc(all, func(a, b entry) int { return strings.Compare(a.Key+" "+a.ID, b.Key+" "+b.ID) })
+	if out.Upload = all; len(all) > 2 {
+		out.Upload, out.IsTruncated, out.NextKeyMarker, out.NextID = all[:2], true, all[1].Key, all[1].ID
 	}
 	_ = xml.NewEncoder(w).Encode(out)
 }

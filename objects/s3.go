@@ -43,6 +43,7 @@ const (
 type s3Store struct {
 	client   *s3.Client
 	endpoint string // for messages
+	aws      bool   // no endpoint is set: it is AWS itself
 	partSize int
 	buffers  sync.Pool     // of parts (*[]byte), free to be used again or collected
 	idle     time.Duration // the longest silence of the server within a response
@@ -175,7 +176,7 @@ func newS3(cfg configs.S3, maxBackoff time.Duration) (*s3Store, error) {
 			o.ResponseChecksumValidation = aws.ResponseChecksumValidationWhenRequired
 		}
 	})
-	return &s3Store{client: client, endpoint: cmp.Or(shown(cfg.Endpoint), "AWS "+ac.Region), partSize: part, idle: 60 * time.Second}, nil
+	return &s3Store{client: client, endpoint: cmp.Or(shown(cfg.Endpoint), "AWS "+ac.Region), aws: cfg.Endpoint == "", partSize: part, idle: 60 * time.Second}, nil
 }
 
 // shown is a URL as messages show it, without a password.

@@ -3,6 +3,7 @@ package obs
 import (
 	"cmp"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -41,6 +42,27 @@ func (s *State) JobEnded(job, target string, started time.Time, did string, err 
 		return
 	}
 	j.Succeeded, j.LastSuccess = j.Succeeded+1, now
+}
+
+var jobColumns = []column{
+	{title: "JOB"}, {title: "TABLE"}, {title: "OUTCOME"}, {title: "LAST RUN", right: true}, {title: "TOOK", right: true, rank: 2},
+	{title: "RUNS", right: true, rank: 3}, {title: "FAILED", right: true, rank: 3}, {title: "DID", rank: 1},
+}
+
+// renderJobs writes the last run of each job on each of its tables.
+func renderJobs(b *strings.Builder, s Status, width int) {
+	t := table{columns: jobColumns}
+	for _, j := range s.Jobs {
+		outcome, notes := "succeeded", []string(nil)
+		if j.Error != "" {
+			outcome, notes = "failed", []string{"error: " + j.Error}
+			if !j.LastSuccess.IsZero() {
+				notes[0] += ", the last success was " + age(s.Now.Sub(j.LastSuccess)) + " ago"
+			}
+		}
+		t.add([]string{j.Job, j.Target, outcome, age(s.Now.Sub(j.LastRun)) + " ago", seconds(j.Seconds), count(j.Succeeded + j.Failed), count(j.Failed), j.Did}, notes)
+	}
+	t.write(b, width)
 }
 
 // jobMetrics are those of the jobs.

@@ -2,6 +2,7 @@ package obs
 
 import (
 	"errors"
+	"strings"
 	"testing"
 	"time"
 )
@@ -20,6 +21,22 @@ func TestJobs(t *testing.T) {
 	}
 	if len(got) != 2 || got[0] != want[0] || got[1] != want[1] {
 		t.Errorf("%+v, want %+v", got, want)
+	}
+	s.JobEnded("compact", "lake.t", now.Add(-90*time.Second), "5 files in 1 merge", nil)
+	var text strings.Builder
+	if err := RenderStatusWidth(&text, s.Status(), 0); err != nil {
+		t.Fatal(err)
+	}
+	_, table, _ := strings.Cut(text.String(), "no pipelines\n")
+	if table != `
+JOB      TABLE       OUTCOME     LAST RUN   TOOK  RUNS  FAILED  DID
+compact  lake.t      succeeded  1m30s ago  1m30s     1       0  5 files in 1 merge
+expire   lake.t      failed     1m01s ago     1s     1       1
+  error: access denied
+orphans  all-tables  failed        3s ago     3s     2       1
+  error: rolled back, the last success was 1m00s ago
+` {
+		t.Errorf("status:\n%s", table)
 	}
 	families, err := NewRegistry(s).Gather()
 	if err != nil {

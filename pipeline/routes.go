@@ -29,7 +29,7 @@ func newRoutes(ctx context.Context, cfg *configs.Pipeline, d Deps) (*routes, err
 	s.router = newRouter(cfg.Table.Route, d.Primary, d.DeadLetters, func(why string) {
 		d.Log.Warn("rows have no table of their own", "reason", why, "otherwise", cfg.Table.Route.Otherwise)
 	})
-	l, err := ledgerOf(ctx, cfg.Name, d)
+	l, err := LedgerOf(ctx, d.Catalog, cfg.Name, d.Primary)
 	if err != nil || l == nil {
 		return s, err
 	}
@@ -53,25 +53,25 @@ func gone(id table.Ident, pipeline string, err error) error {
 		"or, if its rows may be lost, make an empty table of that name (lakeloader adds the columns)", id, err, pipeline)
 }
 
-// ledgerOf reads the ledger of a pipeline; nil: there is none yet.
-func ledgerOf(ctx context.Context, pipeline string, d Deps) (*table.Ledger, error) {
-	store, err := d.Catalog.Open(ctx, d.Primary)
+// LedgerOf reads the ledger of a pipeline from its primary table; nil: there is none yet.
+func LedgerOf(ctx context.Context, catalog table.Catalog, pipeline string, primary table.Ident) (*table.Ledger, error) {
+	store, err := catalog.Open(ctx, primary)
 	if errors.Is(err, table.ErrNoTable) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("opening table %s: %w", d.Primary, err)
+		return nil, fmt.Errorf("opening table %s: %w", primary, err)
 	}
 	base, err := store.Load(ctx)
 	if errors.Is(err, table.ErrNoTable) {
 		return nil, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading table %s: %w", d.Primary, err)
+		return nil, fmt.Errorf("reading table %s: %w", primary, err)
 	}
 	l, err := table.ParseLedger(pipeline, base.Props)
 	if err != nil {
-		return nil, fmt.Errorf("%w: table %s: %w", ErrStop, d.Primary, err)
+		return nil, fmt.Errorf("%w: table %s: %w", ErrStop, primary, err)
 	}
 	return l, nil
 }

@@ -337,6 +337,14 @@ func at(p *Partition, offset int64, leader int32) kafka.TopicPartition {
 	return tp
 }
 
+// leaderOf is the leader that at was given.
+func leaderOf(tp kafka.TopicPartition) int32 {
+	if tp.LeaderEpoch == nil {
+		return 0
+	}
+	return *tp.LeaderEpoch + 1
+}
+
 // Position returns the next offset to deliver of each partition that is held: all below it was dealt with.
 func (c *Consumer) Position(ps []Partition) map[Partition]int64 {
 	out := make(map[Partition]int64, len(ps))

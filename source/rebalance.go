@@ -81,7 +81,7 @@ func (c *Consumer) begin(start []kafka.TopicPartition) error {
 	for _, tp := range start {
 		c.epoch++
 		p := partitionOf(tp)
-		c.parts[p] = &part{Partition: p, next: int64(tp.Offset), leader: c.startLeader(p), epoch: c.epoch}
+		c.parts[p] = &part{Partition: p, next: int64(tp.Offset), leader: leaderOf(tp), epoch: c.epoch}
 	}
 	// Also those held before: an assignment may have taken their forwarding away, without any event.
 	for p := range c.parts {
@@ -262,10 +262,10 @@ func (c *Consumer) Seek(to map[Partition]int64) error {
 	if len(tps) == 0 {
 		return nil
 	}
-	for p, offset := range to {
+	for _, tp := range tps {
 		c.epoch++
-		st := c.parts[p]
-		st.next, st.leader, st.epoch, st.failed = offset, c.startLeader(p), c.epoch, false
+		st := c.parts[partitionOf(tp)]
+		st.next, st.leader, st.epoch, st.failed = int64(tp.Offset), leaderOf(tp), c.epoch, false
 	}
 	return c.reread(tps, resume)
 }

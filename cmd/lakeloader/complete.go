@@ -27,11 +27,11 @@ func (u *upkeep) completions(ctx context.Context) ([]jobs.Task, error) {
 			continue
 		}
 		c := u.completer(p)
-		routed, err := u.routed(ctx, p.Name, c.Primary)
+		ids, err := u.rowTables(ctx, p.Name, c.Primary)
 		if err != nil {
 			return nil, err
 		}
-		for _, id := range append([]table.Ident{c.Primary}, routed...) {
+		for _, id := range ids {
 			there, err := u.published(ctx, p.Name, id)
 			if err != nil {
 				return nil, err

@@ -66,8 +66,9 @@ func newJob() *cobra.Command {
 		Use:   "job",
 		Short: "List, plan or run the jobs that keep the tables in shape",
 		Long: `job works with the jobs of a configuration: expire (old snapshots, and the files that only they had), compact (small files
-into larger ones), retention (rows and dead letters that are too old), orphans (objects that nothing refers to) and complete (which time
-partitions have all their rows). Loaders may be running.`,
+into larger ones), retention (rows and dead letters that are too old), fold (the objects of old rounds), orphans (objects that
+nothing refers to), complete (which time partitions have all their rows) and history (puts what jobs did into a table). Loaders
+may be running.`,
 		Args: cobra.NoArgs,
 	}
 	c.AddCommand(newJobList(), newJobHistory(), newJobPlan(), newJobRun())

@@ -67,8 +67,38 @@ func later(t *testing.T, file string, ahead time.Duration) *upkeep {
 	return &upkeep{cfg: cfg, lake: l, log: slog.New(slog.DiscardHandler), now: func() time.Time { return time.Now().Add(ahead) }}
 }
 
+// contentOf is the size of what snapshots of a table refer to.
+func contentOf(t *testing.T, dir, name string) (n int64) {
+	t.Helper()
+	for _, pattern := range []string{"data/*.parquet", "metadata/*.avro"} {
+		files, err := filepath.Glob(filepath.Join(dir, "*", name, pattern))
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			st, err := os.Stat(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n += st.Size()
+		}
+	}
+	return n
+}
+
 // runJob runs a job on all its targets and returns what it did on each.
 func runJob(t *testing.T, u *upkeep, name string) map[string]*jobs.Report {
+	t.Helper()
+	return eachTarget(t, u, name, func(task jobs.Task) (*jobs.Report, error) { return task.Run(t.Context()) })
+}
+
+// planJob plans it.
+func planJob(t *testing.T, u *upkeep, name string) map[string]*jobs.Report {
+	t.Helper()
+	return eachTarget(t, u, name, func(task jobs.Task) (*jobs.Report, error) { return task.Plan(t.Context()) })
+}
+
+func eachTarget(t *testing.T, u *upkeep, name string, do func(jobs.Task) (*jobs.Report, error)) map[string]*jobs.Report {
 	t.Helper()
 	j, err := u.find(name)
 	if err != nil {
@@ -80,7 +110,7 @@ func runJob(t *testing.T, u *upkeep, name string) map[string]*jobs.Report {
 	}
 	did := map[string]*jobs.Report{}
 	for _, task := range tasks {
-		if did[task.Target], err = task.Run(t.Context()); err != nil {
+		if did[task.Target], err = do(task); err != nil {
 			t.Fatalf("%s on %s: %v", name, task.Target, err)
 		}
 	}
@@ -103,9 +133,18 @@ func TestExpire(t *testing.T) {
 	const whole = "OK: all 20 offsets are accounted for exactly once: 17 rows, 0 filtered, 1 dead letters, 0 gaps, 2 removed"
 	before := dataFiles(t, dir)
 	lakeloader(t, "job", "plan", "expire", "-c", file).ends(exitOK, "expire lake.t: 0 of 6 snapshots", "expire lake.t_dead_letters: 0 of 2 snapshots")
-	did := runJob(t, later(t, file, 48*time.Hour), "expire")
-	if r := did["lake.t"]; r == nil || r.Numbers["expired"] != 5 || r.Numbers["deleted_objects"] < 7 {
-		t.Errorf("%+v", r)
+	old := later(t, file, 48*time.Hour)
+	planned, content := planJob(t, old, "expire")["lake.t"], contentOf(t, dir, "t")
+	did := runJob(t, old, "expire")
+	r := did["lake.t"]
+	if r == nil || r.Numbers["expired"] != 5 || r.Numbers["deleted_objects"] < 7 {
+		t.Fatalf("%+v", r)
+	}
+	if planned.Numbers["objects"] != r.Numbers["deleted_objects"] || planned.Numbers["expired"] != 5 || planned.Cost == nil || planned.Cost.FreeBytes != planned.Numbers["bytes"] || planned.Cost.Get != 0 {
+		t.Errorf("planned %+v, done %+v", planned, r)
+	}
+	if freed := content - contentOf(t, dir, "t"); freed == 0 || freed != planned.Numbers["bytes"] {
+		t.Errorf("%d bytes were freed, planned %+v", freed, planned)
 	}
 	if n := dataFiles(t, dir); n != before-1 {
 		t.Errorf("%d data files, there were %d", n, before)
@@ -184,7 +223,8 @@ func TestOrphans(t *testing.T) {
 	table := folders[0]
 	stray := filepath.Join(table, "data", "x=1", "stray.parquet")
 	foreign := filepath.Join(table, "notes", "readme.txt")
-	for _, path := range []string{stray, foreign} {
+	hidden := filepath.Join(table, "data", "x=1", ".lakeloader-0123456789abcdef.tmp") // of a program that was killed
+	for _, path := range []string{stray, foreign, hidden} {
 		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
 			t.Fatal(err)
 		}
@@ -194,11 +234,14 @@ func TestOrphans(t *testing.T) {
 	}
 	lakeloader(t, "job", "plan", "orphans", "-c", file).ends(exitOK, "orphans all-tables: 0 orphans of ")
 	old := later(t, file, 100*time.Hour)
-	if r := runJob(t, old, "orphans")["all-tables"]; r == nil || r.Numbers["orphans"] < 1 || !strings.Contains(strings.Join(r.Details, "\n"), "stray.parquet: no snapshot of table lake.t") {
+	if r := runJob(t, old, "orphans")["all-tables"]; r == nil || r.Numbers["orphans"] < 1 || r.Numbers["uploads"] != 1 || !strings.Contains(strings.Join(r.Details, "\n"), "stray.parquet: no snapshot of table lake.t") {
 		t.Errorf("%+v", r)
 	}
 	if _, err := os.Stat(stray); !os.IsNotExist(err) {
 		t.Errorf("the stray file: %v", err)
+	}
+	if _, err := os.Stat(hidden); !os.IsNotExist(err) {
+		t.Errorf("the unfinished file: %v", err)
 	}
 	if _, err := os.Stat(foreign); err != nil {
 		t.Errorf("another program's file: %v", err)
@@ -237,7 +280,7 @@ func TestJobCommands(t *testing.T) {
 		want string
 		args []string
 	}{
-		{`no job "compress": choose one of [complete expire compact retention fold orphans]`, []string{"job", "run", "compress", "-c", file}},
+		{`no job "compress": choose one of [complete expire compact retention fold orphans history]`, []string{"job", "run", "compress", "-c", file}},
 		{`no table "u"`, []string{"job", "plan", "expire", "-c", file, "--table", "u"}},
 		{"xml", []string{"job", "list", "-c", file, "-o", "xml"}},
 	} {
@@ -346,4 +389,16 @@ pipelines:
 	}
 	lakeloader(t, "verify", "-c", file).ends(exitOK, fmt.Sprintf("OK: all %d offsets are accounted for exactly once: %d rows, 0 filtered, %d dead letters", 2*rounds, 2*rounds*9/10, 2*rounds/10))
 	lakeloader(t, "query", "-c", file, "SELECT count(*) AS n, count(DISTINCT (_kafka_partition, _kafka_offset)) AS d FROM t").ends(exitOK, fmt.Sprintf("%d  %d", 2*rounds*9/10, 2*rounds*9/10))
+}
+
+// replace changes a configuration.
+func replace(t *testing.T, file, old, new string) {
+	t.Helper()
+	text, err := os.ReadFile(file)
+	if err != nil || !strings.Contains(string(text), old) {
+		t.Fatalf("%v\n%s", err, text)
+	}
+	if err := os.WriteFile(file, []byte(strings.Replace(string(text), old, new, 1)), 0o600); err != nil {
+		t.Fatal(err)
+	}
 }

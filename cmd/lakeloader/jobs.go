@@ -56,7 +56,8 @@ type owned struct {
 	sortBy   []table.SortField
 }
 
-// tables are those of all pipelines that exist, dead letters and tables that rows are routed to included.
+// tables are those of all pipelines that exist, dead letters and tables that rows are routed to included, and that of the runs
+// of jobs.
 func (u *upkeep) tables(ctx context.Context) ([]owned, error) {
 	var all []owned
 	add := func(t owned) error {
@@ -76,11 +77,11 @@ func (u *upkeep) tables(ctx context.Context) ([]owned, error) {
 	for i := range u.cfg.Pipelines {
 		p := &u.cfg.Pipelines[i]
 		primary, dead := pipeline.Idents(u.cfg, p)
-		routed, err := u.routed(ctx, p.Name, primary)
+		ids, err := u.rowTables(ctx, p.Name, primary)
 		if err != nil {
 			return nil, err
 		}
-		for _, id := range append([]table.Ident{primary}, routed...) {
+		for _, id := range ids {
 			if err := add(owned{id, p, pipeline.SortFields(p.Table.SortBy)}); err != nil {
 				return nil, err
 			}
@@ -89,31 +90,25 @@ func (u *upkeep) tables(ctx context.Context) ([]owned, error) {
 			return nil, err
 		}
 	}
+	if id, ok := u.historyTable(); ok {
+		if err := add(owned{id, fileDefaults(), nil}); err != nil {
+			return nil, err
+		}
+	}
 	return all, nil
 }
 
-// routed are the tables that rows of a pipeline were ever routed to.
-func (u *upkeep) routed(ctx context.Context, name string, primary table.Ident) (ids []table.Ident, err error) {
-	s, err := u.lake.catalog.Open(ctx, primary)
-	if errors.Is(err, table.ErrNoTable) {
-		return nil, nil
-	}
+// rowTables are the primary of a pipeline, and the tables that its rows were ever routed to.
+func (u *upkeep) rowTables(ctx context.Context, name string, primary table.Ident) ([]table.Ident, error) {
+	ledger, err := pipeline.LedgerOf(ctx, u.lake.catalog, name, primary)
 	if err != nil {
-		return nil, fmt.Errorf("opening table %s: %w", primary, err)
+		return nil, err
 	}
-	base, err := s.Load(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("reading table %s: %w", primary, err)
-	}
-	l, err := table.ParseLedger(name, base.Props)
-	if err != nil {
-		return nil, fmt.Errorf("table %s: %w", primary, err)
-	}
-	if l == nil {
-		return nil, nil
-	}
-	for _, t := range l.Tables {
-		ids = append(ids, t.Ident)
+	ids := []table.Ident{primary}
+	if ledger != nil {
+		for _, t := range ledger.Tables {
+			ids = append(ids, t.Ident)
+		}
 	}
 	return ids, nil
 }
@@ -133,7 +128,7 @@ func schedule(text string) string {
 // jobs are all of the configuration.
 func (u *upkeep) jobs() []jobs.Job {
 	c := &u.cfg.Jobs
-	return []jobs.Job{
+	all := []jobs.Job{
 		{Name: "complete", Schedule: schedule(c.Complete.Schedule), Tasks: u.completions}, // before what it looks at expires
 		{Name: "expire", Schedule: schedule(c.Expire.Schedule), Tasks: u.expiries},
 		{Name: "compact", Schedule: schedule(c.Compact.Schedule), Heavy: true, Tasks: u.compactions},
@@ -141,6 +136,10 @@ func (u *upkeep) jobs() []jobs.Job {
 		{Name: "fold", Schedule: schedule(c.Fold.Schedule), Tasks: u.folds},
 		{Name: "orphans", Schedule: schedule(c.Orphans.Schedule), Tasks: u.orphans},
 	}
+	if _, ok := u.historyTable(); ok {
+		all = append(all, jobs.Job{Name: "history", Schedule: schedule(c.History.Schedule), Tasks: u.histories})
+	}
+	return all
 }
 
 // remove deletes objects of the warehouse.
@@ -154,12 +153,14 @@ func (u *upkeep) expiries(ctx context.Context) ([]jobs.Task, error) {
 		return nil, err
 	}
 	c := &u.cfg.Jobs.Expire
-	e := &jobs.Expirer{Tables: u.lake.catalog, Delete: u.remove, Now: u.now, Wait: table.Backoff(2 * time.Second), Age: time.Duration(c.Age), Last: c.KeepLast}
+	e := &jobs.Expirer{Tables: u.lake.catalog, Delete: u.remove, Now: u.now, Wait: table.Backoff(2 * time.Second), Age: time.Duration(c.Age), Last: c.KeepLast, Sizes: u.sizes}
 	var tasks []jobs.Task
 	for _, t := range all {
 		tasks = append(tasks, jobs.Task{Job: "expire", Target: t.String(),
-			Plan: func(ctx context.Context) (*jobs.Report, error) { return expiryReport(e.Plan(ctx, t.Ident)) },
-			Run:  func(ctx context.Context) (*jobs.Report, error) { return expiryReport(e.Run(ctx, t.Ident)) }})
+			Plan: func(ctx context.Context) (*jobs.Report, error) {
+				return u.expiryCost(expiryReport(e.Foresee(ctx, t.Ident)))
+			},
+			Run: func(ctx context.Context) (*jobs.Report, error) { return expiryReport(e.Run(ctx, t.Ident)) }})
 	}
 	return tasks, nil
 }
@@ -172,6 +173,10 @@ func expiryReport(x *jobs.Expiry, err error) (*jobs.Report, error) {
 	r.Summary = fmt.Sprintf("%d of %s", len(x.Expired), count(x.Snapshots, "snapshot"))
 	if x.Deleted > 0 {
 		r.Summary += fmt.Sprintf(", %s deleted", count(x.Deleted, "object"))
+	}
+	if x.Objects > 0 {
+		r.Numbers["objects"], r.Numbers["bytes"] = int64(x.Objects), x.Bytes
+		r.Summary += fmt.Sprintf(", %s, %d bytes", count(x.Objects, "object"), x.Bytes)
 	}
 	return r, err
 }
@@ -188,8 +193,11 @@ func (u *upkeep) compactions(ctx context.Context) ([]jobs.Task, error) {
 		c := &jobs.Compactor{Tables: u.lake.catalog, Merge: u.merger(t), Commit: commit.Commit, Now: u.now, Target: int64(t.pipeline.Files.TargetSize),
 			MinFiles: set.MinFiles, Quiet: time.Duration(set.Quiet), MaxBytes: int64(set.MaxSize)}
 		tasks = append(tasks, jobs.Task{Job: "compact", Target: t.String(),
-			Plan: func(ctx context.Context) (*jobs.Report, error) { return compactionReport(c.Plan(ctx, t.Ident)) },
-			Run:  func(ctx context.Context) (*jobs.Report, error) { return compactionReport(c.Run(ctx, t.Ident)) }})
+			Plan: func(ctx context.Context) (*jobs.Report, error) {
+				r, err := compactionReport(c.Plan(ctx, t.Ident))
+				return u.compactionCost(ctx, t, r, err)
+			},
+			Run: func(ctx context.Context) (*jobs.Report, error) { return compactionReport(c.Run(ctx, t.Ident)) }})
 	}
 	return tasks, nil
 }
@@ -242,7 +250,7 @@ func (u *upkeep) retentions(ctx context.Context) ([]jobs.Task, error) {
 			rows := func(ctx context.Context, dry bool) (*jobs.Report, error) {
 				return rowsReport(pipeline.Retain(ctx, p, deps, pipeline.RetainOptions{Before: u.now().Add(-time.Duration(p.Table.Retention)), DryRun: dry}))
 			}
-			tasks = append(tasks, retentionTask(deps.Primary, rows))
+			tasks = append(tasks, u.rowsTask(deps.Primary, p, rows))
 		}
 		if p.DeadLetters.Retention > 0 && holds(all, deps.Primary) && holds(all, deps.DeadLetters) {
 			letters := func(ctx context.Context, dry bool) (*jobs.Report, error) {
@@ -293,7 +301,8 @@ func (u *upkeep) orphans(ctx context.Context) ([]jobs.Task, error) {
 	for i, t := range all {
 		ids[i] = t.Ident
 	}
-	o := &jobs.Orphans{Lake: folders{u.lake}, Tables: ids, Age: time.Duration(u.cfg.Jobs.Orphans.Age), Now: u.now, Wait: table.Backoff(2 * time.Second), Delete: u.remove}
+	o := &jobs.Orphans{Lake: folders{u.lake}, Tables: ids, Age: time.Duration(u.cfg.Jobs.Orphans.Age), Now: u.now, Wait: table.Backoff(2 * time.Second), Delete: u.remove, Folders: u.uploadFolders}
+	o.Uploads, _ = u.lake.objects.(jobs.Uploads)
 	for i := range u.cfg.Pipelines {
 		p := &u.cfg.Pipelines[i]
 		primary, _ := pipeline.Idents(u.cfg, p)
@@ -306,8 +315,11 @@ func (u *upkeep) orphans(ctx context.Context) ([]jobs.Task, error) {
 		return nil, nil
 	}
 	return []jobs.Task{{Job: "orphans", Target: wholeLake,
-		Plan: func(ctx context.Context) (*jobs.Report, error) { return orphansReport(o.Plan(ctx)) },
-		Run:  func(ctx context.Context) (*jobs.Report, error) { return orphansReport(o.Run(ctx)) }}}, nil
+		Plan: func(ctx context.Context) (*jobs.Report, error) {
+			r, err := orphansReport(o.Plan(ctx))
+			return u.orphansCost(len(ids), r, err)
+		},
+		Run: func(ctx context.Context) (*jobs.Report, error) { return orphansReport(o.Run(ctx)) }}}, nil
 }
 
 func orphansReport(p *jobs.OrphanPlan, err error) (*jobs.Report, error) {
@@ -323,6 +335,7 @@ func orphansReport(p *jobs.OrphanPlan, err error) (*jobs.Report, error) {
 		}
 		r.Details = append(r.Details, x.URI+": "+x.Why)
 	}
+	uploadsReport(r, p.Uploads)
 	return r, err
 }
 
@@ -342,13 +355,13 @@ func (f folders) References(ctx context.Context, id table.Ident) (*table.Referen
 
 // List implements jobs.Lake.
 func (f folders) List(ctx context.Context, id table.Ident) ([]objects.Info, error) {
-	info, err := f.catalog.Info(ctx, id)
+	dirs, err := tableFolders(ctx, f.lake, id)
 	if err != nil {
 		return nil, err
 	}
 	var all []objects.Info
-	for _, folder := range []string{"/data/", "/metadata/"} {
-		list, err := f.objects.List(ctx, strings.TrimRight(info.Location, "/")+folder)
+	for _, dir := range dirs {
+		list, err := f.objects.List(ctx, dir)
 		if err != nil {
 			return nil, err
 		}
@@ -357,10 +370,19 @@ func (f folders) List(ctx context.Context, id table.Ident) ([]objects.Info, erro
 	return all, nil
 }
 
+func tableFolders(ctx context.Context, l *lake, id table.Ident) ([]string, error) {
+	info, err := l.catalog.Info(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	at := strings.TrimRight(info.Location, "/")
+	return []string{at + "/data/", at + "/metadata/"}, nil
+}
+
 // leases are those of this process.
 func (u *upkeep) leases() *jobs.Leases {
 	return &jobs.Leases{Store: u.lake.objects, Root: u.lake.root + "/_lakeloader/_jobs", Owner: thisProcess().String() + "/" + uuid.NewString(), Gone: gone,
-		Now: u.now, TTL: leaseTTL, Keep: keptRuns}
+		Now: u.now, TTL: leaseTTL, Keep: keptRuns, Outbox: u.outbox(), Hide: configs.NewRedactor(u.cfg).Text}
 }
 
 // runner runs all jobs, or, beside loaders, those that need little memory.

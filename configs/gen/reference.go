@@ -146,6 +146,8 @@ func typeName(s setting.Setting) string {
 		return "duration"
 	case t == reflect.TypeFor[configs.Share]():
 		return "share"
+	case t == reflect.TypeFor[configs.Dollars]():
+		return "US$"
 	case t == reflect.TypeFor[configs.Bytes]():
 		return "size"
 	case s.File:

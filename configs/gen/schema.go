@@ -91,6 +91,8 @@ func (g *schemaMaker) value(s setting.Setting, t reflect.Type, path string) obje
 		return object{"type": "string", "pattern": `^([0-9.]+(ns|us|ms|s|m|h|d))+$|\$\{(env|file):`}
 	case t == reflect.TypeFor[configs.Share]():
 		return either(object{"type": "number", "minimum": 0, "maximum": 1}, object{"type": "string", "pattern": `^[0-9.]+ ?%?$|\$\{(env|file):`})
+	case t == reflect.TypeFor[configs.Dollars]():
+		return either(object{"type": "number", "minimum": 0}, object{"type": "string", "pattern": `^[0-9.]+$|\$\{(env|file):`})
 	case t == reflect.TypeFor[configs.Bytes]():
 		return either(object{"type": "integer", "minimum": 0}, object{"type": "string", "pattern": `^[0-9.]+ ?([kKMGT]i?)?B?$|\$\{(env|file):`})
 	}

@@ -82,6 +82,29 @@ func (l *lake) Released(ctx context.Context, before, after *table.Base) ([]strin
 	return slices.Sorted(maps.Keys(out)), nil
 }
 
+// Without is a base as it would be without some snapshots; good for Released only. Nothing is written.
+func (l *lake) Without(base *table.Base, snapshots []int64) (*table.Base, error) {
+	tbl, ok := base.Handle.(*icetable.Table)
+	if !ok {
+		return nil, errors.New("the base was not loaded from a table")
+	}
+	if err := expirable(tbl.Metadata(), snapshots); err != nil {
+		return nil, err
+	}
+	b, err := icetable.MetadataBuilderFromBase(tbl.Metadata(), tbl.MetadataLocation())
+	if err == nil {
+		err = b.RemoveSnapshots(snapshots, false)
+	}
+	if err != nil {
+		return nil, err
+	}
+	meta, err := b.Build()
+	if err != nil {
+		return nil, err
+	}
+	return &table.Base{UUID: base.UUID, Snapshot: base.Snapshot, Handle: icetable.New(tbl.Identifier(), meta, tbl.MetadataLocation(), tbl.FS, nil)}, nil
+}
+
 // release takes the manifests that any snapshot of the table has out of gone, and returns those of all snapshots, unless
 // gone is empty before: main, which is looked at first, nearly always has them all.
 func (l *lake) release(ctx context.Context, tbl *icetable.Table, gone map[string]icebergo.ManifestFile) (map[string]icebergo.ManifestFile, error) {

@@ -153,6 +153,9 @@ func (s *store) stage(ctx context.Context, tbl *icetable.Table, ch table.Change)
 	remote := s.lake.kind == rest
 	snapshot := ch.Snapshot || len(ch.Add) > 0 || len(ch.Remove) > 0 || remote && (ch.Props != nil || anyProtocol(ch.Unset))
 	removed, err := s.removed(ctx, tbl, ch)
+	if err == nil {
+		err = mergeManifests(meta, tx, snapshot)
+	}
 	if err != nil {
 		return nil, nil, err
 	}
@@ -191,6 +194,15 @@ func (s *store) stage(ctx context.Context, tbl *icetable.Table, ch table.Change)
 		updates = append(updates, icetable.NewSetSnapshotRefUpdate(moveTag, id, icetable.TagRef, 0, 0, 0))
 	}
 	return reqs, updates, nil
+}
+
+// mergeManifests has the snapshot of a table that does not say so merge small manifests, which Iceberg's own default is, but not
+// iceberg-go's: a table that another program made would get a manifest with every commit, for ever.
+func mergeManifests(meta icetable.Metadata, tx *icetable.Transaction, snapshot bool) error {
+	if _, said := meta.Properties()[icetable.ManifestMergeEnabledKey]; said || !snapshot {
+		return nil
+	}
+	return tx.SetProperties(icebergo.Properties{icetable.ManifestMergeEnabledKey: "true"})
 }
 
 // stageSnapshot stages an append, of nothing if need be, or an overwrite that removes files, and returns the id of its
