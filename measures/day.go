@@ -17,7 +17,11 @@ func DayBounds(day time.Time, zone *time.Location) (from, to time.Time) {
 	return dayStart(y, m, d, zone), dayStart(y, m, d+1, zone)
 }
 
+// dayStart takes no zone for UTC.
 func dayStart(y int, m time.Month, d int, zone *time.Location) time.Time {
+	if zone == nil {
+		return time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
+	}
 	const reach = 16 * 3600 // zones are never farther from UTC, seconds
 	midnight := time.Date(y, m, d, 0, 0, 0, 0, time.UTC)
 	base := midnight.Unix() - reach

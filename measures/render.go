@@ -7,8 +7,14 @@ import (
 	"github.com/lakeloader/lakeloader/batch"
 )
 
-// quote writes a text of SQL.
-func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
+// quote writes a text of SQL. Spark before 4 takes two texts side by side for one, without the quote. A backslash, which Spark
+// takes for an escape, is refused before.
+func (d Dialect) quote(s string) string {
+	if d == Spark {
+		return "'" + strings.ReplaceAll(s, "'", `\'`) + "'"
+	}
+	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
+}
 
 // ident writes a name in the dialect's quotes.
 func (d Dialect) ident(s string) string {
@@ -107,18 +113,18 @@ func (d Dialect) list(args []*expr) string {
 func (d Dialect) literal(e *expr) string {
 	switch e.typ.Kind {
 	case batch.String:
-		return quote(e.text)
+		return d.quote(e.text)
 	case batch.Date:
-		return "DATE " + quote(e.text)
+		return "DATE " + d.quote(e.text)
 	case batch.Timestamp:
 		if d == Spark {
-			return "TIMESTAMP_NTZ " + quote(e.text)
+			return "TIMESTAMP_NTZ " + d.quote(e.text)
 		}
-		return "TIMESTAMP " + quote(e.text)
+		return "TIMESTAMP " + d.quote(e.text)
 	case batch.Double:
-		return "CAST(" + quote(e.text) + " AS DOUBLE)" // what 1e3 is differs
+		return "CAST(" + d.quote(e.text) + " AS DOUBLE)" // what 1e3 is differs
 	case batch.Decimal:
-		return "CAST(" + quote(e.text) + " AS " + d.typeName(e.typ) + ")" // Trino's and DuckDB's digits of 0.5 differ
+		return "CAST(" + d.quote(e.text) + " AS " + d.typeName(e.typ) + ")" // Trino's and DuckDB's digits of 0.5 differ
 	}
 	return e.text
 }
