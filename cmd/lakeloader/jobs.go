@@ -88,8 +88,8 @@ func (u *upkeep) tables(ctx context.Context) ([]owned, error) {
 	}
 	for i := range u.cfg.Aggregates {
 		a := &u.cfg.Aggregates[i]
-		for _, id := range targets(u.cfg, a) {
-			if err := add(owned{id, &configs.Pipeline{Files: a.Files}, nil}); err != nil {
+		for _, p := range parts(u.cfg, a) {
+			if err := add(owned{p.target, &configs.Pipeline{Files: a.Files}, nil}); err != nil {
 				return nil, err
 			}
 		}
@@ -296,7 +296,7 @@ func (u *upkeep) orphans(ctx context.Context) ([]jobs.Task, error) {
 	for i, t := range all {
 		ids[i] = t.Ident
 	}
-	o := &jobs.Orphans{Lake: folders{u.lake}, Tables: ids, Age: time.Duration(u.cfg.Jobs.Orphans.Age), Now: u.now, Wait: table.Backoff(2 * time.Second), Delete: u.remove}
+	o := &jobs.Orphans{Lake: folders{u.lake}, Tables: ids, Age: time.Duration(u.cfg.Jobs.Orphans.Age), Now: u.now, Wait: table.Backoff(2 * time.Second), Delete: u.remove, States: u.aggregateStates}
 	for i := range u.cfg.Pipelines {
 		p := &u.cfg.Pipelines[i]
 		primary, _ := pipeline.Idents(u.cfg, p)
