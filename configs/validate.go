@@ -151,7 +151,7 @@ func (v *validator) jobs(j *Jobs) {
 	if _, err := time.LoadLocation(j.TimeZone); err != nil || j.TimeZone == "Local" {
 		v.bad("jobs.time_zone", "give a name of the IANA database, such as Europe/Berlin, or UTC", "there is no time zone %q", j.TimeZone)
 	}
-	for path, schedule := range map[string]string{"jobs.expire.schedule": j.Expire.Schedule, "jobs.compact.schedule": j.Compact.Schedule, "jobs.retention.schedule": j.Retention.Schedule, "jobs.orphans.schedule": j.Orphans.Schedule} {
+	for path, schedule := range map[string]string{"jobs.expire.schedule": j.Expire.Schedule, "jobs.compact.schedule": j.Compact.Schedule, "jobs.retention.schedule": j.Retention.Schedule, "jobs.fold.schedule": j.Fold.Schedule, "jobs.orphans.schedule": j.Orphans.Schedule} {
 		if schedule == Off {
 			continue
 		}

@@ -161,7 +161,7 @@ func (c *Compactor) Run(ctx context.Context, id table.Ident) (*Compaction, error
 		if err != nil {
 			return done, fmt.Errorf("merging %d files of table %s: %w", len(m.Sources), id, err)
 		}
-		rw := &Rewrite{Table: id, UUID: p.uuid, Snapshot: p.snapshot, Deletes: p.deletes, Output: out, Summary: map[string]string{table.Prefix + "job": "compact"}}
+		rw := &Rewrite{Table: id, UUID: p.uuid, Snapshot: p.snapshot, Deletes: p.deletes, Output: out, Summary: map[string]string{table.SummaryJob: table.JobCompact}}
 		for _, f := range m.Sources {
 			rw.Inputs = append(rw.Inputs, f.Path)
 		}

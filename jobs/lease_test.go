@@ -95,6 +95,24 @@ func TestLeaseOfADeadProcess(t *testing.T) {
 	}
 }
 
+// One that is known to be gone keeps nobody waiting.
+func TestLeaseOfAGoneProcess(t *testing.T) {
+	var ahead atomic.Int64
+	root := t.TempDir()
+	dead, alive := leases(root, "dead", &ahead), leases(root, "alive", &ahead)
+	if err := dead.log("expire", "lake.t").next(t.Context(), Record{Started: began, Until: began.Add(time.Minute)}); err != nil {
+		t.Fatal(err)
+	}
+	alive.Gone = func(owner string) bool { return owner == "another" }
+	if _, err := alive.Do(t.Context(), "expire", "lake.t", did("x")); !errors.Is(err, ErrHeld) {
+		t.Errorf("another one is gone: %v", err)
+	}
+	alive.Gone = func(owner string) bool { return owner == "dead" }
+	if _, err := alive.Do(t.Context(), "expire", "lake.t", did("x")); err != nil {
+		t.Errorf("the owner is gone: %v", err)
+	}
+}
+
 // Whoever loses the lease is told, by the end of its context, and does not note an end.
 func TestLeaseIsLost(t *testing.T) {
 	var ahead atomic.Int64

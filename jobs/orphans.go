@@ -186,7 +186,7 @@ func (o *Orphans) fence(ctx context.Context) (there []table.Ident, err error) {
 					return table.Change{}, true, nil
 				}
 				strangers.meet(id, base.Props)
-				return table.Change{Snapshot: true, Props: fenceMark, Summary: map[string]string{"lakeloader.job": "orphans"}}, false, notRolledBack(base)
+				return table.Change{Snapshot: true, Props: fenceMark, Summary: map[string]string{table.SummaryJob: "orphans"}}, false, notRolledBack(base)
 			})
 		}
 		switch {

@@ -88,6 +88,8 @@ type File struct {
 	CreatedMS    int64          `json:"created_ms"` // Unix milliseconds before its first byte was written
 	// AddedMS is when the table got it, Unix milliseconds; 0: so long ago that the snapshot has expired. Only Files tells.
 	AddedMS int64 `json:"-"`
+	// Sequence is the sequence number of the snapshot that added it to the table: they ascend. Only Files and Changed tell.
+	Sequence int64 `json:"-"`
 }
 
 // Base is a table as it was read: what a change is computed from, and what must still hold when it lands.
@@ -115,6 +117,8 @@ type Snapshot struct {
 	ID     int64
 	Parent int64 // 0: none
 	At     time.Time
+	// Sequence numbers ascend from snapshot to snapshot.
+	Sequence int64
 	// Named: a branch or tag other than main is at it.
 	Named bool
 }
@@ -163,6 +167,10 @@ type Catalog interface {
 	Open(ctx context.Context, id Ident) (Store, error)
 	// Files lists the data files of a snapshot (0: main), with the paths of its delete files.
 	Files(ctx context.Context, id Ident, snapshot int64) (files []File, deletes []string, err error)
+	// Changed tells what was done to the rows of a table after the snapshot since, up to until: the files that snapshots
+	// between added and took out, but those that rewrites did, which change no rows. Zero: since the table was created; up to
+	// main. It reads metadata only.
+	Changed(ctx context.Context, id Ident, since, until int64) (*Changes, error)
 	// References are the URIs of what the table's metadata, as it is now, refers to, each once: data files, delete files,
 	// manifests, manifest lists and statistics of all snapshots; and the metadata files, the current one too.
 	References(ctx context.Context, id Ident) (*References, error)
@@ -171,6 +179,31 @@ type Catalog interface {
 	Released(ctx context.Context, before, after *Base) ([]string, error)
 	Close() error
 }
+
+// Changes are what was done to the rows of a table between two of its snapshots.
+type Changes struct {
+	Until int64 // 0: the table has no snapshot
+	// Known: all that was done is in Files. Else snapshots between have expired, or until does not descend from since, and Files
+	// are those of the newest snapshots only.
+	Known bool
+	Files []FileChange // the newest first
+}
+
+// FileChange is a file that a snapshot has added or taken out.
+type FileChange struct {
+	File
+	Snapshot int64
+	Removed  bool
+	// Deletes: it is not a data file, but one that deletes rows of others: of its partition; of any where Partition is empty.
+	Deletes bool
+}
+
+// SummaryJob is what a job's snapshots have its name under, in their summary; JobCompact is the one whose snapshots have the
+// rows that they had before.
+const (
+	SummaryJob = Prefix + "job"
+	JobCompact = "compact"
+)
 
 // References are URIs, in the form of objects.Info.
 type References struct {

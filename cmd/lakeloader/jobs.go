@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"os"
 	"slices"
 	"strings"
 	"time"
@@ -112,6 +111,10 @@ func (u *upkeep) routed(ctx context.Context, name string, primary table.Ident) (
 	return ids, nil
 }
 
+func holds(all []owned, id table.Ident) bool {
+	return slices.ContainsFunc(all, func(t owned) bool { return t.Ident == id })
+}
+
 // schedule is as jobs wants it.
 func schedule(text string) string {
 	if text == configs.Off {
@@ -127,6 +130,7 @@ func (u *upkeep) jobs() []jobs.Job {
 		{Name: "expire", Schedule: schedule(c.Expire.Schedule), Tasks: u.expiries},
 		{Name: "compact", Schedule: schedule(c.Compact.Schedule), Heavy: true, Tasks: u.compactions},
 		{Name: "retention", Schedule: schedule(c.Retention.Schedule), Heavy: true, Tasks: u.retentions},
+		{Name: "fold", Schedule: schedule(c.Fold.Schedule), Tasks: u.folds},
 		{Name: "orphans", Schedule: schedule(c.Orphans.Schedule), Tasks: u.orphans},
 	}
 }
@@ -222,20 +226,17 @@ func (u *upkeep) retentions(ctx context.Context) ([]jobs.Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	there := func(id table.Ident) bool {
-		return slices.ContainsFunc(all, func(t owned) bool { return t.Ident == id })
-	}
 	var tasks []jobs.Task
 	for i := range u.cfg.Pipelines {
 		p := &u.cfg.Pipelines[i]
 		deps := u.pipelineDeps(p)
-		if p.Table.Retention > 0 && there(deps.Primary) {
+		if p.Table.Retention > 0 && holds(all, deps.Primary) {
 			rows := func(ctx context.Context, dry bool) (*jobs.Report, error) {
 				return rowsReport(pipeline.Retain(ctx, p, deps, pipeline.RetainOptions{Before: u.now().Add(-time.Duration(p.Table.Retention)), DryRun: dry}))
 			}
 			tasks = append(tasks, retentionTask(deps.Primary, rows))
 		}
-		if p.DeadLetters.Retention > 0 && there(deps.Primary) && there(deps.DeadLetters) {
+		if p.DeadLetters.Retention > 0 && holds(all, deps.Primary) && holds(all, deps.DeadLetters) {
 			letters := func(ctx context.Context, dry bool) (*jobs.Report, error) {
 				o := pipeline.PurgeOptions{Filter: pipeline.AnyLetter(), DryRun: dry}
 				o.Filter.Until = u.now().Add(-time.Duration(p.DeadLetters.Retention))
@@ -350,11 +351,7 @@ func (f folders) List(ctx context.Context, id table.Ident) ([]objects.Info, erro
 
 // leases are those of this process.
 func (u *upkeep) leases() *jobs.Leases {
-	host, err := os.Hostname()
-	if err != nil {
-		host = "unknown"
-	}
-	return &jobs.Leases{Store: u.lake.objects, Root: u.lake.root + "/_lakeloader/_jobs", Owner: fmt.Sprintf("%s/%d/%s", host, os.Getpid(), uuid.NewString()),
+	return &jobs.Leases{Store: u.lake.objects, Root: u.lake.root + "/_lakeloader/_jobs", Owner: thisProcess().String() + "/" + uuid.NewString(), Gone: gone,
 		Now: u.now, TTL: leaseTTL, Keep: keptRuns}
 }
 

@@ -168,6 +168,7 @@ func (l *lake) Files(ctx context.Context, id table.Ident, snapshot int64) (files
 			if err != nil {
 				return nil, nil, fmt.Errorf("table %s, file %s: %w", id, df.FilePath(), err)
 			}
+			f.Sequence = addedIn(e)
 			if added := meta.SnapshotByID(e.SnapshotID()); added != nil {
 				f.AddedMS = added.TimestampMs
 			}

@@ -99,7 +99,7 @@ func snapshots(meta icetable.Metadata) []table.Snapshot {
 	}
 	var all []table.Snapshot
 	for _, s := range meta.Snapshots() {
-		x := table.Snapshot{ID: s.SnapshotID, At: time.UnixMilli(s.TimestampMs), Named: named[s.SnapshotID]}
+		x := table.Snapshot{ID: s.SnapshotID, At: time.UnixMilli(s.TimestampMs), Sequence: s.SequenceNumber, Named: named[s.SnapshotID]}
 		if s.ParentSnapshotID != nil {
 			x.Parent = *s.ParentSnapshotID
 		}

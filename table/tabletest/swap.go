@@ -52,10 +52,10 @@ func appendFiles(t *testing.T, h Harness) {
 		if len(got[n].NaNCounts) == 0 {
 			got[n].NaNCounts = map[int]int64{}
 		}
-		if got[n].AddedMS == 0 {
-			t.Errorf("file %d: when it was added is not told", n)
+		if got[n].AddedMS == 0 || got[n].Sequence != int64(n)+1 {
+			t.Errorf("file %d was added at %d, with sequence number %d", n, got[n].AddedMS, got[n].Sequence)
 		}
-		if got[n].AddedMS = 0; !reflect.DeepEqual(got[n], want) {
+		if got[n].AddedMS, got[n].Sequence = 0, 0; !reflect.DeepEqual(got[n], want) {
 			t.Errorf("file %d\n%+v, want\n%+v", n, got[n], want)
 		}
 	}

@@ -50,7 +50,7 @@ func Run(t *testing.T, h Harness) {
 		{"append", appendFiles}, {"partition values", partitionValues}, {"stale base", staleBase}, {"racing writers", racingWriters},
 		{"unknown outcome", unknownOutcome}, {"empty snapshot", emptySnapshot}, {"ancestors", ancestors},
 		{"remove", removeFiles}, {"remove refuses", removeRefuses}, {"remove partitioned", removePartitioned}, {"remove after deletes", removeAfterDeletes},
-		{"racing rewrites", racingRewrites}, {"expire", expire}, {"many commits", manyCommits}, {"large ledger", largeLedger},
+		{"racing rewrites", racingRewrites}, {"changed", changed}, {"changed in merged manifests", changedMerged}, {"expire", expire}, {"many commits", manyCommits}, {"large ledger", largeLedger},
 	} {
 		t.Run(c.name, func(t *testing.T) { c.test(t, h) })
 	}
