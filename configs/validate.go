@@ -30,6 +30,9 @@ func Validate(c *Config, pos *Positions) Problems {
 	for i := range c.Pipelines {
 		v.pipeline(c, &c.Pipelines[i], item("pipelines", i))
 	}
+	for i := range c.Aggregates {
+		v.aggregate(c, &c.Aggregates[i], item("aggregates", i))
+	}
 	return v.problems.Sort()
 }
 
@@ -150,18 +153,26 @@ func (v *validator) memory(c *Config) {
 }
 
 func (v *validator) jobs(j *Jobs) {
-	if _, err := time.LoadLocation(j.TimeZone); err != nil || j.TimeZone == "Local" {
-		v.bad("jobs.time_zone", "give a name of the IANA database, such as Europe/Berlin, or UTC", "there is no time zone %q", j.TimeZone)
-	}
+	v.timeZone("jobs.time_zone", j.TimeZone)
 	for path, schedule := range map[string]string{"jobs.expire.schedule": j.Expire.Schedule, "jobs.compact.schedule": j.Compact.Schedule, "jobs.retention.schedule": j.Retention.Schedule, "jobs.fold.schedule": j.Fold.Schedule, "jobs.orphans.schedule": j.Orphans.Schedule,
 		"jobs.complete.schedule": j.Complete.Schedule, "jobs.history.schedule": j.History.Schedule} {
-		if schedule == Off {
-			continue
-		}
-		if _, err := cron.ParseStandard(schedule); err != nil {
-			v.bad(path, "give five fields as in cron (minute hour day month weekday), @hourly, @daily, @weekly, @monthly, @every 30m, or off",
-				"%q is no schedule: %v", schedule, err)
-		}
+		v.schedule(path, schedule)
+	}
+}
+
+func (v *validator) schedule(path, schedule string) {
+	if schedule == Off {
+		return
+	}
+	if _, err := cron.ParseStandard(schedule); err != nil {
+		v.bad(path, "give five fields as in cron (minute hour day month weekday), @hourly, @daily, @weekly, @monthly, @every 30m, or off",
+			"%q is no schedule: %v", schedule, err)
+	}
+}
+
+func (v *validator) timeZone(path, zone string) {
+	if _, err := time.LoadLocation(zone); err != nil || zone == "Local" {
+		v.bad(path, "give a name of the IANA database, such as Europe/Berlin, or UTC", "there is no time zone %q", zone)
 	}
 }
 
@@ -183,6 +194,7 @@ func (v *validator) unique(c *Config) {
 		v.tableName("jobs.history.table", c.Jobs.History.Table)
 		v.once(tables, qualified(c, c.Jobs.History.Table), "jobs.history.table", "the table", "the runs of jobs need a table of their own")
 	}
+	v.aggregateNames(c, tables)
 	v.routedTables(c, tables)
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/lakeloader/lakeloader/aggregate"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/internal/point"
 	"github.com/lakeloader/lakeloader/jobs"
@@ -43,21 +44,23 @@ type upkeep struct {
 	// said is told what tables say is complete; nil: nobody is.
 	said func(pipeline string, s obs.CompleteStatus, ran bool)
 	seen jobs.Seen
+	// days are what aggregates are asked for; nil: those that changed.
+	days *aggregate.Range
 }
 
 func newUpkeep(cfg *configs.Config, l *lake, log *slog.Logger) *upkeep {
 	return &upkeep{cfg: cfg, lake: l, log: log, now: point.Now}
 }
 
-// owned is a table with the pipeline whose settings its files have.
+// owned is a table with the pipeline whose settings its files have; an aggregate's has none but those.
 type owned struct {
 	table.Ident
 	pipeline *configs.Pipeline
 	sortBy   []table.SortField
 }
 
-// tables are those of all pipelines that exist, dead letters and tables that rows are routed to included, and that of the runs
-// of jobs.
+// tables are those of all pipelines that exist, dead letters and tables that rows are routed to included, those of aggregates, and
+// that of the runs of jobs.
 func (u *upkeep) tables(ctx context.Context) ([]owned, error) {
 	var all []owned
 	add := func(t owned) error {
@@ -93,6 +96,14 @@ func (u *upkeep) tables(ctx context.Context) ([]owned, error) {
 	if id, ok := u.historyTable(); ok {
 		if err := add(owned{id, fileDefaults(), nil}); err != nil {
 			return nil, err
+		}
+	}
+	for i := range u.cfg.Aggregates {
+		a := &u.cfg.Aggregates[i]
+		for _, p := range parts(u.cfg, a) {
+			if err := add(owned{p.target, &configs.Pipeline{Files: a.Files}, nil}); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return all, nil
@@ -139,7 +150,7 @@ func (u *upkeep) jobs() []jobs.Job {
 	if _, ok := u.historyTable(); ok {
 		all = append(all, jobs.Job{Name: "history", Schedule: schedule(c.History.Schedule), Tasks: u.histories})
 	}
-	return all
+	return append(all, u.aggregates()...)
 }
 
 // remove deletes objects of the warehouse.
@@ -301,7 +312,7 @@ func (u *upkeep) orphans(ctx context.Context) ([]jobs.Task, error) {
 	for i, t := range all {
 		ids[i] = t.Ident
 	}
-	o := &jobs.Orphans{Lake: folders{u.lake}, Tables: ids, Age: time.Duration(u.cfg.Jobs.Orphans.Age), Now: u.now, Wait: table.Backoff(2 * time.Second), Delete: u.remove, Folders: u.uploadFolders}
+	o := &jobs.Orphans{Lake: folders{u.lake}, Tables: ids, Age: time.Duration(u.cfg.Jobs.Orphans.Age), Now: u.now, Wait: table.Backoff(2 * time.Second), Delete: u.remove, Folders: u.uploadFolders, States: u.aggregateStates}
 	o.Uploads, _ = u.lake.objects.(jobs.Uploads)
 	for i := range u.cfg.Pipelines {
 		p := &u.cfg.Pipelines[i]
