@@ -84,7 +84,7 @@ func BenchmarkAggregate(b *testing.B) {
 func liveFiles(b *testing.B, dir string) (paths []string) {
 	b.Helper()
 	at := stacktest.Table{Catalog: "sqlite", URI: filepath.Join(dir, "catalog.db"), Warehouse: "file://" + filepath.Join(dir, "lake"), Table: "lake.clicks"}
-	for _, f := range stacktest.PyIceberg(b, at, stacktest.Read{}).Files {
+	for _, f := range stacktest.PyIceberg(b, at, stacktest.Read{Metadata: true}).Files {
 		paths = append(paths, strings.TrimPrefix(f.Path, "file://"))
 	}
 	return paths

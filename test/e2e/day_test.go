@@ -289,7 +289,7 @@ func firstDifference(want, got [][]any) string {
 // bounded: neither files nor metadata grow with the number of commits.
 func (d *day) bounded(t *testing.T) {
 	t.Helper()
-	r := stacktest.PyIceberg(t, d.named("clicks"), stacktest.Read{})
+	r := stacktest.PyIceberg(t, d.named("clicks"), stacktest.Read{Metadata: true})
 	kinds := map[string]int{}
 	for uri := range d.objects(t) {
 		if at := strings.LastIndexByte(uri, '.'); at >= 0 && strings.Contains(uri, "clicks/") {

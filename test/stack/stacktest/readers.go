@@ -30,6 +30,7 @@ type Read struct {
 	Snapshot int64    // as of this snapshot; 0: the current one
 	Rows     bool     // the rows themselves
 	SQL      []string // statements over {source}, for DuckDB, Spark and Trino
+	Metadata bool     // nothing but what the metadata says, from PyIceberg
 }
 
 // Report is what a reader found; every engine prints the same form (see test/readers/lake.py).
@@ -196,6 +197,9 @@ func (read Read) args() []string {
 	}
 	for _, sql := range read.SQL {
 		args = append(args, "--sql", sql)
+	}
+	if read.Metadata {
+		args = append(args, "--only-metadata")
 	}
 	if read.Rows {
 		args = append(args, "--rows")
