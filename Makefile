@@ -18,8 +18,11 @@ BENCH_COUNT = 1
 MINUTES = 5
 SEEDS =
 KINDS =
+# how many clicks make day loads, in how many commits
+RECORDS = 20000000
+COMMITS = 2000
 
-.PHONY: help build demo test chaos race test-engines lint bench bench-jobs fmt generate fetch clean
+.PHONY: help build demo test day chaos race test-engines lint bench bench-jobs fmt generate fetch clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' Makefile
@@ -41,6 +44,11 @@ chaos: ## strike loaders and servers with faults for MINUTES, or replay the roun
 	@mkdir -p build
 	CHAOS_SEEDS=$(SEEDS) CHAOS_MINUTES=$(MINUTES) CHAOS_KINDS="$(KINDS)" CHAOS_REPORT=$(CURDIR)/build/chaos.md \
 		$(STACK)/run.sh go test $(LINK) -count=1 -v -timeout 12h -tags stack -run '^TestChaos$$' ./test/chaos
+
+day: ## load a day of RECORDS clicks in COMMITS commits while all jobs run and are killed; DuckDB and Trino judge it (downloads about 1.6 GB once)
+	$(STACK)/fetch.sh engines
+	DAY_RECORDS=$(RECORDS) DAY_COMMITS=$(COMMITS) LAKELOADER_STACK_ENGINES=1 \
+		$(STACK)/run.sh go test $(LINK) -count=1 -v -timeout 3h -tags 'stack engines' -run '^TestEnginesAgreeOnTheDay$$' ./test/e2e
 
 race: ## run the tests that need no server under the race detector
 	go test -race -count=1 -timeout 20m $(RACE)
@@ -66,12 +74,13 @@ sbom: build ## write build/sbom.cdx.json: what the binary is made of, as Cyclone
 
 bench: ## measure lakeloader with real servers, BENCH_N records; compares with bench/baseline.txt if it is there
 	@mkdir -p build
-	BENCH_N=$(BENCH_N) $(STACK)/run.sh go test -run '^$$' -bench . -skip Compact -benchtime $(BENCH_TIME) -count $(BENCH_COUNT) -timeout 2h -tags stack $(BENCH) \
+	BENCH_N=$(BENCH_N) $(STACK)/run.sh go test -run '^$$' -bench . -skip 'Compact|Aggregate' -benchtime $(BENCH_TIME) -count $(BENCH_COUNT) -timeout 2h -tags stack $(BENCH) \
 		| tee build/bench.txt; exit "$${PIPESTATUS[0]}"
 	$$($(STACK)/tool.sh benchstat) $$(ls bench/baseline.txt 2>/dev/null) build/bench.txt
 
-bench-jobs: ## measure compaction of BENCH_N records in 100 files beside DuckDB and pyarrow, in one run
-	BENCH_N=$(BENCH_N) $(STACK)/run.sh go test -run '^$$' -bench Compact -benchtime 1x -timeout 2h -tags stack ./bench
+bench-jobs: ## measure compaction and aggregates of BENCH_N records in 100 files beside DuckDB, pyarrow and Spark (downloads about 1.6 GB once)
+	$(STACK)/fetch.sh engines
+	BENCH_N=$(BENCH_N) LAKELOADER_STACK_ENGINES=1 $(STACK)/run.sh go test -run '^$$' -bench 'Compact|Aggregate' -benchtime 1x -timeout 3h -tags stack ./bench
 
 fmt: ## format the Go code
 	gofmt -w .

@@ -55,3 +55,10 @@ func TestEnginesReadAnEvolvedTable(t *testing.T) {
 	}
 	open.Holds(t, stacktest.Spark(t, l.named("open"), stacktest.Read{Rows: true}))
 }
+
+// TestEnginesAgreeOnTheDay: DuckDB and Trino make the same aggregates of the raw table.
+func TestEnginesAgreeOnTheDay(t *testing.T) {
+	d := loadDay(t)
+	d.judge(t, "DuckDB", stacktest.DuckDB, duckdbDay)
+	d.judge(t, "Trino", stacktest.Trino, daySQL{date: "CAST(ts AT TIME ZONE 'UTC' AS date)", micros: "CAST(round(to_unixtime(%s) * 1000000) AS bigint)"})
+}

@@ -7,6 +7,7 @@ The report is one JSON object, in the same form from every engine, so that a tes
                 rows repeat an offset (empty for a table without the columns of Kafka's coordinates)
     columns     for each column named by --sum: the exact sum, as text, the number of values that are not null, and
                 whether they are floating-point numbers
+    results     for each --sql: its rows, as lists of values
     data        with --rows: the rows themselves, ordered by Kafka coordinates
 
 None of this uses lakeloader's own code, on purpose.
@@ -35,6 +36,8 @@ def arguments(doc):
     p.add_argument("--s3", default=os.environ.get("LAKELOADER_TEST_S3", ""), help="URL of the S3 server")
     p.add_argument("--sum", action="append", default=[], metavar="COLUMN", help="report its sum; may be repeated")
     p.add_argument("--where", default="", help="only rows for which this SQL condition holds")
+    p.add_argument("--sql", action="append", default=[], metavar="STATEMENT",
+                   help="report its rows too, with {source} for the table; may be repeated; for engines that speak SQL")
     p.add_argument("--snapshot", type=int, help="the table as of this snapshot id")
     p.add_argument("--rows", action="store_true", help="print the rows too")
     return p
@@ -89,6 +92,7 @@ def report_of_sql(args, source, columns, query):
     for name in args.sum:
         total, count = query(f'SELECT sum({name}), count({name}) FROM {source}')[0]
         report["columns"][name] = {"sum": exact(total), "count": count, "float": isinstance(total, float)}
+    report["results"] = [[[jsonable(v) for v in row] for row in query(sql.replace("{source}", source))] for sql in args.sql]
     return report
 
 

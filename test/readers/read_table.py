@@ -4,11 +4,13 @@ import lake
 
 
 def main():
-    args = lake.arguments(__doc__).parse_args()
+    p = lake.arguments(__doc__)
+    p.add_argument("--only-metadata", action="store_true", help="do not read the rows")
+    args = p.parse_args()
     t = lake.table(args)
     scan = t.scan(row_filter=args.where or "true", snapshot_id=args.snapshot)
-    rows = scan.to_arrow()
-    report = lake.report_of_arrow(args, rows)
+    rows = None if args.only_metadata else scan.to_arrow()
+    report = {} if args.only_metadata else lake.report_of_arrow(args, rows)
     report["metadata"] = t.metadata_location
     report["uuid"] = str(t.metadata.table_uuid)
     report["schema"] = [{"id": f.field_id, "name": f.name, "type": str(f.field_type), "required": f.required}

@@ -29,6 +29,8 @@ type Read struct {
 	Where    string   // a SQL condition that rows must meet
 	Snapshot int64    // as of this snapshot; 0: the current one
 	Rows     bool     // the rows themselves
+	SQL      []string // statements over {source}, for DuckDB, Spark and Trino
+	Metadata bool     // nothing but what the metadata says, from PyIceberg
 }
 
 // Report is what a reader found; every engine prints the same form (see test/readers/lake.py).
@@ -36,7 +38,8 @@ type Report struct {
 	Rows       int64             `json:"rows"`
 	Partitions []Partition       `json:"partitions"`
 	Columns    map[string]Column `json:"columns"`
-	Data       []map[string]any  `json:"data"` // numbers are json.Number
+	Data       []map[string]any  `json:"data"`    // numbers are json.Number
+	Results    [][][]any         `json:"results"` // of each statement, its rows
 
 	// Only from PyIceberg:
 	Metadata   string            `json:"metadata"` // path of the metadata file
@@ -113,10 +116,13 @@ func DuckDBParquet(t testing.TB, folder string, read Read) Report {
 	return report(t, Python(t, "duckdb_read.py", append([]string{"--folder", folder}, read.args()...)...))
 }
 
+// SparkPath is a Python that finds PySpark. It needs the heavy engines: see make test-engines.
+func SparkPath(t testing.TB) string { return env(t, "SPARK_PYTHON") }
+
 // Spark reads the table with Spark. It needs the heavy engines: see make test-engines.
 func Spark(t testing.TB, table Table, read Read) Report {
 	t.Helper()
-	return report(t, script(t, env(t, "SPARK_PYTHON"), "spark_read.py", append(table.args(), read.args()...)...))
+	return report(t, script(t, SparkPath(t), "spark_read.py", append(table.args(), read.args()...)...))
 }
 
 // SparkSQL runs the statements in a file with Spark, without a catalog, and returns the rows of each as JSON (see
@@ -195,6 +201,12 @@ func (read Read) args() []string {
 	}
 	if read.Snapshot != 0 {
 		args = append(args, "--snapshot", strconv.FormatInt(read.Snapshot, 10))
+	}
+	for _, sql := range read.SQL {
+		args = append(args, "--sql", sql)
+	}
+	if read.Metadata {
+		args = append(args, "--only-metadata")
 	}
 	if read.Rows {
 		args = append(args, "--rows")
