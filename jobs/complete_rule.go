@@ -94,27 +94,27 @@ type news struct {
 	receiver string // of messages and markers; empty: none
 }
 
-// advance is what is complete after the news; changed: it is not the same as before. p is nil where nothing was said yet, and
+// advance is what is complete after the news; changed: it is not the same as before. c is nil where nothing was said yet, and
 // the result is nil where nothing can be.
-func (p *Complete) advance(n news) (next *Complete, changed bool) {
-	if p == nil || p.Unit != n.unit || p.Field != n.field {
+func (c *Complete) advance(n news) (next *Complete, changed bool) {
+	if c == nil || c.Unit != n.unit || c.Field != n.field {
 		if !n.known {
 			return nil, false
 		}
 		next = &Complete{Unit: n.unit, Field: n.field, Revision: 1, At: n.asked, Epochs: n.epochs}
-		if p != nil { // the table is partitioned in another way now
-			next.Revision = p.Revision + 1
+		if c != nil { // the table is partitioned in another way now
+			next.Revision = c.Revision + 1
 		}
 		next.Through = n.unit.Start(n.unit.Of(n.through))
 		return next, true
 	}
-	c := *p
-	next = &c
-	next.At, next.Again = n.asked, slices.Clone(p.Again)
-	dirty, through, covered := next.spoilt(n), p.through(), 0
+	now := *c
+	next = &now
+	next.At, next.Again = n.asked, slices.Clone(c.Again)
+	dirty, through, covered := next.spoilt(n), c.through(), 0
 	if n.known {
 		covered = n.unit.Of(n.through)
-		if covered > through || n.epochs != p.Epochs {
+		if covered > through || n.epochs != c.Epochs {
 			through = covered
 		}
 		next.Epochs = n.epochs
@@ -130,7 +130,7 @@ func (p *Complete) advance(n news) (next *Complete, changed bool) {
 	}
 	still = still.shrink(maxDirty)
 	next.setDirty(still)
-	changed = next.Epochs != p.Epochs || !next.Through.Equal(p.Through) || !still.same(p.dirty(p.Dirty)) || !slices.Equal(next.Again, p.Again)
+	changed = next.Epochs != c.Epochs || !next.Through.Equal(c.Through) || !still.same(c.dirty(c.Dirty)) || !slices.Equal(next.Again, c.Again)
 	if changed {
 		next.Revision++
 	}
