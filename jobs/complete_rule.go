@@ -16,6 +16,8 @@ type End struct {
 	// High is behind the last offset, also of transactions that are not ended yet: what comes behind an open one cannot be
 	// read, and is missing in the table nevertheless.
 	High int64
+	// Truncated: it ends before what was loaded of it earlier.
+	Truncated bool
 }
 
 // progress is how far in time the rows of a pipeline are there: the least over its topic partitions.
@@ -32,6 +34,7 @@ type progress struct {
 //   - another one has come to the greatest time of its rows (table.Record.Event);
 //   - one that nothing was loaded of, or only from another topic of the name, or without a time, is not known, and nothing is.
 //
+// Where a log was truncated nothing is known either: what is written at the offsets that were loaded already is missing.
 // Partitions that Kafka has no more hold nothing up: nothing more can come of them.
 func watermark(ends []End, l *table.Ledger, asked time.Time) progress {
 	p := progress{at: asked, known: true}
@@ -59,6 +62,8 @@ func reached(e End, l *table.Ledger, asked time.Time) (time.Time, string) {
 	switch {
 	case ok && r.TopicID != e.TopicID:
 		return time.Time{}, fmt.Sprintf("topic %s was created again, and is not loaded yet", e.Topic)
+	case ok && e.Truncated:
+		return time.Time{}, fmt.Sprintf("Kafka has %s up to offset %d only, and it was loaded to %d: its log was truncated", e.Key, e.High, r.Next)
 	case !ok && e.Low == e.High, ok && r.Next >= e.High:
 		return asked, ""
 	case !ok:
