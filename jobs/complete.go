@@ -138,6 +138,9 @@ func (c *Completer) progress(ctx context.Context, id table.Ident, asked time.Tim
 	case l == nil:
 		return progress{held: "nothing is loaded yet"}, nil
 	}
+	if err := c.truncated(ctx, ends, l); err != nil {
+		return progress{}, err
+	}
 	p := watermark(ends, l, asked)
 	if id == c.Primary {
 		return p, nil
@@ -152,6 +155,28 @@ func (c *Completer) progress(ctx context.Context, id table.Ident, asked time.Tim
 		}
 	}
 	return p, nil
+}
+
+// truncated finds partitions that end before what is loaded of them. Most that seem to have gone on since Kafka was asked, so
+// it is asked once more, behind the ledger.
+func (c *Completer) truncated(ctx context.Context, ends []End, l *table.Ledger) error {
+	beyond := func(e End) bool {
+		r, ok := l.Records[e.Key]
+		return ok && r.TopicID == e.TopicID && r.Next > e.High
+	}
+	if !slices.ContainsFunc(ends, beyond) {
+		return nil
+	}
+	again, err := c.Ends(ctx)
+	if err != nil {
+		return fmt.Errorf("asking Kafka again where the topics of pipeline %s end: %w", c.Pipeline, err)
+	}
+	for _, x := range again {
+		for i := range ends {
+			ends[i].Truncated = ends[i].Truncated || ends[i].Key == x.Key && beyond(x)
+		}
+	}
+	return nil
 }
 
 // publish swaps the property, unless it would say the same.

@@ -16,6 +16,8 @@ type End struct {
 	// High is behind the last offset, also of transactions that are not ended yet: what comes behind an open one cannot be
 	// read, and is missing in the table nevertheless.
 	High int64
+	// Truncated: it ends before what was loaded of it earlier.
+	Truncated bool
 }
 
 // progress is how far in time the rows of a pipeline are there: the least over its topic partitions.
@@ -32,6 +34,7 @@ type progress struct {
 //   - another one has come to the greatest time of its rows (table.Record.Event);
 //   - one that nothing was loaded of, or only from another topic of the name, or without a time, is not known, and nothing is.
 //
+// Where a log was truncated nothing is known either: what is written at the offsets that were loaded already is missing.
 // Partitions that Kafka has no more hold nothing up: nothing more can come of them.
 func watermark(ends []End, l *table.Ledger, asked time.Time) progress {
 	p := progress{at: asked, known: true}
@@ -59,6 +62,8 @@ func reached(e End, l *table.Ledger, asked time.Time) (time.Time, string) {
 	switch {
 	case ok && r.TopicID != e.TopicID:
 		return time.Time{}, fmt.Sprintf("topic %s was created again, and is not loaded yet", e.Topic)
+	case ok && e.Truncated:
+		return time.Time{}, fmt.Sprintf("Kafka has %s up to offset %d only, and it was loaded to %d: its log was truncated", e.Key, e.High, r.Next)
 	case !ok && e.Low == e.High, ok && r.Next >= e.High:
 		return asked, ""
 	case !ok:
@@ -94,27 +99,27 @@ type news struct {
 	receiver string // of messages and markers; empty: none
 }
 
-// advance is what is complete after the news; changed: it is not the same as before. p is nil where nothing was said yet, and
+// advance is what is complete after the news; changed: it is not the same as before. c is nil where nothing was said yet, and
 // the result is nil where nothing can be.
-func (p *Complete) advance(n news) (next *Complete, changed bool) {
-	if p == nil || p.Unit != n.unit || p.Field != n.field {
+func (c *Complete) advance(n news) (next *Complete, changed bool) {
+	if c == nil || c.Unit != n.unit || c.Field != n.field {
 		if !n.known {
 			return nil, false
 		}
 		next = &Complete{Unit: n.unit, Field: n.field, Revision: 1, At: n.asked, Epochs: n.epochs}
-		if p != nil { // the table is partitioned in another way now
-			next.Revision = p.Revision + 1
+		if c != nil { // the table is partitioned in another way now
+			next.Revision = c.Revision + 1
 		}
 		next.Through = n.unit.Start(n.unit.Of(n.through))
 		return next, true
 	}
-	c := *p
-	next = &c
-	next.At, next.Again = n.asked, slices.Clone(p.Again)
-	dirty, through, covered := next.spoilt(n), p.through(), 0
+	now := *c
+	next = &now
+	next.At, next.Again = n.asked, slices.Clone(c.Again)
+	dirty, through, covered := next.spoilt(n), c.through(), 0
 	if n.known {
 		covered = n.unit.Of(n.through)
-		if covered > through || n.epochs != p.Epochs {
+		if covered > through || n.epochs != c.Epochs {
 			through = covered
 		}
 		next.Epochs = n.epochs
@@ -130,7 +135,7 @@ func (p *Complete) advance(n news) (next *Complete, changed bool) {
 	}
 	still = still.shrink(maxDirty)
 	next.setDirty(still)
-	changed = next.Epochs != p.Epochs || !next.Through.Equal(p.Through) || !still.same(p.dirty(p.Dirty)) || !slices.Equal(next.Again, p.Again)
+	changed = next.Epochs != c.Epochs || !next.Through.Equal(c.Through) || !still.same(c.dirty(c.Dirty)) || !slices.Equal(next.Again, c.Again)
 	if changed {
 		next.Revision++
 	}

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/lakeloader/lakeloader/table"
@@ -90,6 +92,23 @@ func ParseComplete(pipeline string, props map[string]string) (*Complete, error) 
 		return nil, fmt.Errorf("the table's property %s cannot be read (%q); remove it, and what is complete is found out anew: %w", completeKey(pipeline), text, err)
 	}
 	return c, nil
+}
+
+// lookedAt are the snapshots up to which the pipelines of a table know its changes.
+func lookedAt(props map[string]string) (ids []int64, err error) {
+	for _, key := range slices.Sorted(maps.Keys(props)) {
+		name, ok := strings.CutPrefix(key, table.Prefix+"complete.")
+		pipeline, through := strings.CutSuffix(name, ".through")
+		if !ok || !through {
+			continue
+		}
+		c, err := ParseComplete(pipeline, props)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, c.Snapshot)
+	}
+	return ids, nil
 }
 
 // check makes sure that labels can be read.

@@ -266,6 +266,70 @@ func TestCompleterFindsLateFiles(t *testing.T) {
 	run("5: 2026-05-04 dirty 2026-05-02..2026-05-03 told 5", "2026-05-02 false 5, 2026-05-03 false 5")
 }
 
+// A loader that went on since Kafka was asked is no truncated log, and one whose log ends before what is loaded is not complete.
+func TestCompleterOfTruncatedLogs(t *testing.T) {
+	for name, c := range map[string]struct {
+		then int64 // where the log ends when it is asked for again
+		want string
+	}{"went on": {12, "1: 2026-05-04"}, "truncated": {8, "nothing"}} {
+		t.Run(name, func(t *testing.T) {
+			x := newCompleting()
+			x.Receiver, x.ends[0].High = "", 8
+			x.l.before = func(call string) error {
+				if call == "load t" {
+					x.ends = []End{{Key: table.Key{Topic: "t"}, TopicID: "id", High: c.then}}
+				}
+				return nil
+			}
+			done, err := x.Run(t.Context(), primary)
+			if got := x.state(t, primary); err != nil || got != c.want || strings.Contains(done.Held, "truncated") != (c.then < 10) {
+				t.Errorf("%s, held by %q, %v", got, done.Held, err)
+			}
+		})
+	}
+}
+
+// Expiry leaves what was not looked at yet, unless nobody has looked for a day.
+func TestExpiryLeavesWhatIsToBeLookedAt(t *testing.T) {
+	c := newCompleting()
+	c.Receiver = ""
+	p := c.l.tables[primary]
+	p.at[1] = c.l.now
+	if _, err := c.Run(t.Context(), primary); err != nil {
+		t.Fatal(err)
+	}
+	p.at[p.main] = c.l.now
+	for n := range 5 {
+		p.commit(nil, nil)
+		p.at[p.main] = c.l.now.Add(time.Duration(n) * time.Hour)
+	}
+	c.ledger.Move = p.main
+	set, _ := c.ledger.Properties("p", p.props)
+	maps.Copy(p.props, set)
+	plan := func() []int64 {
+		s, err := c.l.Open(t.Context(), primary)
+		if err != nil {
+			t.Fatal(err)
+		}
+		base, err := s.Load(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		gone, err := PlanExpiry(base, Retention{Before: c.l.now.Add(1000 * time.Hour), Last: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return gone
+	}
+	if got := plan(); !slices.Equal(got, []int64{1}) {
+		t.Errorf("%v expire, and only 1 was before what was looked at", got)
+	}
+	p.at[p.main] = c.l.now.Add(25 * time.Hour)
+	if got := plan(); len(got) != 6 {
+		t.Errorf("%v expire a day later, want all but main", got)
+	}
+}
+
 // A table that rows are routed to is complete only when every round is in it; retention's own partitions are told of.
 func TestCompleterOfRoutedTables(t *testing.T) {
 	c := newCompleting()

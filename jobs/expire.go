@@ -163,6 +163,9 @@ func PlanExpiry(base *table.Base, keep Retention) ([]int64, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := toBeLookedAt(base, all, stays); err != nil {
+		return nil, err
+	}
 	parent := parents(all)
 	for at, n := base.Snapshot, 0; at != 0 && n < max(1, keep.Last); at, n = parent[at], n+1 {
 		stays[at] = true
@@ -210,6 +213,30 @@ func neededForRecovery(base *table.Base, all []table.Snapshot) (map[int64]bool, 
 		}
 	}
 	return stays, nil
+}
+
+// toBeLookedAt adds the snapshots from main back to what the job complete has looked at last, unless that is more than a day older
+// than main: then the job does not run any more.
+func toBeLookedAt(base *table.Base, all []table.Snapshot, stays map[int64]bool) error {
+	looked, err := lookedAt(base.Props)
+	if err != nil {
+		return err
+	}
+	when, parent := map[int64]time.Time{}, parents(all)
+	for _, s := range all {
+		when[s.ID] = s.At
+	}
+	for _, id := range looked {
+		if !base.IsAncestor(id) || !base.Has(id) || when[base.Snapshot].Sub(when[id]) > 24*time.Hour {
+			continue
+		}
+		for at := base.Snapshot; at != 0; at = parent[at] {
+			if stays[at] = true; at == id {
+				break
+			}
+		}
+	}
+	return nil
 }
 
 // notRolledBack: every snapshot that a pipeline named last is main, an ancestor of it, or has expired.

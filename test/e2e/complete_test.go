@@ -244,3 +244,78 @@ func metrics(t *testing.T, d *stacktest.Daemon, line string) {
 		return err == nil && strings.Contains(string(text), line), string(text)
 	})
 }
+
+// TestCompleteRouted: tables that rows are routed to say it each for themselves, here for partitions by a date. What retention
+// drops is no late change, and its marker goes too.
+func TestCompleteRouted(t *testing.T) {
+	t.Parallel()
+	l, topic, told := postgresLake(t), stacktest.Topic(t, 2), stacktest.Topic(t, 1)
+	l.yaml += "jobs: {in_daemon: false}\n"
+	config := configure(t, l, fmt.Sprintf(`
+- name: events
+  source: {topics: [%s]}
+  decode: {value: {format: json, columns: [{name: id, type: long}, {name: kind, type: string}, {name: ts_day, type: date}]}}
+  table:
+    name: events
+    partition_by: [ts_day, kind]
+    retention: 48h
+    route: {by: kind, template: "events_${value}", allow: [a, b]}
+    complete: {quiet: 1s, topic: %s, marker: true}
+  commit: {interval: 300ms, idle_interval: 1s}
+`, topic, told))
+	today := time.Now().UTC().Truncate(24 * time.Hour)
+	old, young := today.AddDate(0, 0, -5), today.AddDate(0, 0, -1)
+	plain, at := stacktest.Producer(t), map[stacktest.Place]int64{}
+	send := func(day time.Time, kinds ...string) {
+		t.Helper()
+		for i, kind := range kinds {
+			p := stacktest.Place{Topic: topic, Partition: int32(i % 2)}
+			r := &kgo.Record{Topic: topic, Partition: p.Partition, Value: fmt.Appendf(nil, `{"id": %d, "kind": %q, "ts_day": %q}`, i, kind, day.Format(time.DateOnly))}
+			if err := plain.ProduceSync(t.Context(), r).FirstErr(); err != nil {
+				t.Fatal(err)
+			}
+			at[p]++
+		}
+	}
+	judge := func(want map[string]map[time.Time]bool) {
+		t.Helper()
+		names := l.objects(t)
+		for table, days := range want {
+			s := says(t, l.named(table), "events")
+			for day, complete := range days {
+				found := false
+				for name := range names {
+					found = found || strings.HasSuffix(name, "/"+table+"/data/ts_day="+day.Format(time.DateOnly)+"/_SUCCESS")
+				}
+				if s.complete(day) != complete || found != complete {
+					t.Errorf("%s of %s: complete %v and marked %v, want %v: %+v", day.Format(time.DateOnly), table, s.complete(day), found, complete, s)
+				}
+			}
+		}
+	}
+	send(old, "a", "b", "c", "a")
+	send(young, "a", "a", "c")
+	d := stacktest.StartDaemon(t, config)
+	loaded(t, "events", at, d)
+	job(t, config, "complete")
+	judge(map[string]map[time.Time]bool{"events": {old: true, young: true}, "events_a": {old: true, young: true}, "events_b": {old: true}})
+	send(young, "b", "a")
+	loaded(t, "events", at, d)
+	if did := job(t, config, "complete"); !strings.Contains(did, "but not 1 partition: "+young.Format(time.DateOnly)) {
+		t.Errorf("late rows came, and it says\n%s", did)
+	}
+	judge(map[string]map[time.Time]bool{"events": {old: true, young: true}, "events_a": {old: true, young: false}, "events_b": {old: true}})
+	job(t, config, "retention")
+	until(t, "events_a is quiet", func() (bool, any) {
+		did := job(t, config, "complete")
+		return !strings.Contains(did, "but not"), did
+	})
+	judge(map[string]map[time.Time]bool{"events": {young: true}, "events_a": {young: true}})
+	for name := range l.objects(t) {
+		if strings.Contains(name, "ts_day="+old.Format(time.DateOnly)+"/_SUCCESS") {
+			t.Errorf("%s is still there, after its rows were dropped", name)
+		}
+	}
+	stopped(t, d)
+	verified(t, config)
+}
