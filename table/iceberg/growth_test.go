@@ -228,6 +228,7 @@ const mergeAt = 100
 // The metadata of a table that is committed to for ever stay small: manifests are merged by commits, those of files that are
 // gone go, and the rest follows the snapshots that are kept. BenchmarkGrowth has figures of 2,000 commits.
 func TestMetadataIsBounded(t *testing.T) {
+	t.Parallel()
 	const keep = 30
 	g := newGrowth(t, 120, keep)
 	most := 0
@@ -259,6 +260,7 @@ func TestMetadataIsBounded(t *testing.T) {
 
 // So do those of a table that another program made, which does not say that manifests are to be merged.
 func TestMetadataOfAnothersTableIsBounded(t *testing.T) {
+	t.Parallel()
 	for property, want := range map[string]int{"": 1, "false": mergeAt + 2} {
 		g := newGrowth(t, 0, 0)
 		other(t, g.lake, g.info.Ident, func(tx *icetable.Transaction) error {
