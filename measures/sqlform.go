@@ -33,7 +33,7 @@ func Mark(sql string) (string, error) {
 		}
 	}
 	if days == 0 {
-		return "", fmt.Errorf("{{day}} is missing: write it where the condition for one day belongs, as in SELECT ... FROM source WHERE {{day}} GROUP BY ...")
+		return "", fmt.Errorf("{{day}} is missing: write it where the condition for one day belongs, as in SELECT count(*) AS n FROM source WHERE {{day}}")
 	}
 	b.WriteString(sql[at:])
 	return b.String(), nil
