@@ -561,3 +561,32 @@ func TestTargetChanged(t *testing.T) {
 	w.run("11-01 11-02")
 	w.right()
 }
+
+// A source that was rolled back, or dropped and made anew, is followed.
+func TestSourceChanged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "day(ts)")
+	w.load("2026-11-01T00:00:00Z DE 1.10", "2026-11-02T00:00:00Z DE 1.10")
+	first := w.env.Base(t, source).Snapshot
+	w.load("2026-11-02T00:00:00Z DE 1.10", "2026-11-03T00:00:00Z DE 1.10")
+	w.run("11-01 11-02 11-03")
+	w.env.SetMain(t, source, first)
+	w.run("11-02 -11-03")
+	w.right()
+	w.env.Drop(t, source)
+	if _, err := w.agg.Run(t.Context(), nil); !errors.Is(err, table.ErrNoTable) {
+		t.Errorf("%v", err)
+	}
+	w.n = 0
+	w.cfg.Pipelines[0].Source.Topics = []string{"b"}
+	w.env.Create(t, "b", 1)
+	w.env.Produce(t, "b", 0, `{"id":1,"ts":"2026-11-02T00:00:00Z","country":"DE","price":"7"}`, `{"id":2,"ts":null,"country":"DE","price":"8"}`)
+	l := w.env.Start(t, w.cfg, nil)
+	l.Read(2)
+	if err := l.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	w.run("11-02 -11-01")
+	w.right()
+	w.run("")
+}
