@@ -2,11 +2,8 @@ package rewrite
 
 import (
 	"context"
-	"encoding/binary"
 	"errors"
 	"fmt"
-	"hash/maphash"
-	"math"
 	"slices"
 	"time"
 
@@ -62,8 +59,8 @@ func Merge(ctx context.Context, in MergeInput) (out Merged, err error) {
 		return out, err
 	}
 	defer w.Abort() // of no effect after Finish
-	read, wrote := newRowSum(), rowSum{}
-	wrote.seed = read.seed
+	read := newRowSum()
+	wrote := read.like()
 	part := writers.Part{Tuple: first.Partition, Path: folder(info.Location, first.Path), Key: "sources"}
 	for _, f := range in.Sources {
 		deleted := in.Deleted[f.Path]
@@ -75,8 +72,8 @@ func Merge(ctx context.Context, in MergeInput) (out Merged, err error) {
 					continue
 				}
 				part.Rows = append(part.Rows, int32(i))
-				read.add(b, i)
 			}
+			read.some(b, part.Rows)
 			return w.Append(ctx, b, part)
 		})
 		if err != nil {
@@ -88,16 +85,14 @@ func Merge(ctx context.Context, in MergeInput) (out Merged, err error) {
 	}
 	for _, f := range out.Files {
 		err := eachOf(ctx, in.Store, f, info.Row, func(b *batch.Batch, _ int64) error {
-			for i := range b.Rows {
-				wrote.add(b, i)
-			}
+			wrote.add(b)
 			return nil
 		})
 		if err != nil {
 			return out, fmt.Errorf("reading again what was written: %w", err)
 		}
 	}
-	if wrote.rows != read.rows || wrote.sum != read.sum {
+	if !wrote.same(read) {
 		return out, fmt.Errorf("the %d rows that were written are not the %d rows of the sources: this is a defect of lakeloader, the table is as it was", wrote.rows, read.rows)
 	}
 	out.Rows = read.rows
@@ -118,59 +113,4 @@ func eachOf(ctx context.Context, store objects.Store, source table.File, row *ba
 		return fmt.Errorf("%s: %w", source.Path, err)
 	}
 	return nil
-}
-
-// rowSum is a hash of a set of rows, in which equal rows count as often as they are there.
-type rowSum struct {
-	seed maphash.Seed
-	rows int64
-	sum  uint64
-	text []byte
-}
-
-func newRowSum() rowSum { return rowSum{seed: maphash.MakeSeed()} }
-
-func (s *rowSum) add(b *batch.Batch, row int) {
-	s.text = appendValue(s.text[:0], b, b.Root, row)
-	s.rows++
-	s.sum += maphash.Bytes(s.seed, s.text)
-}
-
-// appendValue appends a value so that different ones differ, whatever stands behind them.
-func appendValue(to []byte, b *batch.Batch, c *batch.Column, i int) []byte {
-	if c.Valid != nil && !c.Valid[i] {
-		return append(to, 0)
-	}
-	to = append(to, 1)
-	switch c.Type.Store() {
-	case batch.StoreBool:
-		if c.Bools[i] {
-			return append(to, 1)
-		}
-		return append(to, 0)
-	case batch.StoreInt32:
-		return binary.LittleEndian.AppendUint32(to, uint32(c.Int32[i]))
-	case batch.StoreInt64:
-		return binary.LittleEndian.AppendUint64(to, uint64(c.Int64[i]))
-	case batch.StoreFloat32:
-		return binary.LittleEndian.AppendUint32(to, math.Float32bits(c.Float32[i]))
-	case batch.StoreFloat64:
-		return binary.LittleEndian.AppendUint64(to, math.Float64bits(c.Float64[i]))
-	case batch.StoreView:
-		v := b.Bytes(c.Views[i])
-		return append(binary.AppendUvarint(to, uint64(len(v))), v...)
-	case batch.StoreList:
-		from, next := c.Starts[i], c.Starts[i+1]
-		to = binary.AppendUvarint(to, uint64(next-from))
-		for j := from; j < next; j++ {
-			for _, child := range c.Children {
-				to = appendValue(to, b, child, int(j))
-			}
-		}
-		return to
-	}
-	for _, child := range c.Children {
-		to = appendValue(to, b, child, i)
-	}
-	return to
 }
