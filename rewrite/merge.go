@@ -62,9 +62,10 @@ func Merge(ctx context.Context, in MergeInput) (out Merged, err error) {
 	read := newRowSum()
 	wrote := read.like()
 	part := writers.Part{Tuple: first.Partition, Path: folder(info.Location, first.Path), Key: "sources"}
+	b := batch.New(&batch.Records{}, info.Row)
 	for _, f := range in.Sources {
 		deleted := in.Deleted[f.Path]
-		err := eachOf(ctx, in.Store, f, info.Row, func(b *batch.Batch, at int64) error {
+		err := eachOf(ctx, in.Store, f, b, func(b *batch.Batch, at int64) error {
 			part.Rows = part.Rows[:0]
 			for i := range b.Rows {
 				if deleted != nil && deleted.Contains(uint64(at)+uint64(i)) {
@@ -84,7 +85,7 @@ func Merge(ctx context.Context, in MergeInput) (out Merged, err error) {
 		return out, err
 	}
 	for _, f := range out.Files {
-		err := eachOf(ctx, in.Store, f, info.Row, func(b *batch.Batch, _ int64) error {
+		err := eachOf(ctx, in.Store, f, b, func(b *batch.Batch, _ int64) error {
 			wrote.add(b)
 			return nil
 		})
@@ -99,8 +100,8 @@ func Merge(ctx context.Context, in MergeInput) (out Merged, err error) {
 	return out, nil
 }
 
-// eachOf reads all rows of a data file as batches of a row type.
-func eachOf(ctx context.Context, store objects.Store, source table.File, row *batch.Type, fn func(b *batch.Batch, at int64) error) (err error) {
+// eachOf reads all rows of a data file into a batch, piece by piece.
+func eachOf(ctx context.Context, store objects.Store, source table.File, b *batch.Batch, fn func(b *batch.Batch, at int64) error) (err error) {
 	f, err := scan.Open(ctx, store, source.Path)
 	if err != nil {
 		return err
@@ -109,7 +110,7 @@ func eachOf(ctx context.Context, store objects.Store, source table.File, row *ba
 	if f.Rows() != source.Rows {
 		return fmt.Errorf("%s has %d rows, the table's metadata says %d", source.Path, f.Rows(), source.Rows)
 	}
-	if err := each(ctx, f, row, fn); err != nil {
+	if err := eachInto(ctx, f, b, fn); err != nil {
 		return fmt.Errorf("%s: %w", source.Path, err)
 	}
 	return nil

@@ -189,6 +189,11 @@ func (l *leaf) definition(i int) int {
 
 // put appends a slot for each of the next entries that has one, with its value or without.
 func (l *leaf) put(entries int, c *batch.Column, rec *batch.Records) error {
+	if l.rep == 0 {
+		if done, err := l.putFlat(entries, c, rec); done || err != nil {
+			return err
+		}
+	}
 	for end := l.next + entries; l.next < end; l.next++ {
 		def := l.definition(l.next)
 		if def == l.def {
