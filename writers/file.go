@@ -166,7 +166,7 @@ func (f *file) describe(w *Writer) table.File {
 	if f.sort != nil && f.runs <= 1 {
 		out.SortOrderID = w.opts.Info.SortOrderID
 	}
-	addMetrics(&out, f.feeds, meta)
+	addMetrics(&out, w.leaves, f.feeds, meta)
 	return out
 }
 

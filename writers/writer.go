@@ -308,14 +308,19 @@ func (w *Writer) begin(ctx context.Context, b *batch.Batch, p Part) (*file, erro
 		}
 	}
 	w.named++
+	f := &file{part: Part{Tuple: p.Tuple, Path: p.Path, Key: p.Key}, created: w.opts.Now().UnixMilli()}
+	f.out = sink{ctx: ctx, store: w.opts.Store, uri: w.uri(p)}
+	w.files[p.Key] = f
+	return f, nil
+}
+
+// uri is the name of the file that was named last.
+func (w *Writer) uri(p Part) string {
 	folder := w.opts.Info.Location + "/data/"
 	if p.Path != "" {
 		folder += p.Path + "/"
 	}
-	f := &file{part: Part{Tuple: p.Tuple, Path: p.Path, Key: p.Key}, created: w.opts.Now().UnixMilli()}
-	f.out = sink{ctx: ctx, store: w.opts.Store, uri: fmt.Sprintf("%s%s-%06d.parquet", folder, w.opts.Prefix, w.named)}
-	w.files[p.Key] = f
-	return f, nil
+	return fmt.Sprintf("%s%s-%06d.parquet", folder, w.opts.Prefix, w.named)
 }
 
 // version is the program's, in the form in which readers expect it in created_by: without brackets.
