@@ -47,9 +47,6 @@ func (m *merger) count(err error) error {
 
 // split tells the row groups that are copied from those that are decoded. Files that are too small are not looked at.
 func (m *merger) split(ctx context.Context) (copies, rest []groups, err error) {
-	if len(m.SortBy) > 0 {
-		return nil, whole(m.Sources), nil // rows of several files are sorted together
-	}
 	a, err := writers.NewAssembler(m.options)
 	if err != nil {
 		return nil, nil, err

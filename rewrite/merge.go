@@ -23,9 +23,11 @@ type MergeInput struct {
 	Info  table.Info // of the table
 	Store objects.Store
 	Files configs.Files // settings of the files that are written
-	// SortBy sorts rows within each row group.
+	// SortBy sorts rows across each file: what is written is sorted from the first file to the last.
 	SortBy []table.SortField
-	// Sources are of one partition spec and partition. Their rows are written in the order of the sources.
+	// ZOrder are columns whose values, interleaved, rows are sorted by instead of SortBy. Iceberg has no name for that order.
+	ZOrder []string
+	// Sources are of one partition spec and partition.
 	Sources []table.File
 	// Deleted are the positions of rows that delete files have removed, by data file (see scan.PositionDeletes).
 	Deleted map[string]*roaring64.Bitmap
@@ -33,6 +35,9 @@ type MergeInput struct {
 	Now func() time.Time
 	// LeastCopied is the size from which on row groups are copied and not decoded, bytes; 0: 16 MiB.
 	LeastCopied int64
+	// RunsBudget is what reading sorted runs may take at once, SortBudget what rows take that are sorted at once, bytes;
+	// 0: 128 and 64 MiB.
+	RunsBudget, SortBudget int64
 }
 
 // Merged are the files that take the place of the sources; none if no row is left.
@@ -68,7 +73,14 @@ func Merge(ctx context.Context, in MergeInput) (Merged, error) {
 	in.LeastCopied = cmp.Or(in.LeastCopied, leastCopied)
 	m := &merger{MergeInput: in, part: writers.Part{Tuple: first.Partition, Path: folder(in.Info.Location, first.Path), Key: "sources"}}
 	m.options = writers.Options{Info: in.Info, Store: in.Store, Files: in.Files, SortBy: in.SortBy, Now: in.Now}
-	if err := m.join(ctx); err != nil {
+	if len(in.ZOrder) > 0 {
+		m.SortBy, m.options.SortBy = nil, nil
+	}
+	do := m.join
+	if len(m.SortBy)+len(m.ZOrder) > 0 {
+		do = m.sort
+	}
+	if err := do(ctx); err != nil {
 		return m.out, err
 	}
 	return m.out, nil
