@@ -124,3 +124,26 @@ func (f *orderField) bound(b []byte, skip int) (uint64, bool) {
 	copy(wide[16-len(b):], b)
 	return f.bytesNumber(wide[:], 0), true
 }
+
+// Span gives a function that tells the range of the values of the first sort column in a file, from its bounds, as numbers of the
+// same order; of texts the first bytes tell. nil: rows are not sorted.
+func Span(info table.Info, by []table.SortField) (func(f table.File) (lo, hi uint64, ok bool), error) {
+	if len(by) == 0 {
+		return nil, nil
+	}
+	o, err := newOrder(info.Row, by[:1])
+	if err != nil {
+		return nil, err
+	}
+	f := &o.fields[0]
+	id := f.id(info.Row)
+	return func(x table.File) (lo, hi uint64, ok bool) {
+		a, b := x.LowerBounds[id], x.UpperBounds[id]
+		if a == nil || b == nil {
+			return 0, 0, false
+		}
+		lo, known := f.bound(a, 0)
+		hi, too := f.bound(b, 0)
+		return lo, hi, known && too
+	}, nil
+}

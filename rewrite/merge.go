@@ -48,8 +48,8 @@ type Merged struct {
 	Copied int64
 }
 
-// leastCopied is the size from which on a row group is copied and not decoded: smaller ones are better made larger.
-const leastCopied = 16 << 20
+// LeastCopied is the size from which on a row group is copied and not decoded: smaller ones are better made larger.
+const LeastCopied = 16 << 20
 
 // Merge writes the rows of data files into as few files as their target size allows. Row groups of 16 MiB or more are copied
 // page by page where that is possible (see writers.Assembler.Fits) and none of their file's rows are deleted; all others are
@@ -70,7 +70,7 @@ func Merge(ctx context.Context, in MergeInput) (Merged, error) {
 		}
 	}
 	in.Info.SpecID = first.SpecID
-	in.LeastCopied = cmp.Or(in.LeastCopied, leastCopied)
+	in.LeastCopied = cmp.Or(in.LeastCopied, LeastCopied)
 	m := &merger{MergeInput: in, part: writers.Part{Tuple: first.Partition, Path: folder(in.Info.Location, first.Path), Key: "sources"}}
 	m.options = writers.Options{Info: in.Info, Store: in.Store, Files: in.Files, SortBy: in.SortBy, Now: in.Now}
 	if len(in.ZOrder) > 0 {
