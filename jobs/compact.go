@@ -56,7 +56,7 @@ type Compaction struct {
 	// Later are merges that MaxBytes leaves for the next run, Stale those that others overtook. TooLarge are those of files that
 	// overlap which are larger than MaxBytes.
 	Later, Stale, TooLarge int
-	Output       int // files, when done
+	Output                 int // files, when done
 }
 
 // Plan says what would be merged now.

@@ -37,7 +37,7 @@ func BenchmarkFile(b *testing.B) {
 
 // BenchmarkMerge puts the rows of small files into one.
 func BenchmarkMerge(b *testing.B) {
-	const files, rows = 30, 10_000
+	const files, rows = 30, 30_000
 	for name, by := range map[string][]table.SortField{"unsorted": nil, "sorted": {{Source: "campaignId"}, {Source: "ts"}}} {
 		b.Run(name, func(b *testing.B) {
 			c := newClicks(b)

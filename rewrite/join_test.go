@@ -160,7 +160,9 @@ func TestMergeDecodesWhatIsUnlike(t *testing.T) {
 		},
 		"compression":   func(_ *clicks, in *MergeInput) { in.Files.Compression = "snappy" },
 		"bloom filters": func(_ *clicks, in *MergeInput) { in.Files.Bloom = []string{"city"} },
-		"page version":  func(_ *clicks, in *MergeInput) { in.Info.Properties = map[string]string{"write.parquet.page-version": "v2"} },
+		"page version": func(_ *clicks, in *MergeInput) {
+			in.Info.Properties = map[string]string{"write.parquet.page-version": "v2"}
+		},
 		"another type": func(c *clicks, in *MergeInput) {
 			in.Info.Row = batch.StructOf(slices.Clone(c.info.Row.Fields)...)
 			in.Info.Row.Fields[1].Type = batch.Prim(batch.Long)

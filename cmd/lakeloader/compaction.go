@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"os"
+	"runtime/debug"
 	"time"
 
 	"github.com/lakeloader/lakeloader/jobs"
@@ -10,6 +12,13 @@ import (
 	"github.com/lakeloader/lakeloader/rewrite"
 	"github.com/lakeloader/lakeloader/scan"
 	"github.com/lakeloader/lakeloader/table"
+)
+
+const (
+	// mergePercent is how much the heap of a merge grows before it is collected, up to the limit; that leaves room below 512 MiB for
+	// what is not on the heap.
+	mergePercent = 300
+	mergeLimit   = 384 << 20
 )
 
 func (u *upkeep) compactions(ctx context.Context) ([]jobs.Task, error) {
@@ -36,6 +45,7 @@ func (u *upkeep) compactions(ctx context.Context) ([]jobs.Task, error) {
 // merger writes files as the pipeline of a table does, but sorted across each file.
 func (u *upkeep) merger(t owned) func(context.Context, table.Ident, []table.File, []string) (jobs.Merged, error) {
 	return func(ctx context.Context, id table.Ident, sources []table.File, deletes []string) (jobs.Merged, error) {
+		defer collectLess()()
 		info, err := u.lake.catalog.Info(ctx, id)
 		if err != nil {
 			return jobs.Merged{}, err
@@ -47,6 +57,19 @@ func (u *upkeep) merger(t owned) func(context.Context, table.Ident, []table.File
 		m, err := rewrite.Merge(ctx, rewrite.MergeInput{Info: info, Store: u.lake.objects, Files: t.pipeline.Files, SortBy: t.sortBy, ZOrder: t.zOrder,
 			Sources: sources, Deleted: deleted, Now: u.now})
 		return jobs.Merged{Files: m.Files, Copied: m.Copied}, err
+	}
+}
+
+// collectLess lets the heap grow as far as a compaction may take memory, until the function that it returns is called: garbage is
+// collected half as often. GOGC and GOMEMLIMIT, when they are set, have their way.
+func collectLess() func() {
+	if os.Getenv("GOGC") != "" || os.Getenv("GOMEMLIMIT") != "" {
+		return func() {}
+	}
+	percent, limit := debug.SetGCPercent(mergePercent), debug.SetMemoryLimit(mergeLimit)
+	return func() {
+		debug.SetGCPercent(percent)
+		debug.SetMemoryLimit(limit)
 	}
 }
 
