@@ -57,18 +57,15 @@ func (g *gatherer) column(to *batch.Batch, c *batch.Column, from []*batch.Column
 	c.Len += len(picks)
 }
 
-// views copies texts, those that are the same as the one before once.
+// views copies texts, those that were met shortly before once.
 func (g *gatherer) views(to *batch.Batch, c *batch.Column, from []*batch.Column, picks []pick) {
 	mem := to.Mem
-	var last batch.View
+	var recent batch.Recent
+	var v batch.View
 	for _, p := range picks {
-		v := from[p.from].Views[p.row]
-		b := g.from[p.from].Mem[v.Off : v.Off+v.Len]
-		if len(b) != int(last.Len) || string(b) != string(mem[last.Off:last.Off+last.Len]) {
-			last = batch.View{Off: uint32(len(mem)), Len: v.Len}
-			mem = append(mem, b...)
-		}
-		c.Views = append(c.Views, last)
+		w := from[p.from].Views[p.row]
+		mem, v = recent.Append(mem, g.from[p.from].Mem[w.Off:w.Off+w.Len])
+		c.Views = append(c.Views, v)
 	}
 	to.Mem = mem
 }

@@ -115,15 +115,23 @@ func (s *rowSum) number(v uint64) uint64 {
 	return hi ^ lo
 }
 
-// views hashes texts; neighbours that share their bytes, once.
+// views hashes texts, and those that lie where others do that were met shortly before, once.
 func (s *rowSum) views(mem []byte, views []batch.View, to []uint64) {
-	var last batch.View
-	h := maphash.Bytes(s.seed, nil)
+	var recent [64]struct {
+		batch.View
+		hash uint64
+	}
+	empty := maphash.Bytes(s.seed, nil)
 	for i, v := range views {
-		if v != last {
-			last, h = v, maphash.Bytes(s.seed, mem[v.Off:v.Off+v.Len])
+		if v.Len == 0 {
+			to[i] = empty
+			continue
 		}
-		to[i] = h
+		r := &recent[(v.Off*31>>4^v.Off)%64]
+		if r.View != v {
+			r.View, r.hash = v, maphash.Bytes(s.seed, mem[v.Off:v.Off+v.Len])
+		}
+		to[i] = r.hash
 	}
 }
 

@@ -81,27 +81,17 @@ func (l *leaf) putRun(n int, c *batch.Column, rec *batch.Records) error {
 	return nil
 }
 
-// views copies values into the arena, those that are the same as the one before once. Values from a dictionary that lie at
-// the same place need no look at their bytes.
+// views copies values into the arena, those that were met shortly before once.
 func (l *leaf) views(from, to int, c *batch.Column, rec *batch.Records) error {
-	mem, last := rec.Mem, l.last
-	var at *byte
+	mem, v := rec.Mem, l.last
 	for i := from; i < to; i++ {
 		b := l.raw(i)
-		if len(b) == 0 || &b[0] != at || int(last.Len) != len(b) {
-			if at = nil; len(b) > 0 {
-				at = &b[0]
-			}
-			if int(last.Len) != len(b) || string(mem[last.Off:last.Off+last.Len]) != string(b) {
-				if uint64(len(mem))+uint64(len(b)) > math.MaxUint32 {
-					return errors.New("the values of a few rows have more than 4 GiB")
-				}
-				last = batch.View{Off: uint32(len(mem)), Len: uint32(len(b))}
-				mem = append(mem, b...)
-			}
+		if uint64(len(mem))+uint64(len(b)) > math.MaxUint32 {
+			return errors.New("the values of a few rows have more than 4 GiB")
 		}
-		c.Views = append(c.Views, last)
+		mem, v = l.recent.Append(mem, b)
+		c.Views = append(c.Views, v)
 	}
-	rec.Mem, l.last = mem, last
+	rec.Mem, l.last = mem, v
 	return nil
 }

@@ -40,6 +40,7 @@ type leaf struct {
 	// Of the rows that were taken last.
 	reps, defs []uint8
 	last       batch.View // of the value before, whose bytes equal ones share
+	recent     batch.Recent
 }
 
 func (l *leaf) open(group *file.RowGroupReader) (err error) {
