@@ -113,9 +113,10 @@ func (c *Compactor) plan(ctx context.Context, id table.Ident) (*compactionPlan, 
 			return nil, err
 		}
 	}
-	bytes, chosen := int64(0), []Merge(nil)
-	chosen, p.tooLarge = c.choose(files, span)
-	for _, m := range chosen {
+	merges, tooLarge := c.choose(files, span)
+	p.tooLarge = tooLarge
+	bytes := int64(0)
+	for _, m := range merges {
 		if bytes += m.Bytes; bytes > c.MaxBytes && len(p.merges) > 0 {
 			p.later++
 			continue

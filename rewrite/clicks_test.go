@@ -20,6 +20,7 @@ type clicks struct {
 	store objects.Store
 	files configs.Files
 	by    []table.SortField
+	lies  bool // rows are not sorted, and the files say that they are
 	rnd   *rand.Rand
 	next  int64
 	rows  []click
@@ -51,7 +52,7 @@ var cities = []string{"Brussels", "Paris", "London", "New York", "Berlin", "Madr
 // write writes one file of n rows.
 func (c *clicks) write(n int) table.File {
 	c.t.Helper()
-	w, err := writers.New(writers.Options{Info: c.info, Store: c.store, Files: c.files, SortBy: c.by})
+	w, err := writers.New(writers.Options{Info: c.info, Store: c.store, Files: c.files, SortBy: c.by, Sorted: c.lies})
 	if err != nil {
 		c.t.Fatal(err)
 	}

@@ -24,14 +24,15 @@ func (m *merger) join(ctx context.Context) (err error) {
 		m.out.Files, err = m.decode(ctx, rest, m.options)
 		return m.count(err)
 	}
-	scratch, err := newScratch()
-	if err != nil {
-		return err
-	}
+	scratch := newScratch()
 	defer func() { err = errors.Join(err, scratch.remove()) }()
 	var decoded []table.File
 	if len(rest) > 0 {
-		if decoded, err = m.decode(ctx, rest, scratch.options(m.options)); err != nil {
+		options, err := scratch.options(m.options)
+		if err != nil {
+			return err
+		}
+		if decoded, err = m.decode(ctx, rest, options); err != nil {
 			return err
 		}
 	}
@@ -217,27 +218,31 @@ func (m *merger) sameKeys(ctx context.Context, copies []groups, decoded []table.
 	return m.same(read, wrote)
 }
 
-// scratch is a folder on the local disk for what is written on the way.
+// scratch is a folder on the local disk for what is written on the way. It is made when it is needed.
 type scratch struct {
 	dir   string
 	store objects.Store
 }
 
-func newScratch() (*scratch, error) {
-	dir, err := os.MkdirTemp("", "lakeloader-merge-")
-	if err != nil {
-		return nil, fmt.Errorf("making a folder for temporary files (TMPDIR says where): %w", err)
-	}
-	return &scratch{dir, objects.NewLocal()}, nil
-}
+func newScratch() *scratch { return &scratch{store: objects.NewLocal()} }
 
 // options are for files in the folder that are as large as they come.
-func (s *scratch) options(o writers.Options) writers.Options {
+func (s *scratch) options(o writers.Options) (writers.Options, error) {
+	if s.dir == "" {
+		dir, err := os.MkdirTemp("", "lakeloader-merge-")
+		if err != nil {
+			return o, fmt.Errorf("making a folder for temporary files (TMPDIR says where): %w", err)
+		}
+		s.dir = dir
+	}
 	o.Info.Location, o.Store, o.Files.TargetSize = "file://"+s.dir, s.store, 1<<50
-	return o
+	return o, nil
 }
 
 func (s *scratch) remove() error {
+	if s.dir == "" {
+		return nil
+	}
 	if err := os.RemoveAll(s.dir); err != nil {
 		return fmt.Errorf("removing temporary files: %w", err)
 	}

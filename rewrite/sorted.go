@@ -35,6 +35,11 @@ func (m *merger) sort(ctx context.Context) error {
 			return m.count(err)
 		}
 		distrust[u.path] = true
+		if len(distrust) > 1 { // whoever wrote them may have written the others too
+			for _, f := range m.Sources {
+				distrust[f.Path] = true
+			}
+		}
 		m.out = Merged{}
 	}
 }
@@ -47,10 +52,7 @@ func (m *merger) trySort(ctx context.Context, distrust map[string]bool) (err err
 	if err != nil {
 		return err
 	}
-	scratch, err := newScratch()
-	if err != nil {
-		return err
-	}
+	scratch := newScratch()
 	defer func() { err = errors.Join(err, scratch.remove()) }()
 	s := &sorting{merger: m, order: o, scratch: scratch, read: newRowSum()}
 	var loose []groups
@@ -87,8 +89,8 @@ type sorting struct {
 	runs    []run
 }
 
-// runsOf gives the runs of a file: the whole file where the table's metadata says so, else its row groups where the footer
-// does; nil: it is not sorted.
+// runsOf gives the runs of a file: its row groups where the footer says that they are sorted, and the whole file where the table's
+// metadata says so too; nil: it is not sorted.
 func (s *sorting) runsOf(ctx context.Context, source table.File, distrusted bool) (runs []run, err error) {
 	f, err := scan.Open(ctx, s.Store, source.Path)
 	if err != nil {
@@ -105,8 +107,7 @@ func (s *sorting) runsOf(ctx context.Context, source table.File, distrusted bool
 	for g := range f.Groups() {
 		whole.weight = max(whole.weight, f.Weight(g))
 		if !s.claims(f.Sorted(g)) {
-			runs = nil
-			break
+			return nil, nil
 		}
 		runs = append(runs, run{groups: groups{source, g, g + 1}, store: s.Store, weight: f.Weight(g)})
 	}
@@ -181,7 +182,10 @@ func (s *sorting) spill(ctx context.Context, held *batch.Batch) error {
 
 // toScratch adds a run of sorted rows on the local disk.
 func (s *sorting) toScratch(ctx context.Context, rows func(pass func(b *batch.Batch, rows []int32) error) error) error {
-	o := s.scratch.options(s.options)
+	o, err := s.scratch.options(s.options)
+	if err != nil {
+		return err
+	}
 	o.Sorted, o.Prefix, o.Files.Compression, o.Files.Level, o.Files.Bloom = true, "", "snappy", 0, nil
 	files, err := s.writeTo(ctx, o, writers.Part{Key: "run"}, rows)
 	if err != nil || len(files) == 0 { // all rows were deleted

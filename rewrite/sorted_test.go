@@ -52,6 +52,7 @@ func (c *clicks) read(files ...table.File) (out []click) {
 // pass or several, whatever order the files claim to have.
 func TestMergeSorts(t *testing.T) {
 	byCampaign := func(a, b click) int { return cmp.Or(cmp.Compare(a.campaign, b.campaign), cmp.Compare(a.ts, b.ts)) }
+	byTime := func(a, b click) int { return cmp.Or(cmp.Compare(a.ts, b.ts), cmp.Compare(a.campaign, b.campaign)) }
 	// "" is null: last, as the order descends
 	byCity := func(a, b click) int { return cmp.Or(-cmp.Compare(a.city, b.city), cmp.Compare(a.ts, b.ts)) }
 	for name, o := range map[string]struct {
@@ -62,7 +63,8 @@ func TestMergeSorts(t *testing.T) {
 		"two numbers":              {[]table.SortField{{Source: "campaignId"}, {Source: "ts"}}, byCampaign, func(*MergeInput) {}},
 		"a text with nulls":        {[]table.SortField{{Source: "city", Desc: true}, {Source: "ts"}}, byCity, func(*MergeInput) {}},
 		"several passes":           {[]table.SortField{{Source: "campaignId"}, {Source: "ts"}}, byCampaign, func(in *MergeInput) { in.RunsBudget, in.SortBudget = 1, 200<<10 }},
-		"a file that claims wrong": {[]table.SortField{{Source: "campaignId"}, {Source: "ts"}}, byCampaign, func(in *MergeInput) { in.Sources[3].SortOrderID = 1 }},
+		"a file that claims wrong": {[]table.SortField{{Source: "campaignId"}, {Source: "ts"}}, byCampaign, func(*MergeInput) {}},
+		"files that claim wrong":   {[]table.SortField{{Source: "ts"}, {Source: "campaignId"}}, byTime, func(*MergeInput) {}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			c := newClicks(t)
@@ -73,9 +75,14 @@ func TestMergeSorts(t *testing.T) {
 			if n := len(c.groups(sources[1])); n < 3 || sources[0].SortOrderID != 1 || sources[1].SortOrderID != 0 {
 				t.Fatalf("%d row groups, sort orders %d and %d", n, sources[0].SortOrderID, sources[1].SortOrderID)
 			}
-			c.by = nil
+			if c.by = nil; strings.Contains(name, "claim") {
+				c.by, c.lies = o.by, true
+			}
 			sources = append(sources, c.write(5000))
-			c.by = o.by
+			if c.lies = name == "files that claim wrong"; c.lies {
+				sources[0] = c.write(3000)
+			}
+			c.by, c.lies = o.by, false
 			in := c.input(sources...)
 			in.Files.TargetSize = 400 << 10
 			in.Deleted = map[string]*roaring64.Bitmap{sources[2].Path: roaring64.BitmapOf(0, 7, 8999), sources[3].Path: roaring64.BitmapOf(4999)}

@@ -218,10 +218,10 @@ func (f *File) Sorted(group int) (by []SortColumn) {
 	return by
 }
 
-// Weight is about how much memory reading a row group takes, bytes, with blocks of the least size: of each column a page or
-// two and its dictionary, but no more than there is.
+// Weight is about how much memory reading a row group takes, bytes, with blocks of the least size: of each column some values,
+// and a page or two with its dictionary, but no more than there is.
 func (f *File) Weight(group int) (n int64) {
-	const pages = 384 << 10
+	const pages, values = 384 << 10, 32 << 10
 	g := f.p.RowGroup(group).MetaData()
 	for i := range g.NumColumns() {
 		c, err := g.ColumnChunk(i)
@@ -229,7 +229,7 @@ func (f *File) Weight(group int) (n int64) {
 			n += pages
 			continue
 		}
-		n += min(pages, c.TotalUncompressedSize()) + min(2*minBlock, c.TotalCompressedSize())
+		n += values + min(pages, c.TotalUncompressedSize()) + min(2*minBlock, c.TotalCompressedSize())
 	}
 	return n
 }
