@@ -135,7 +135,7 @@ func cut[T any](s []T, n int) []T {
 // valid notes that one more slot was appended, present or not.
 func (c *Column) valid(ok bool) {
 	if !ok && c.Valid == nil {
-		c.Valid = make([]bool, c.Len, max(64, cap(c.Bools), cap(c.Int32), cap(c.Int64), cap(c.Views)))
+		c.Valid = make([]bool, c.Len, max(c.Len+1, 64, cap(c.Bools), cap(c.Int32), cap(c.Int64), cap(c.Float32), cap(c.Float64), cap(c.Views)))
 		for i := range c.Valid {
 			c.Valid[i] = true
 		}

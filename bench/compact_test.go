@@ -14,37 +14,54 @@ import (
 	"github.com/lakeloader/lakeloader/test/stack/stacktest"
 )
 
-// smallFiles is how many files the clicks are loaded into.
-const smallFiles = 100
+// compactions are what is measured: small files of a table whose rows come in no order; of one that is sorted, which are sorted
+// across all files of a day; and larger ones of unsorted rows, with row groups of 16 MiB and more, whose pages are copied.
+var compactions = []struct {
+	name, table string
+	files       int    // that the topic is loaded into, about
+	parts       int    // partitions
+	order       string // columns, for the peers
+	says        string // in the job's report
+}{
+	{"unsorted", "partition_by: [day(ts)]", 100, days, "", ""},
+	{"sorted", "partition_by: [day(ts)], sort_by: [campaignId, ts]", 100, days, "campaignId,ts", ""},
+	{"copied", "partition_by: [month(ts)]", 5, 1, "", "are copied without decoding"},
+}
 
-// BenchmarkCompact puts the rows of small files into large ones, one a day: DuckDB and pyarrow with no check of what they
+// BenchmarkCompact puts the rows of small files into large ones, one a partition: DuckDB and pyarrow with no check of what they
 // wrote, then lakeloader job run compact, which reads it again and compares, and commits. Each is a process of its own.
 func BenchmarkCompact(b *testing.B) {
 	n := size(b)
-	dir := b.TempDir()
-	config := loadSmallFiles(b, dir, produce(b, n))
-	files := filesByDay(b, dir)
-	for _, engine := range []string{"duckdb", "pyarrow"} {
-		b.Run(engine, func(b *testing.B) {
-			for b.Loop() {
-				peer(b, engine, n, files).report(b)
+	t := produce(b, n)
+	for _, c := range compactions {
+		b.Run(c.name, func(b *testing.B) {
+			dir := b.TempDir()
+			config := loadSmallFiles(b, dir, t, c.table, c.files)
+			files := filesByPart(b, dir, c.parts)
+			for _, engine := range []string{"duckdb", "pyarrow"} {
+				b.Run(engine, func(b *testing.B) {
+					for b.Loop() {
+						peer(b, engine, c.order, n, files).report(b)
+					}
+				})
 			}
+			b.Run("lakeloader", func(b *testing.B) { // with -benchtime 1x: then there are no small files any more
+				for b.Loop() {
+					out := filepath.Join(b.TempDir(), "out")
+					f := start(b, out, stacktest.Binary(b), "job", "run", "compact", "-c", config).wait(n)
+					text, err := os.ReadFile(out)
+					if err != nil || !strings.Contains(string(text), fmt.Sprintf("%d files in ", count(files))) || !strings.Contains(string(text), c.says) {
+						b.Fatalf("%v\n%s", err, text)
+					}
+					f.report(b)
+				}
+			})
 		})
 	}
-	b.Run("lakeloader", func(b *testing.B) { // with -benchtime 1x: then there are no small files any more
-		for b.Loop() {
-			out := filepath.Join(b.TempDir(), "out")
-			f := start(b, out, stacktest.Binary(b), "job", "run", "compact", "-c", config).wait(n)
-			if text, err := os.ReadFile(out); err != nil || !strings.Contains(string(text), fmt.Sprintf("%d files in ", count(files))) {
-				b.Fatalf("%v\n%s", err, text)
-			}
-			f.report(b)
-		}
-	})
 }
 
 // loadSmallFiles loads a topic by small rounds, and returns the configuration.
-func loadSmallFiles(b *testing.B, dir string, t topic) string {
+func loadSmallFiles(b *testing.B, dir string, t topic, settings string, files int) string {
 	b.Helper()
 	path := filepath.Join(dir, "lakeloader.yaml")
 	config := fmt.Sprintf(`kafka: {brokers: [%q]}
@@ -58,9 +75,9 @@ pipelines:
 - name: clicks
   source: {topics: [%s]}
   decode: {value: {format: avro}}
-  table: {name: clicks, partition_by: [day(ts)]}
+  table: {name: clicks, %s}
   commit: {records: %d}
-`, stacktest.Kafka(b), stacktest.Registry(b), filepath.Join(dir, "catalog.db"), filepath.Join(dir, "lake"), t.name, max(1, t.n/smallFiles))
+`, stacktest.Kafka(b), stacktest.Registry(b), filepath.Join(dir, "catalog.db"), filepath.Join(dir, "lake"), t.name, settings, max(1, t.n/files))
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		b.Fatal(err)
 	}
@@ -77,8 +94,8 @@ pipelines:
 	return path
 }
 
-// filesByDay are the data files of each partition.
-func filesByDay(b *testing.B, dir string) map[string][]string {
+// filesByPart are the data files of each partition.
+func filesByPart(b *testing.B, dir string, parts int) map[string][]string {
 	b.Helper()
 	all := map[string][]string{}
 	err := filepath.WalkDir(filepath.Join(dir, "lake"), func(path string, _ fs.DirEntry, err error) error {
@@ -88,8 +105,8 @@ func filesByDay(b *testing.B, dir string) map[string][]string {
 		}
 		return err
 	})
-	if err != nil || len(all) != days {
-		b.Fatalf("%d days, %v", len(all), err)
+	if err != nil || len(all) != parts {
+		b.Fatalf("%d partitions instead of %d, %v", len(all), parts, err)
 	}
 	return all
 }
@@ -102,14 +119,14 @@ func count(files map[string][]string) (n int) {
 }
 
 // peer has another program do it, a process for each day: the sum of their CPU and time, the greatest of their memory.
-func peer(b *testing.B, engine string, n int, files map[string][]string) figures {
+func peer(b *testing.B, engine, order string, n int, files map[string][]string) figures {
 	b.Helper()
 	dir := b.TempDir()
 	sum := figures{records: n}
 	rows := 0
 	for day, paths := range files {
 		log := filepath.Join(dir, day+".log")
-		f := start(b, log, stacktest.PythonPath(b), append([]string{"compact_peers.py", engine, filepath.Join(dir, day+".parquet")}, paths...)...).wait(n)
+		f := start(b, log, stacktest.PythonPath(b), append([]string{"compact_peers.py", engine, order, filepath.Join(dir, day+".parquet")}, paths...)...).wait(n)
 		sum.cpu, sum.wall, sum.peak = sum.cpu+f.cpu, sum.wall+f.wall, max(sum.peak, f.peak)
 		var more int
 		if text, err := os.ReadFile(log); err != nil {

@@ -323,8 +323,12 @@ type Table struct {
 	// PartitionBy lists Iceberg transforms: day(ts), hour(ts), month(ts), country (identity), bucket(16, id), truncate(4, sku).
 	// Columns include _kafka_timestamp. Default: [day(_kafka_timestamp)]. An empty list: not partitioned.
 	PartitionBy []string `yaml:"partition_by"`
-	// SortBy sorts rows within a file: column, or "column desc". Left out: as they come.
+	// SortBy sorts rows: column, or "column desc". Loaders sort within each row group, the job compact across whole files. Left
+	// out: as they come.
 	SortBy []string `yaml:"sort_by"`
+	// ZOrder are two to eight columns. By their interleaved values, instead of by sort_by, the job compact sorts rows, so that
+	// filters on any of them skip most row groups. Left out: by sort_by.
+	ZOrder []string `yaml:"z_order"`
 	// Properties are set on the table when it is created. Left out: lakeloader's own.
 	Properties map[string]string `yaml:"properties"`
 	// Evolve adds columns that a schema has gained. Default true; false: such records become dead letters.

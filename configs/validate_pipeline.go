@@ -164,6 +164,7 @@ func (v *validator) table(t *Table, path string) {
 			v.bad(at, `write a column, or "column desc"`, "%v", err)
 		}
 	})
+	v.zOrder(t, path+".z_order")
 	if t.Route != nil {
 		v.route(t.Route, path+".route")
 	}
@@ -173,6 +174,20 @@ func (v *validator) table(t *Table, path string) {
 			v.bad(join(path+".properties", name), "leave it out", "the property %s cannot be set: names that begin with lakeloader. hold the offsets", name)
 		}
 	}
+}
+
+func (v *validator) zOrder(t *Table, path string) {
+	if len(t.ZOrder) == 0 {
+		return
+	}
+	if n := len(t.ZOrder); n < 2 || n > 8 {
+		v.bad(path, "name two to eight columns; for one there is sort_by", "z_order has %d columns", n)
+	}
+	v.distinct(path, t.ZOrder, func(at, e string) {
+		if err := checkPath(e); err != nil {
+			v.bad(at, "write a column", "%v", err)
+		}
+	})
 }
 
 func (v *validator) tableName(path, name string) {

@@ -11,12 +11,15 @@ import (
 	"github.com/lakeloader/lakeloader/table"
 )
 
-// Compactor puts the rows of small files of a partition into fewer, larger ones.
+// Compactor puts the rows of small files of a partition into fewer, larger ones, sorts files together that overlap, and writes
+// those anew that have lost many rows.
 type Compactor struct {
 	Tables Tables
 	// Merge writes the rows of the sources, without those that delete files have removed, into new files, and has compared
 	// what it wrote with what it read.
-	Merge  func(ctx context.Context, id table.Ident, sources []table.File, deletes []string) (output []table.File, err error)
+	Merge func(ctx context.Context, id table.Ident, sources []table.File, deletes []string) (Merged, error)
+	// Span says what Span is of a table; nil: its rows are not sorted, so that files cannot overlap.
+	Span   func(ctx context.Context, id table.Ident) (Span, error)
 	Commit func(ctx context.Context, rw *Rewrite) error
 	Now    func() time.Time
 	// Target is the size of files that are large enough; those of three quarters of it are too.
@@ -27,6 +30,14 @@ type Compactor struct {
 	Quiet time.Duration
 	// MaxBytes of files are merged in one run, and left for the next one beyond.
 	MaxBytes int64
+	// LeastCopied is the size from which on row groups are copied, of tables whose rows are not sorted; 0: none are.
+	LeastCopied int64
+}
+
+// Merged is what a merge has written.
+type Merged struct {
+	Files  []table.File
+	Copied int64 // bytes of pages that were not decoded
 }
 
 // Merge is a plan for the files of one partition.
@@ -41,9 +52,11 @@ type Compaction struct {
 	Merges int // planned, or done
 	Files  int // that were, or will be, replaced
 	Bytes  int64
-	// Later are merges that MaxBytes leaves for the next run, Stale those that others overtook.
-	Later, Stale int
-	Output       int // files, when done
+	Copied int64 // bytes of those that were copied, or may be as far as metadata tells
+	// Later are merges that MaxBytes leaves for the next run, Stale those that others overtook. TooLarge are those of files that
+	// overlap which are larger than MaxBytes.
+	Later, Stale, TooLarge int
+	Output                 int // files, when done
 }
 
 // Plan says what would be merged now.
@@ -52,8 +65,13 @@ func (c *Compactor) Plan(ctx context.Context, id table.Ident) (*Compaction, erro
 	if err != nil {
 		return nil, err
 	}
-	done := &Compaction{Table: id, Merges: len(p.merges), Later: p.later}
+	done := &Compaction{Table: id, Merges: len(p.merges), Later: p.later, TooLarge: p.tooLarge}
 	for _, m := range p.merges {
+		for _, f := range m.Sources {
+			if c.LeastCopied > 0 {
+				done.Copied += mayCopy(f, c.LeastCopied)
+			}
+		}
 		done.Files, done.Bytes = done.Files+len(m.Sources), done.Bytes+m.Bytes
 	}
 	return done, nil
@@ -65,6 +83,7 @@ type compactionPlan struct {
 	deletes  []string
 	merges   []Merge
 	later    int
+	tooLarge int
 }
 
 func (c *Compactor) plan(ctx context.Context, id table.Ident) (*compactionPlan, error) {
@@ -88,8 +107,16 @@ func (c *Compactor) plan(ctx context.Context, id table.Ident) (*compactionPlan, 
 		return nil, fmt.Errorf("listing the files of table %s: %w", id, err)
 	}
 	p.deletes = deletes
+	var span Span
+	if c.Span != nil {
+		if span, err = c.Span(ctx, id); err != nil {
+			return nil, err
+		}
+	}
+	merges, tooLarge := c.choose(files, span)
+	p.tooLarge = tooLarge
 	bytes := int64(0)
-	for _, m := range c.choose(files) {
+	for _, m := range merges {
 		if bytes += m.Bytes; bytes > c.MaxBytes && len(p.merges) > 0 {
 			p.later++
 			continue
@@ -99,8 +126,9 @@ func (c *Compactor) plan(ctx context.Context, id table.Ident) (*compactionPlan, 
 	return p, nil
 }
 
-// choose plans merges from metadata alone, those that save most files for their bytes first.
-func (c *Compactor) choose(files []table.File) []Merge {
+// choose plans merges from metadata alone: of files that overlap, of those that are small, of each that has lost many rows. A
+// file is in one of them at most. Those that save most files for their bytes come first.
+func (c *Compactor) choose(files []table.File, span Span) (out []Merge, tooLarge int) {
 	type key struct {
 		spec  int
 		tuple string
@@ -108,19 +136,40 @@ func (c *Compactor) choose(files []table.File) []Merge {
 	parts := map[key][]table.File{}
 	until := c.Now().Add(-c.Quiet).UnixMilli()
 	for _, f := range files {
-		if f.Size < c.Target*3/4 && f.AddedMS <= until {
+		if f.AddedMS <= until {
 			k := key{f.SpecID, fmt.Sprintf("%x", f.Partition)}
 			parts[k] = append(parts[k], f)
 		}
 	}
-	var out []Merge
-	for _, small := range parts {
-		out = append(out, c.bins(small)...)
+	for _, part := range parts {
+		for _, m := range c.overlaps(part, span) {
+			if m.Bytes > c.MaxBytes {
+				tooLarge++
+				continue
+			}
+			out, part = append(out, m), without(part, m)
+		}
+		var small []table.File
+		for _, f := range part {
+			if f.Size < c.Target*3/4 {
+				small = append(small, f)
+			}
+		}
+		for _, m := range c.bins(small) {
+			out, part = append(out, m), without(part, m)
+		}
+		out = append(out, c.deleted(part)...)
 	}
 	slices.SortFunc(out, func(a, b Merge) int {
 		return cmp.Or(cmp.Compare(a.Bytes/int64(len(a.Sources)), b.Bytes/int64(len(b.Sources))), cmp.Compare(a.Sources[0].Path, b.Sources[0].Path))
 	})
-	return out
+	return out, tooLarge
+}
+
+func without(files []table.File, m Merge) []table.File {
+	return slices.DeleteFunc(slices.Clone(files), func(f table.File) bool {
+		return slices.ContainsFunc(m.Sources, func(s table.File) bool { return s.Path == f.Path })
+	})
 }
 
 // bins fills files into merges of up to the target size, the smallest first. A file that is larger than all before it
@@ -155,13 +204,13 @@ func (c *Compactor) Run(ctx context.Context, id table.Ident) (*Compaction, error
 	if err != nil {
 		return nil, err
 	}
-	done := &Compaction{Table: id, Later: p.later}
+	done := &Compaction{Table: id, Later: p.later, TooLarge: p.tooLarge}
 	for _, m := range p.merges {
 		out, err := c.Merge(ctx, id, m.Sources, p.deletes)
 		if err != nil {
 			return done, fmt.Errorf("merging %d files of table %s: %w", len(m.Sources), id, err)
 		}
-		rw := &Rewrite{Table: id, UUID: p.uuid, Snapshot: p.snapshot, Deletes: p.deletes, Output: out, Summary: map[string]string{table.SummaryJob: table.JobCompact}}
+		rw := &Rewrite{Table: id, UUID: p.uuid, Snapshot: p.snapshot, Deletes: p.deletes, Output: out.Files, Summary: map[string]string{table.SummaryJob: table.JobCompact}}
 		for _, f := range m.Sources {
 			rw.Inputs = append(rw.Inputs, f.Path)
 		}
@@ -172,7 +221,8 @@ func (c *Compactor) Run(ctx context.Context, id table.Ident) (*Compaction, error
 		case err != nil:
 			return done, err
 		}
-		done.Merges, done.Files, done.Bytes, done.Output = done.Merges+1, done.Files+len(m.Sources), done.Bytes+m.Bytes, done.Output+len(out)
+		done.Merges, done.Files, done.Bytes, done.Output = done.Merges+1, done.Files+len(m.Sources), done.Bytes+m.Bytes, done.Output+len(out.Files)
+		done.Copied += out.Copied
 	}
 	return done, nil
 }

@@ -28,12 +28,12 @@ func small(part string, young bool, sizes ...int64) map[string]table.File {
 func compactor(l *lake) *Compactor {
 	r := &Rewriter{Tables: l, Now: func() time.Time { return l.now }, Wait: noWait, OrphanAge: 72 * time.Hour}
 	return &Compactor{Tables: l, Commit: r.Commit, Now: r.Now, Target: 100, MinFiles: 3, Quiet: time.Hour, MaxBytes: 1000,
-		Merge: func(_ context.Context, _ table.Ident, sources []table.File, _ []string) ([]table.File, error) {
+		Merge: func(_ context.Context, _ table.Ident, sources []table.File, _ []string) (Merged, error) {
 			name := "m"
 			for _, f := range sources {
 				name += "+" + f.Path
 			}
-			return []table.File{{Path: name, CreatedMS: l.now.UnixMilli()}}, l.call("merge")
+			return Merged{Files: []table.File{{Path: name, CreatedMS: l.now.UnixMilli()}}, Copied: 1}, l.call("merge")
 		}}
 }
 
@@ -60,7 +60,8 @@ func TestCompactionChoosesFiles(t *testing.T) {
 				}
 			}
 			var got []string
-			for _, m := range compactor(newLake()).choose(files) {
+			merges, _ := compactor(newLake()).choose(files, nil)
+			for _, m := range merges {
 				var paths []string
 				for _, f := range m.Sources {
 					paths = append(paths, f.Path)
@@ -83,10 +84,10 @@ func TestCompaction(t *testing.T) {
 		files  string // of main then
 		done   Compaction
 	}{
-		"lands":             {func(*lake, string) error { return nil }, 1000, nil, "large m+a0-1+a1-2+a2-3 m+b0-10+b1-11+b2-12", Compaction{Merges: 2, Files: 6, Bytes: 39, Output: 2}},
-		"in several runs":   {func(*lake, string) error { return nil }, 20, nil, "b0-10 b1-11 b2-12 large m+a0-1+a1-2+a2-3", Compaction{Merges: 1, Files: 3, Bytes: 6, Output: 1, Later: 1}},
-		"a merge fails":     {failsAt("merge", 2, broken), 1000, broken, "b0-10 b1-11 b2-12 large m+a0-1+a1-2+a2-3", Compaction{Merges: 1, Files: 3, Bytes: 6, Output: 1}},
-		"others are faster": {overtaken(), 1000, nil, "a1-2 a2-3 large m+b0-10+b1-11+b2-12", Compaction{Merges: 1, Files: 3, Bytes: 33, Output: 1, Stale: 1}},
+		"lands":             {func(*lake, string) error { return nil }, 1000, nil, "large m+a0-1+a1-2+a2-3 m+b0-10+b1-11+b2-12", Compaction{Merges: 2, Files: 6, Bytes: 39, Output: 2, Copied: 2}},
+		"in several runs":   {func(*lake, string) error { return nil }, 20, nil, "b0-10 b1-11 b2-12 large m+a0-1+a1-2+a2-3", Compaction{Merges: 1, Files: 3, Bytes: 6, Output: 1, Copied: 1, Later: 1}},
+		"a merge fails":     {failsAt("merge", 2, broken), 1000, broken, "b0-10 b1-11 b2-12 large m+a0-1+a1-2+a2-3", Compaction{Merges: 1, Files: 3, Bytes: 6, Output: 1, Copied: 1}},
+		"others are faster": {overtaken(), 1000, nil, "a1-2 a2-3 large m+b0-10+b1-11+b2-12", Compaction{Merges: 1, Files: 3, Bytes: 33, Output: 1, Copied: 1, Stale: 1}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			l := newLake()
@@ -151,5 +152,82 @@ func TestCompactionInDoubt(t *testing.T) {
 	}
 	if plan, err := compactor(l).Plan(t.Context(), dead); err != nil || *plan != (Compaction{Table: dead}) {
 		t.Errorf("a table without snapshots: %+v, %v", plan, err)
+	}
+}
+
+// ranged is a file whose first sort column goes from lo to hi.
+func ranged(path string, size int64, lo, hi byte) table.File {
+	return table.File{Path: path, Size: size, AddedMS: 1, LowerBounds: map[int][]byte{1: {lo}}, UpperBounds: map[int][]byte{1: {hi}}}
+}
+
+func spanOf(f table.File) (lo, hi uint64, ok bool) {
+	if f.LowerBounds == nil {
+		return 0, 0, false
+	}
+	return uint64(f.LowerBounds[1][0]), uint64(f.UpperBounds[1][0]), true
+}
+
+func TestCompactionChoosesWhatOverlaps(t *testing.T) {
+	young := ranged("young", 100, 0, 9)
+	young.AddedMS = began.UnixMilli()
+	elsewhere := ranged("elsewhere", 100, 0, 9)
+	elsewhere.SpecID = 1
+	for name, c := range map[string]struct {
+		files    []table.File
+		max      int64
+		want     string
+		tooLarge int
+	}{
+		"all over":                          {[]table.File{ranged("a", 100, 0, 9), ranged("b", 100, 0, 9), ranged("c", 100, 1, 8)}, 1000, "a b c", 0},
+		"one after the other":               {[]table.File{ranged("a", 100, 0, 3), ranged("b", 100, 3, 5), ranged("c", 100, 5, 9)}, 1000, "", 0},
+		"one value only":                    {[]table.File{ranged("a", 100, 3, 3), ranged("b", 100, 3, 3), ranged("c", 100, 3, 3)}, 1000, "", 0},
+		"a little":                          {[]table.File{ranged("a", 100, 0, 10), ranged("b", 100, 9, 20), ranged("c", 100, 19, 30)}, 1000, "", 0},
+		"a small file over large ones":      {[]table.File{ranged("a", 100, 0, 3), ranged("b", 100, 3, 6), ranged("c", 100, 6, 9), ranged("d", 1, 0, 9)}, 1000, "", 0},
+		"those apart are left":              {[]table.File{ranged("a", 100, 0, 4), ranged("b", 100, 0, 4), ranged("c", 100, 4, 9)}, 1000, "a b", 0},
+		"of other specs, or young":          {[]table.File{ranged("a", 100, 0, 9), elsewhere, young}, 1000, "", 0},
+		"more than a run takes":             {[]table.File{ranged("a", 100, 0, 9), ranged("b", 100, 0, 9), ranged("c", 100, 0, 9)}, 250, "", 1},
+		"nobody knows of one":               {[]table.File{ranged("a", 100, 0, 9), {Path: "b", Size: 100, AddedMS: 1}}, 1000, "", 0},
+		"small ones are in one merge alone": {[]table.File{ranged("a", 60, 0, 9), ranged("b", 60, 0, 9), ranged("c", 60, 0, 9), ranged("d", 20, 20, 29)}, 1000, "a b c", 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			job := compactor(newLake())
+			job.MaxBytes = c.max
+			merges, tooLarge := job.choose(c.files, spanOf)
+			var got []string
+			for _, m := range merges {
+				for _, f := range m.Sources {
+					got = append(got, f.Path)
+				}
+			}
+			slices.Sort(got)
+			if text := strings.Join(got, " "); text != c.want || tooLarge != c.tooLarge {
+				t.Errorf("%q and %d too large, want %q", text, tooLarge, c.want)
+			}
+			if again, _ := job.choose(c.files, nil); name != "small ones are in one merge alone" && len(again) > 0 {
+				t.Errorf("of a table that is not sorted: %+v", again)
+			}
+		})
+	}
+}
+
+func TestCompactionChoosesWhatLostRows(t *testing.T) {
+	job := compactor(newLake())
+	few, many := table.File{Path: "few", Size: 100, Rows: 100, DeletedRows: 29, AddedMS: 1}, table.File{Path: "many", Size: 100, Rows: 100, DeletedRows: 30, AddedMS: 1}
+	merges, _ := job.choose([]table.File{few, many}, nil)
+	if len(merges) != 1 || len(merges[0].Sources) != 1 || merges[0].Sources[0].Path != "many" {
+		t.Errorf("%+v", merges)
+	}
+}
+
+func TestCompactionPlansCopies(t *testing.T) {
+	l := newLake()
+	l.described = map[string]table.File{
+		"a": {Size: 40, SplitOffsets: []int64{4, 24, 34}, AddedMS: 1}, "b": {Size: 30, SplitOffsets: []int64{4}, AddedMS: 1, Rows: 9, DeletedRows: 1},
+		"c": {Size: 20, SplitOffsets: []int64{4}, AddedMS: 1}}
+	l.tables[primary].commit([]string{"a", "b", "c"}, nil)
+	job := compactor(l)
+	job.LeastCopied = 16
+	if p, err := job.Plan(t.Context(), primary); err != nil || p.Copied != 20+16 || p.Bytes != 90 {
+		t.Errorf("%+v, %v", p, err)
 	}
 }

@@ -70,6 +70,12 @@ func Check(cfg *configs.Config, pos *configs.Positions, i int, row *batch.Type) 
 		sort = append(sort, s.Source)
 	}
 	columns("table.sort_by", sort)
+	columns("table.z_order", p.Table.ZOrder)
+	for j, n := range p.Table.ZOrder {
+		if i := full.Index(n); i >= 0 && full.Fields[i].Type.Nested() {
+			problems = append(problems, pos.Problem(fmt.Sprintf("%s.table.z_order[%d]", at, j), fmt.Sprintf("column %q is a %s, which has no order", n, full.Fields[i].Type), ""))
+		}
+	}
 	if r := p.Table.Route; r != nil {
 		if err := newRouter(r, table.Ident{}, table.Ident{}, nil).bind(full); err != nil {
 			problems = append(problems, pos.Problem(at+".table.route.by", err.Error(), "columns are: "+columnNames(full)))

@@ -1,6 +1,12 @@
 package rewrite
 
-import "testing"
+import (
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/lakeloader/lakeloader/table"
+)
 
 // BenchmarkFile drops one row in a thousand of a file, and finds that there is nothing to drop.
 func BenchmarkFile(b *testing.B) {
@@ -27,4 +33,36 @@ func BenchmarkFile(b *testing.B) {
 			b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/rows, "ns/row")
 		})
 	}
+}
+
+// BenchmarkMerge puts the rows of small files into one.
+func BenchmarkMerge(b *testing.B) {
+	const files, rows = 30, 30_000
+	for name, by := range map[string][]table.SortField{"unsorted": nil, "sorted": {{Source: "campaignId"}, {Source: "ts"}}} {
+		b.Run(name, func(b *testing.B) {
+			c := newClicks(b)
+			c.by = by
+			var sources []table.File
+			for range files {
+				sources = append(sources, c.write(rows))
+			}
+			in := c.input(sources...)
+			b.ReportAllocs()
+			cpu := ownCPU(b)
+			for b.Loop() {
+				if m, err := Merge(b.Context(), in); err != nil || m.Rows != files*rows {
+					b.Fatal(m.Rows, err)
+				}
+			}
+			b.ReportMetric((ownCPU(b)-cpu).Seconds()*1e6/float64(b.N)/(files*rows), "cpu-s/M")
+		})
+	}
+}
+
+func ownCPU(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -2,7 +2,6 @@ package rewrite
 
 import (
 	"context"
-	"hash/maphash"
 	"os"
 	"slices"
 	"strings"
@@ -90,7 +89,7 @@ func TestMergeRefuses(t *testing.T) {
 
 // Equal rows have one hash, and any difference gives another, at whatever depth.
 func TestRowSum(t *testing.T) {
-	p, seed := batch.Prim, maphash.MakeSeed()
+	p, first := batch.Prim, newRowSum()
 	row := batch.StructOf(field("b", p(batch.Boolean), false), field("i", p(batch.Int), false), field("f", p(batch.Float), false), field("d", p(batch.Double), false),
 		field("s", p(batch.String), false), field("l", batch.ListOf(p(batch.String), false), false), field("t", batch.StructOf(field("n", p(batch.Long), false)), false))
 	write := func(change func(c []*batch.Column, b *batch.Batch)) uint64 {
@@ -110,8 +109,8 @@ func TestRowSum(t *testing.T) {
 		b.Root.AppendStruct()
 		b.AppendRow(0, 0)
 		change(c, b)
-		s := rowSum{seed: seed}
-		s.add(b, 0)
+		s := first.like()
+		s.add(b)
 		return s.sum
 	}
 	same := write(func([]*batch.Column, *batch.Batch) {})

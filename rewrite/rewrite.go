@@ -144,13 +144,17 @@ func setColumns(in *Input) ([]int, error) {
 }
 
 // each reads all rows of a file as batches of a row type.
-func each(ctx context.Context, f *scan.File, row *batch.Type, fn func(b *batch.Batch, at int64) error) (err error) {
-	r, err := f.Batches(row)
+func each(ctx context.Context, f *scan.File, row *batch.Type, fn func(b *batch.Batch, at int64) error) error {
+	return eachInto(ctx, f, batch.New(&batch.Records{}, row), 0, f.Groups(), fn)
+}
+
+// eachInto is each for some row groups, with a batch that is used again.
+func eachInto(ctx context.Context, f *scan.File, b *batch.Batch, from, to int, fn func(b *batch.Batch, at int64) error) (err error) {
+	r, err := f.GroupBatches(b.Root.Type, from, to)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, r.Close()) }()
-	b := batch.New(&batch.Records{}, row)
 	for {
 		if err := ctx.Err(); err != nil {
 			return err

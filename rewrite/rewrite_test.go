@@ -38,7 +38,16 @@ func field(name string, t *batch.Type, required bool) batch.Field {
 
 func newLake(t testing.TB, fields ...batch.Field) *lake {
 	t.Helper()
-	catalog, err := iceberg.Open(t.Context(), configs.Catalog{}, configs.Warehouse{Location: t.TempDir()})
+	return newLakeIn(t, configs.Catalog{}, configs.Warehouse{Location: t.TempDir()}, "lake", fields...)
+}
+
+func newLakeIn(t testing.TB, in configs.Catalog, at configs.Warehouse, namespace string, fields ...batch.Field) *lake {
+	t.Helper()
+	catalog, err := iceberg.Open(t.Context(), in, at)
+	if err != nil {
+		t.Fatal(err)
+	}
+	store, err := objects.Open(at)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -47,9 +56,9 @@ func newLake(t testing.TB, fields ...batch.Field) *lake {
 			t.Error(err)
 		}
 	})
-	l := &lake{t: t, catalog: catalog, objects: objects.NewLocal()}
+	l := &lake{t: t, catalog: catalog, objects: store}
 	p := batch.Prim
-	l.def = table.Def{Ident: table.Ident{Namespace: "lake", Name: "t"}, PartitionBy: []table.PartitionField{{Source: "kind", Transform: "identity", Name: "kind"}},
+	l.def = table.Def{Ident: table.Ident{Namespace: namespace, Name: "t"}, PartitionBy: []table.PartitionField{{Source: "kind", Transform: "identity", Name: "kind"}},
 		Row: batch.StructOf(append([]batch.Field{field("kind", p(batch.String), false), field("tags", batch.ListOf(p(batch.String), true), false),
 			field(table.ColumnTopic, p(batch.String), true), field(table.ColumnPartition, p(batch.Int), true), field(table.ColumnOffset, p(batch.Long), true),
 			field(table.ColumnEpoch, p(batch.Int), true)}, fields...)...)}

@@ -30,6 +30,7 @@ type Batches struct {
 	leaves []*leaf
 
 	group int   // next row group
+	end   int   // the first that is not read
 	left  int64 // rows of the open one
 	at    int64
 	step  int
@@ -39,7 +40,15 @@ type Batches struct {
 // none. A column that the file lacks is null; numbers that the table has widened since are widened. The row type may have
 // a part of the table's columns. The caller must Close the Batches, before the File.
 func (f *File) Batches(row *batch.Type) (*Batches, error) {
-	r := &Batches{f: f, root: &node{field: batch.Field{Type: row, Required: true}}, step: 16}
+	return f.GroupBatches(row, 0, f.Groups())
+}
+
+// GroupBatches is Batches for the row groups from one up to another, which is not read.
+func (f *File) GroupBatches(row *batch.Type, from, to int) (*Batches, error) {
+	if from < 0 || from > to || to > f.Groups() {
+		return nil, fmt.Errorf("there are no row groups %d to %d, of %d", from, to, f.Groups())
+	}
+	r := &Batches{f: f, group: from, end: to, root: &node{field: batch.Field{Type: row, Required: true}}, step: 16}
 	if row.Kind != batch.Struct {
 		return nil, fmt.Errorf("a row is a struct, not a %s", row)
 	}
@@ -48,6 +57,9 @@ func (f *File) Batches(row *batch.Type) (*Batches, error) {
 		return nil, err
 	}
 	r.leaves = b.order
+	for g := range from {
+		r.at += f.p.RowGroup(g).NumRows()
+	}
 	return r, nil
 }
 
@@ -116,7 +128,7 @@ func (r *Batches) nextGroup() error {
 				return err
 			}
 		}
-		if r.group == r.f.p.NumRowGroups() {
+		if r.group == r.end {
 			return io.EOF
 		}
 		if err := r.openGroup(r.f.p.RowGroup(r.group)); err != nil {

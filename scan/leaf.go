@@ -40,6 +40,7 @@ type leaf struct {
 	// Of the rows that were taken last.
 	reps, defs []uint8
 	last       batch.View // of the value before, whose bytes equal ones share
+	recent     batch.Recent
 }
 
 func (l *leaf) open(group *file.RowGroupReader) (err error) {
@@ -189,6 +190,11 @@ func (l *leaf) definition(i int) int {
 
 // put appends a slot for each of the next entries that has one, with its value or without.
 func (l *leaf) put(entries int, c *batch.Column, rec *batch.Records) error {
+	if l.rep == 0 {
+		if done, err := l.putFlat(entries, c, rec); done || err != nil {
+			return err
+		}
+	}
 	for end := l.next + entries; l.next < end; l.next++ {
 		def := l.definition(l.next)
 		if def == l.def {

@@ -22,6 +22,8 @@ type File struct {
 	p     *file.Reader
 	props *parquet.ReaderProperties
 	root  *column
+	// budget is what blocks may take together.
+	budget int
 }
 
 // source keeps the error of the object store, which the Parquet library may describe without passing it on.
@@ -44,7 +46,7 @@ func Open(ctx context.Context, store objects.Store, uri string) (*File, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &File{r: &source{Reader: r}, props: parquet.NewReaderProperties(memory.NewGoAllocator())}
+	f := &File{r: &source{Reader: r}, budget: blockBudget, props: parquet.NewReaderProperties(memory.NewGoAllocator())}
 	f.props.BufferedStreamEnabled = true
 	err = f.sound(func() (err error) {
 		if f.p, err = file.NewParquetReader(io.NewSectionReader(f.r, 0, r.Size()), file.WithReadProps(f.props)); err != nil {
@@ -92,7 +94,7 @@ func (f *File) Groups() int { return f.p.NumRowGroups() }
 // blocks makes the blocks in which columns are read as large as n columns at once allow: an object store answers each
 // request in tens of milliseconds.
 func (f *File) blocks(n int) {
-	f.props.BufferSize = int64(min(maxBlock, max(minBlock, blockBudget/max(1, n))))
+	f.props.BufferSize = int64(min(maxBlock, max(minBlock, f.budget/max(1, n))))
 }
 
 // read reads a top-level column of a row group, as a column of type t over the arena of rec.
@@ -196,3 +198,41 @@ func value(c *batch.Column, rec *batch.Records, i int) any {
 	}
 	return append([]byte{}, rec.Bytes(c.Views[i])...)
 }
+
+// SortColumn is one by which rows are sorted, by its path in the file.
+type SortColumn struct {
+	Path       string
+	Desc       bool
+	NullsFirst bool
+}
+
+// Sorted says how the file claims the rows of a row group to be sorted; nil: not at all.
+func (f *File) Sorted(group int) (by []SortColumn) {
+	s := f.p.MetaData().Schema
+	for _, c := range f.p.RowGroup(group).MetaData().SortingColumns() {
+		if c.ColumnIdx < 0 || int(c.ColumnIdx) >= s.NumColumns() {
+			return nil
+		}
+		by = append(by, SortColumn{s.Column(int(c.ColumnIdx)).Path(), c.Descending, c.NullsFirst})
+	}
+	return by
+}
+
+// Weight is about how much memory reading a row group takes, bytes, with blocks of the least size: of each column some values,
+// and a page or two with its dictionary, but no more than there is.
+func (f *File) Weight(group int) (n int64) {
+	const pages, values = 384 << 10, 32 << 10
+	g := f.p.RowGroup(group).MetaData()
+	for i := range g.NumColumns() {
+		c, err := g.ColumnChunk(i)
+		if err != nil {
+			n += pages
+			continue
+		}
+		n += values + min(pages, c.TotalUncompressedSize()) + min(2*minBlock, c.TotalCompressedSize())
+	}
+	return n
+}
+
+// Budget says what the blocks of all columns that are read at once may take together, bytes; 32 MiB unless it is called.
+func (f *File) Budget(bytes int64) { f.budget = int(bytes) }

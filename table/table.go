@@ -88,6 +88,9 @@ type File struct {
 	CreatedMS    int64          `json:"created_ms"` // Unix milliseconds before its first byte was written
 	// AddedMS is when the table got it, Unix milliseconds; 0: so long ago that the snapshot has expired. Only Files tells.
 	AddedMS int64 `json:"-"`
+	// DeletedRows are those that position deletes have removed, as far as the table's metadata tells: a delete file that may be
+	// about several data files is not counted. Only Files tells.
+	DeletedRows int64 `json:"-"`
 	// Sequence is the sequence number of the snapshot that added it to the table: they ascend. Only Files and Changed tell.
 	Sequence int64 `json:"-"`
 }

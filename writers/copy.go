@@ -2,6 +2,16 @@ package writers
 
 import "github.com/lakeloader/lakeloader/batch"
 
+// CopyRows appends rows of src to dst, a batch of the same row type, with the bytes that they point to.
+func CopyRows(dst *batch.Batch, src *batch.Batch, rows []int32) {
+	first := dst.Rows
+	copyRows(dst, src, rows)
+	dst.Rows = first
+	for range rows {
+		dst.AppendRow(dst.Rows, 0)
+	}
+}
+
 // copyRows appends rows of src to dst, a batch of the same row type, with the bytes that they point to.
 func copyRows(dst *batch.Batch, src *batch.Batch, rows []int32) {
 	copyColumn(dst.Records, dst.Root, src.Mem, src.Root, rows)

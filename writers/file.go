@@ -163,10 +163,10 @@ func (f *file) describe(w *Writer) table.File {
 		Path: f.out.uri, Size: f.out.written, Rows: f.rows, SpecID: w.opts.Info.SpecID,
 		Partition: f.part.Tuple, CreatedMS: f.created,
 	}
-	if f.sort != nil && f.runs <= 1 {
+	if f.sort != nil && f.runs <= 1 || w.opts.Sorted && len(w.opts.SortBy) > 0 {
 		out.SortOrderID = w.opts.Info.SortOrderID
 	}
-	addMetrics(&out, f.feeds, meta)
+	addMetrics(&out, w.leaves, f.feeds, meta)
 	return out
 }
 

@@ -14,16 +14,16 @@ import (
 // maxText is how many characters (of text) or bytes (of binaries) Iceberg keeps in a bound.
 const maxText = 16
 
-// addMetrics fills the metrics from a footer. Columns in lists and maps have no bounds and no NaN counts.
-func addMetrics(f *table.File, feeds []feed, meta *format.FileMetaData) {
-	n := len(feeds)
+// addMetrics fills the metrics from a footer. Columns in lists and maps have no bounds and no NaN counts; feeds have counted
+// these, and without feeds nobody has.
+func addMetrics(f *table.File, leaves []*leaf, feeds []feed, meta *format.FileMetaData) {
+	n := len(leaves)
 	f.ColumnSizes, f.ValueCounts, f.NullCounts = make(map[int]int64, n), make(map[int]int64, n), make(map[int]int64, n)
 	f.NaNCounts, f.LowerBounds, f.UpperBounds = map[int]int64{}, make(map[int][]byte, n), make(map[int][]byte, n)
 	for _, g := range meta.RowGroups {
 		f.SplitOffsets = append(f.SplitOffsets, g.FileOffset)
 	}
-	for i := range feeds {
-		l := feeds[i].leaf
+	for i, l := range leaves {
 		var size, values, nulls int64
 		var lo, hi []byte
 		known := l.rep == 0
@@ -48,7 +48,7 @@ func addMetrics(f *table.File, feeds []feed, meta *format.FileMetaData) {
 			}
 		}
 		f.ColumnSizes[l.id], f.ValueCounts[l.id], f.NullCounts[l.id] = size, values, nulls
-		if (l.typ.Kind == batch.Float || l.typ.Kind == batch.Double) && l.rep == 0 {
+		if (l.typ.Kind == batch.Float || l.typ.Kind == batch.Double) && l.rep == 0 && feeds != nil {
 			f.NaNCounts[l.id] = feeds[i].nan
 		}
 		if !known || lo == nil {

@@ -48,6 +48,9 @@ type Options struct {
 	Files configs.Files
 	// SortBy sorts rows within each row group. The table's sort order is declared only for files of one row group.
 	SortBy []table.SortField
+	// Sorted says that the rows of each partition come in the order of SortBy: they are written as they come, and the table's
+	// sort order is declared for all files.
+	Sorted bool
 	// Prefix begins file names and must be unique for ever; empty: random.
 	Prefix string
 	// Now is the clock; nil: time.Now.
@@ -241,7 +244,7 @@ func (w *Writer) unstage(f *file) error {
 }
 
 func (w *Writer) write(f *file, b *batch.Batch, rows []int32) error {
-	if len(w.opts.SortBy) > 0 {
+	if len(w.opts.SortBy) > 0 && !w.opts.Sorted {
 		return w.collect(f, b, rows)
 	}
 	if err := f.append(w, b, rows); err != nil {
@@ -308,14 +311,19 @@ func (w *Writer) begin(ctx context.Context, b *batch.Batch, p Part) (*file, erro
 		}
 	}
 	w.named++
+	f := &file{part: Part{Tuple: p.Tuple, Path: p.Path, Key: p.Key}, created: w.opts.Now().UnixMilli()}
+	f.out = sink{ctx: ctx, store: w.opts.Store, uri: w.uri(p)}
+	w.files[p.Key] = f
+	return f, nil
+}
+
+// uri is the name of the file that was named last.
+func (w *Writer) uri(p Part) string {
 	folder := w.opts.Info.Location + "/data/"
 	if p.Path != "" {
 		folder += p.Path + "/"
 	}
-	f := &file{part: Part{Tuple: p.Tuple, Path: p.Path, Key: p.Key}, created: w.opts.Now().UnixMilli()}
-	f.out = sink{ctx: ctx, store: w.opts.Store, uri: fmt.Sprintf("%s%s-%06d.parquet", folder, w.opts.Prefix, w.named)}
-	w.files[p.Key] = f
-	return f, nil
+	return fmt.Sprintf("%s%s-%06d.parquet", folder, w.opts.Prefix, w.named)
 }
 
 // version is the program's, in the form in which readers expect it in created_by: without brackets.

@@ -18,8 +18,6 @@ import (
 	"github.com/lakeloader/lakeloader/objects"
 	"github.com/lakeloader/lakeloader/obs"
 	"github.com/lakeloader/lakeloader/pipeline"
-	"github.com/lakeloader/lakeloader/rewrite"
-	"github.com/lakeloader/lakeloader/scan"
 	"github.com/lakeloader/lakeloader/source"
 	"github.com/lakeloader/lakeloader/table"
 )
@@ -57,6 +55,7 @@ type owned struct {
 	table.Ident
 	pipeline *configs.Pipeline
 	sortBy   []table.SortField
+	zOrder   []string
 }
 
 // tables are those of all pipelines that exist, dead letters and tables that rows are routed to included, those of aggregates, and
@@ -85,23 +84,23 @@ func (u *upkeep) tables(ctx context.Context) ([]owned, error) {
 			return nil, err
 		}
 		for _, id := range ids {
-			if err := add(owned{id, p, pipeline.SortFields(p.Table.SortBy)}); err != nil {
+			if err := add(owned{id, p, pipeline.SortFields(p.Table.SortBy), p.Table.ZOrder}); err != nil {
 				return nil, err
 			}
 		}
-		if err := add(owned{dead, p, nil}); err != nil {
+		if err := add(owned{Ident: dead, pipeline: p}); err != nil {
 			return nil, err
 		}
 	}
 	if id, ok := u.historyTable(); ok {
-		if err := add(owned{id, fileDefaults(), nil}); err != nil {
+		if err := add(owned{Ident: id, pipeline: fileDefaults()}); err != nil {
 			return nil, err
 		}
 	}
 	for i := range u.cfg.Aggregates {
 		a := &u.cfg.Aggregates[i]
 		for _, p := range parts(u.cfg, a) {
-			if err := add(owned{p.target, &configs.Pipeline{Files: a.Files}, nil}); err != nil {
+			if err := add(owned{Ident: p.target, pipeline: &configs.Pipeline{Files: a.Files}}); err != nil {
 				return nil, err
 			}
 		}
@@ -188,61 +187,6 @@ func expiryReport(x *jobs.Expiry, err error) (*jobs.Report, error) {
 	if x.Objects > 0 {
 		r.Numbers["objects"], r.Numbers["bytes"] = int64(x.Objects), x.Bytes
 		r.Summary += fmt.Sprintf(", %s, %d bytes", count(x.Objects, "object"), x.Bytes)
-	}
-	return r, err
-}
-
-func (u *upkeep) compactions(ctx context.Context) ([]jobs.Task, error) {
-	all, err := u.tables(ctx)
-	if err != nil {
-		return nil, err
-	}
-	set := &u.cfg.Jobs.Compact
-	commit := &jobs.Rewriter{Tables: u.lake.catalog, Now: u.now, Wait: table.Backoff(2 * time.Second), OrphanAge: pipeline.OrphanAge}
-	var tasks []jobs.Task
-	for _, t := range all {
-		c := &jobs.Compactor{Tables: u.lake.catalog, Merge: u.merger(t), Commit: commit.Commit, Now: u.now, Target: int64(t.pipeline.Files.TargetSize),
-			MinFiles: set.MinFiles, Quiet: time.Duration(set.Quiet), MaxBytes: int64(set.MaxSize)}
-		tasks = append(tasks, jobs.Task{Job: "compact", Target: t.String(),
-			Plan: func(ctx context.Context) (*jobs.Report, error) {
-				r, err := compactionReport(c.Plan(ctx, t.Ident))
-				return u.compactionCost(ctx, t, r, err)
-			},
-			Run: func(ctx context.Context) (*jobs.Report, error) { return compactionReport(c.Run(ctx, t.Ident)) }})
-	}
-	return tasks, nil
-}
-
-// merger writes files as the pipeline of a table does.
-func (u *upkeep) merger(t owned) func(context.Context, table.Ident, []table.File, []string) ([]table.File, error) {
-	return func(ctx context.Context, id table.Ident, sources []table.File, deletes []string) ([]table.File, error) {
-		info, err := u.lake.catalog.Info(ctx, id)
-		if err != nil {
-			return nil, err
-		}
-		deleted, err := scan.PositionDeletes(ctx, u.lake.objects, deletes)
-		if err != nil {
-			return nil, err
-		}
-		m, err := rewrite.Merge(ctx, rewrite.MergeInput{Info: info, Store: u.lake.objects, Files: t.pipeline.Files, SortBy: t.sortBy, Sources: sources, Deleted: deleted, Now: u.now})
-		return m.Files, err
-	}
-}
-
-func compactionReport(c *jobs.Compaction, err error) (*jobs.Report, error) {
-	if c == nil {
-		return nil, err
-	}
-	r := &jobs.Report{Numbers: map[string]int64{"merges": int64(c.Merges), "files": int64(c.Files), "bytes": c.Bytes, "new_files": int64(c.Output), "later": int64(c.Later), "stale": int64(c.Stale)}}
-	r.Summary = fmt.Sprintf("%s in %s, %d bytes", count(c.Files, "file"), count(c.Merges, "merge"), c.Bytes)
-	if c.Output > 0 {
-		r.Summary += fmt.Sprintf(", now %s", count(c.Output, "file"))
-	}
-	if c.Later > 0 {
-		r.Summary += fmt.Sprintf("; %s left for the next run", count(c.Later, "merge"))
-	}
-	if c.Stale > 0 {
-		r.Summary += fmt.Sprintf("; %s overtaken by others", count(c.Stale, "merge"))
 	}
 	return r, err
 }

@@ -1,6 +1,7 @@
 package iceberg
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -149,7 +150,7 @@ func (l *lake) Files(ctx context.Context, id table.Ident, snapshot int64) (files
 	if err != nil {
 		return nil, nil, l.readError("read the manifests of "+id.String(), err)
 	}
-	specs := partitionings{meta, map[int]*partitioning{}}
+	specs, deleted := partitionings{meta, map[int]*partitioning{}}, map[string]int64{}
 	for _, m := range ms {
 		for e, err := range m.Entries(io, true) {
 			if err != nil {
@@ -158,6 +159,9 @@ func (l *lake) Files(ctx context.Context, id table.Ident, snapshot int64) (files
 			df := e.DataFile()
 			if df.ContentType() != icebergo.EntryContentData {
 				deletes = append(deletes, df.FilePath())
+				if path := deletedFrom(df); path != "" {
+					deleted[path] += df.Count()
+				}
 				continue
 			}
 			p, err := specs.of(int(df.SpecID()))
@@ -175,7 +179,26 @@ func (l *lake) Files(ctx context.Context, id table.Ident, snapshot int64) (files
 			files = append(files, f)
 		}
 	}
+	for i := range files {
+		files[i].DeletedRows = deleted[files[i].Path]
+	}
 	return files, deletes, nil
+}
+
+// deletedFrom is the one data file that a position delete file is about; empty: it may be about others.
+func deletedFrom(df icebergo.DataFile) string {
+	if df.ContentType() != icebergo.EntryContentPosDeletes {
+		return ""
+	}
+	if path := df.ReferencedDataFile(); path != nil {
+		return *path
+	}
+	const filePath = 2147483546 // the field's id, by Iceberg's specification
+	lo, hi := df.LowerBoundValues()[filePath], df.UpperBoundValues()[filePath]
+	if lo == nil || !bytes.Equal(lo, hi) { // a bound that was cut is no upper one
+		return ""
+	}
+	return string(lo)
 }
 
 // file is the way back from a manifest entry.

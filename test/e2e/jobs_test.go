@@ -13,6 +13,7 @@ import (
 // After small files were merged and old snapshots have expired with their files, other readers find the same rows, value by
 // value, and verify accounts for every offset.
 func TestCompactedAndExpired(t *testing.T) {
+	orders := map[string]string{"postgres": ", sort_by: [campaignId, ts desc]", "folder": ", z_order: [campaignId, ts, city]"}
 	for name, open := range map[string]func(*testing.T) lake{"rest": restLake, "postgres": postgresLake, "folder": folderLake} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -22,9 +23,9 @@ func TestCompactedAndExpired(t *testing.T) {
 - name: clicks
   source: {topics: [%s]}
   decode: {value: {format: avro}}
-  table: {name: clicks, partition_by: [day(ts), country]}
+  table: {name: clicks, partition_by: [day(ts), country]%s}
   commit: {interval: 1s}
-%s`, topic, stacktest.ClickSteps))
+%s`, topic, orders[name], stacktest.ClickSteps))
 			c, w, kafka := stacktest.NewClicks(t, topic, 2), stacktest.NewTruth(), stacktest.Producer(t)
 			c.Spoilt = true
 			d := stacktest.StartDaemon(t, config)
