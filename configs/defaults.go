@@ -65,6 +65,9 @@ func ApplyDefaults(c *Config) {
 	def(&c.Jobs.Retention.Schedule, "@daily")
 	def(&c.Jobs.Orphans.Schedule, "off")
 	def(&c.Jobs.Orphans.Age, 72*60*minute)
+	for i := range c.Engines {
+		defaultEngine(&c.Engines[i])
+	}
 	for i := range c.Pipelines {
 		defaultPipeline(&c.Pipelines[i])
 	}
