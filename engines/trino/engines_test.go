@@ -3,20 +3,16 @@
 package trino
 
 import (
-	"os"
 	"testing"
 
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/engines/enginestest"
+	"github.com/lakeloader/lakeloader/test/stack/stacktest"
 )
 
 func open(t *testing.T) *Engine {
 	t.Helper()
-	url := os.Getenv("LAKELOADER_TEST_TRINO")
-	if url == "" {
-		t.Fatal("LAKELOADER_TEST_TRINO must name Trino; make test-engines sets it")
-	}
-	e, err := Open("engines[0]", configs.Engine{Name: "tested", Type: "trino", URL: url, Catalog: "lake", User: "lakeloader"})
+	e, err := Open("engines[0]", configs.Engine{Name: "tested", Type: "trino", URL: stacktest.TrinoURL(t), Catalog: "lake", User: "lakeloader"})
 	if err != nil {
 		t.Fatal(err)
 	}
