@@ -12,6 +12,7 @@ import (
 	"math"
 	"math/big"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -29,8 +30,10 @@ import (
 // Case is an engine with what its dialect writes in its own way.
 type Case struct {
 	Engine aggregate.Engine
-	// Endless is a SELECT of one long that does not end while a test runs.
+	// Endless is a SELECT of one long that does not end while a test runs; empty: there is none.
 	Endless string
+	// ByName: columns of a result are taken by their names, whatever others there are.
+	ByName bool
 }
 
 type lake struct {
@@ -197,14 +200,14 @@ func Run(t *testing.T, c Case) {
 	empty := l.source(0)
 	first := l.source(l.add(rows[:4]...))
 	second := l.source(l.add(rows[4]))
-	all := "SELECT " + names() + " FROM source ORDER BY id"
+	all := "SELECT " + names() + " FROM source"
 	t.Run("every type, and time travel", func(t *testing.T) {
 		same(t, rows[:4], ask(t, c, aggregate.Query{Source: first, SQL: all, Columns: columns}))
 		same(t, rows, ask(t, c, aggregate.Query{Source: second, SQL: all, Columns: columns}))
 		same(t, nil, ask(t, c, aggregate.Query{Source: empty, SQL: all, Columns: columns}))
 	})
 	t.Run("aggregates", func(t *testing.T) {
-		q := aggregate.Query{Source: second, SQL: "SELECT truth, count(*) AS n, sum(id) AS s, sum(price) AS p, max(ts) AS last, min(wide) AS w FROM source WHERE id <> 1 GROUP BY truth ORDER BY 3",
+		q := aggregate.Query{Source: second, SQL: "SELECT truth, count(*) AS n, sum(id) AS s, sum(price) AS p, max(ts) AS last, min(wide) AS w FROM source WHERE id <> 1 GROUP BY truth",
 			Columns: []aggregate.Column{columns[1], {Name: "n", Type: batch.Prim(batch.Long)}, {Name: "s", Type: batch.Prim(batch.Long)}, {Name: "p", Type: batch.DecimalOf(38, 2)},
 				{Name: "last", Type: batch.Prim(batch.TimestampTZ)}, {Name: "w", Type: batch.DecimalOf(38, 10)}}}
 		same(t, [][]any{{false, int64(1), int64(2), big.NewInt(-999999999999), at("1969-12-31T23:59:59.5Z"), number("-" + nines)}, {nil, int64(1), int64(4), nil, nil, nil},
@@ -222,6 +225,9 @@ func Run(t *testing.T, c Case) {
 		"a table that is not there":    {aggregate.Query{Source: aggregate.Source{Info: table.Info{Ident: table.Ident{Namespace: l.info.Ident.Namespace, Name: "gone"}}}, SQL: all, Columns: columns}, []string{"gone", "catalog"}},
 		"a snapshot that is not there": {aggregate.Query{Source: l.source(missing), SQL: all, Columns: columns}, []string{"4711471147114711", "expire"}},
 	} {
+		if c.ByName && name == "another number of columns" {
+			continue
+		}
 		t.Run(name, func(t *testing.T) {
 			err := c.Engine.Select(t.Context(), x.q, func([]any) error { return nil })
 			if err == nil {
@@ -240,15 +246,9 @@ func Run(t *testing.T, c Case) {
 			t.Error(err)
 		}
 	})
-	t.Run("stopped", func(t *testing.T) {
-		ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Second, errors.New("it took too long"))
-		defer cancel()
-		began := time.Now()
-		err := c.Engine.Select(ctx, aggregate.Query{Source: first, SQL: c.Endless, Columns: []aggregate.Column{{Name: "n", Type: batch.Prim(batch.Long)}}}, func([]any) error { return nil })
-		if err == nil || !strings.Contains(err.Error(), "was stopped: it took too long") || time.Since(began) > 20*time.Second {
-			t.Errorf("after %v: %v", time.Since(began), err)
-		}
-	})
+	if c.Endless != "" {
+		t.Run("stopped", func(t *testing.T) { stopped(t, c, first, all) })
+	}
 	cost, err := c.Engine.Cost(t.Context(), aggregate.Query{Source: second})
 	if err != nil || cost.Files != 2 || cost.Bytes < 1000 || cost.Fetched != 0 {
 		t.Errorf("cost %+v, %v", cost, err)
@@ -291,6 +291,17 @@ func same(t *testing.T, want, got [][]any) {
 	if len(want) != len(got) {
 		t.Fatalf("%d rows instead of %d", len(got), len(want))
 	}
+	sorted := func(rows [][]any) [][]any { // an engine may give them in any order
+		return slices.SortedFunc(slices.Values(rows), func(a, b []any) int {
+			for i := range a {
+				if c := strings.Compare(shown(a[i]), shown(b[i])); c != 0 {
+					return c
+				}
+			}
+			return 0
+		})
+	}
+	want, got = sorted(want), sorted(got)
 	for i := range want {
 		for j := range want[i] {
 			if w, g := shown(want[i][j]), shown(got[i][j]); w != g || reflect.TypeOf(want[i][j]) != reflect.TypeOf(got[i][j]) {
@@ -310,4 +321,17 @@ func shown(v any) string {
 		return fmt.Sprint(v, binary.BigEndian.AppendUint64(nil, math.Float64bits(v)))
 	}
 	return fmt.Sprint(v)
+}
+
+func stopped(t *testing.T, c Case, source aggregate.Source, all string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeoutCause(t.Context(), 3*time.Second, errors.New("it took too long"))
+	defer cancel()
+	began := time.Now()
+	err := c.Engine.Select(ctx, aggregate.Query{Source: source, SQL: c.Endless, Columns: []aggregate.Column{{Name: "n", Type: batch.Prim(batch.Long)}}}, func([]any) error { return nil })
+	if err == nil || !strings.Contains(err.Error(), "was stopped: it took too long") || time.Since(began) > 20*time.Second {
+		t.Errorf("after %v: %v", time.Since(began), err)
+	}
+	// what was stopped holds nobody up: the engine has but two cores
+	same(t, rows[:4], ask(t, c, aggregate.Query{Source: source, SQL: all, Columns: columns}))
 }
