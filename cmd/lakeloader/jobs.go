@@ -124,7 +124,7 @@ func (u *upkeep) jobs() []jobs.Job {
 	c := &u.cfg.Jobs
 	return []jobs.Job{
 		{Name: "expire", Schedule: schedule(c.Expire.Schedule), Tasks: u.expiries},
-		{Name: "compact", Schedule: schedule(c.Compact.Schedule), Heavy: true, Tasks: u.compactions},
+		{Name: "compact", Schedule: schedule(c.Compact.Schedule), Heavy: !u.compactsElsewhere(), Tasks: u.compactions},
 		{Name: "retention", Schedule: schedule(c.Retention.Schedule), Heavy: true, Tasks: u.retentions},
 		{Name: "orphans", Schedule: schedule(c.Orphans.Schedule), Tasks: u.orphans},
 	}
@@ -174,6 +174,10 @@ func (u *upkeep) compactions(ctx context.Context) ([]jobs.Task, error) {
 	for _, t := range all {
 		c := &jobs.Compactor{Tables: u.lake.catalog, Merge: u.merger(t), Commit: commit.Commit, Now: u.now, Target: int64(t.pipeline.Files.TargetSize),
 			MinFiles: set.MinFiles, Quiet: time.Duration(set.Quiet), MaxBytes: int64(set.MaxSize)}
+		if u.compactsElsewhere() {
+			tasks = append(tasks, u.handover(t, c))
+			continue
+		}
 		tasks = append(tasks, jobs.Task{Job: "compact", Target: t.String(),
 			Plan: func(ctx context.Context) (*jobs.Report, error) { return compactionReport(c.Plan(ctx, t.Ident)) },
 			Run:  func(ctx context.Context) (*jobs.Report, error) { return compactionReport(c.Run(ctx, t.Ident)) }})
