@@ -71,6 +71,9 @@ func ApplyDefaults(c *Config) {
 	for i := range c.Pipelines {
 		defaultPipeline(&c.Pipelines[i])
 	}
+	for i := range c.Aggregates {
+		defaultAggregate(&c.Aggregates[i])
+	}
 }
 
 // def sets what is left out.
@@ -131,13 +134,7 @@ func defaultPipeline(p *Pipeline) {
 			def(&r.Limit, 50)
 		}
 	}
-	def(&p.Files.TargetSize, 128*mib)
-	def(&p.Files.RowGroupSize, min(32*mib, p.Files.TargetSize))
-	def(&p.Files.Compression, "zstd")
-	if p.Files.Compression == "zstd" {
-		def(&p.Files.Level, 1)
-	}
-	def(&p.Files.MaxOpen, 10_000)
+	defaultFiles(&p.Files)
 	def(&p.Commit.Interval, 60*second)
 	def(&p.Commit.Size, gib)
 	def(&p.Commit.IdleInterval, 10*minute)
@@ -147,6 +144,16 @@ func defaultPipeline(p *Pipeline) {
 	if p.Table.Name != "" {
 		def(&p.DeadLetters.Table, p.Table.Name+deadLettersSuffix)
 	}
+}
+
+func defaultFiles(f *Files) {
+	def(&f.TargetSize, 128*mib)
+	def(&f.RowGroupSize, min(32*mib, f.TargetSize))
+	def(&f.Compression, "zstd")
+	if f.Compression == "zstd" {
+		def(&f.Level, 1)
+	}
+	def(&f.MaxOpen, 10_000)
 }
 
 func defaultFormat(f *Format, topics []string, suffix, prefix string) {

@@ -1,8 +1,5 @@
 package configs
 
-// EngineEmbedded is the engine that is there without being configured: DuckDB within the process.
-const EngineEmbedded = "embedded"
-
 // Engine is a system beside lakeloader that answers SQL over the same lake. It must see the tables through the same catalog.
 type Engine struct {
 	// Name by which jobs and aggregates call the engine; embedded is taken.

@@ -35,6 +35,9 @@ type Config struct {
 	Engines []Engine `yaml:"engines"`
 	// Pipelines are independent of each other: one consumer group and one primary table each.
 	Pipelines []Pipeline `yaml:"pipelines" rule:"required"`
+	// Aggregates are tables that say something about each day of a table. Each is a job of its own. They are calculated by
+	// lakeloader jobs and lakeloader job run, never in loaders. Left out: none.
+	Aggregates []Aggregate `yaml:"aggregates"`
 }
 
 // Kafka is how to reach a cluster.

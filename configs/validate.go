@@ -31,6 +31,9 @@ func Validate(c *Config, pos *Positions) Problems {
 	for i := range c.Pipelines {
 		v.pipeline(c, &c.Pipelines[i], item("pipelines", i))
 	}
+	for i := range c.Aggregates {
+		v.aggregate(c, &c.Aggregates[i], item("aggregates", i))
+	}
 	return v.problems.Sort()
 }
 
@@ -149,17 +152,25 @@ func (v *validator) memory(c *Config) {
 
 // unique checks names that must not be shared. A default that follows from a name that is taken is not told again.
 func (v *validator) jobs(j *Jobs) {
-	if _, err := time.LoadLocation(j.TimeZone); err != nil || j.TimeZone == "Local" {
-		v.bad("jobs.time_zone", "give a name of the IANA database, such as Europe/Berlin, or UTC", "there is no time zone %q", j.TimeZone)
-	}
+	v.timeZone("jobs.time_zone", j.TimeZone)
 	for path, schedule := range map[string]string{"jobs.expire.schedule": j.Expire.Schedule, "jobs.compact.schedule": j.Compact.Schedule, "jobs.retention.schedule": j.Retention.Schedule, "jobs.orphans.schedule": j.Orphans.Schedule} {
-		if schedule == Off {
-			continue
-		}
-		if _, err := cron.ParseStandard(schedule); err != nil {
-			v.bad(path, "give five fields as in cron (minute hour day month weekday), @hourly, @daily, @weekly, @monthly, @every 30m, or off",
-				"%q is no schedule: %v", schedule, err)
-		}
+		v.schedule(path, schedule)
+	}
+}
+
+func (v *validator) schedule(path, schedule string) {
+	if schedule == Off {
+		return
+	}
+	if _, err := cron.ParseStandard(schedule); err != nil {
+		v.bad(path, "give five fields as in cron (minute hour day month weekday), @hourly, @daily, @weekly, @monthly, @every 30m, or off",
+			"%q is no schedule: %v", schedule, err)
+	}
+}
+
+func (v *validator) timeZone(path, zone string) {
+	if _, err := time.LoadLocation(zone); err != nil || zone == "Local" {
+		v.bad(path, "give a name of the IANA database, such as Europe/Berlin, or UTC", "there is no time zone %q", zone)
 	}
 }
 
@@ -176,6 +187,7 @@ func (v *validator) unique(c *Config) {
 			v.once(tables, qualified(c, p.DeadLetters.Table), path+".dead_letters.table", "the table", "every pipeline needs its own dead letters")
 		}
 	}
+	v.aggregateNames(c, tables)
 	v.routedTables(c, tables)
 }
 

@@ -11,7 +11,7 @@ func (v *validator) engines(c *Config) {
 	names := map[string]string{}
 	for i := range c.Engines {
 		e, path := &c.Engines[i], item("engines", i)
-		if v.once(names, e.Name, path+".name", "the engine name", "jobs name an engine by it"); e.Name == EngineEmbedded {
+		if v.once(names, e.Name, path+".name", "the engine name", "jobs name an engine by it"); e.Name == Embedded {
 			v.bad(path+".name", "choose another one", "embedded is the engine that is always there")
 		}
 		v.engineURL(e, path)
@@ -43,7 +43,7 @@ func (v *validator) engines(c *Config) {
 			}
 		}
 	}
-	if name := c.Jobs.Compact.Engine; name != "" && name != EngineEmbedded && c.Engine(name) == nil {
+	if name := c.Jobs.Compact.Engine; name != "" && name != Embedded && c.Engine(name) == nil {
 		v.bad("jobs.compact.engine", "add it to engines, or leave it out", "there is no engine %s", v.pos.Quote("jobs.compact.engine", name))
 	}
 }

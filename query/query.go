@@ -7,9 +7,7 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
-	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	_ "github.com/duckdb/duckdb-go/v2" // registers the driver
@@ -73,7 +71,10 @@ func Run(ctx context.Context, statement string, o Options) (res *Result, err err
 	if err != nil {
 		return nil, err
 	}
-	v := &views{o: o, dir: dir, conn: conn}
+	full := func(max int64) error {
+		return fmt.Errorf("the query needs more than %d MiB from the object store: raise --max-fetch, or use Athena, Trino or Spark", max>>20)
+	}
+	v := &views{o: o, conn: conn, from: &fetcher{store: o.Objects, dir: dir, max: o.MaxFetch, full: full, known: map[string]*fetched{}}}
 	if err := v.make(ctx, tables); err != nil {
 		return nil, err
 	}
@@ -110,11 +111,9 @@ func rows(ctx context.Context, conn *sql.Conn, statement string) (res *Result, e
 
 // views makes a view for each lake table that a statement names.
 type views struct {
-	o       Options
-	dir     string
-	conn    *sql.Conn
-	fetched int64
-	n       int
+	o    Options
+	conn *sql.Conn
+	from *fetcher
 }
 
 func (v *views) make(ctx context.Context, tables []name) error {
@@ -172,77 +171,53 @@ func (v *views) view(ctx context.Context, info table.Info) (string, error) {
 	if err != nil {
 		return "", fmt.Errorf("listing the files of table %s: %w", info.Ident, err)
 	}
+	return relation(ctx, info.Row, files, deletes, v.from)
+}
+
+// relation is the SELECT that reads files of a row type, less the rows that delete files remove.
+func relation(ctx context.Context, row *batch.Type, files []table.File, deletes []string, from *fetcher) (string, error) {
 	if len(files) == 0 {
 		var cols []string
-		for _, f := range info.Row.Fields {
+		for _, f := range row.Fields {
 			cols = append(cols, fmt.Sprintf("NULL::%s AS %s", typeName(f.Type), ident(f.Name)))
 		}
 		return "SELECT " + strings.Join(cols, ", ") + " WHERE false", nil
 	}
-	var paths []string
-	local := map[string]string{}
+	var all []remote
 	for _, f := range files {
-		p, err := v.path(ctx, f.Path, f.Size)
-		if err != nil {
-			return "", err
-		}
-		paths = append(paths, quote(p))
-		local[f.Path] = p
+		all = append(all, remote{f.Path, f.Size})
+	}
+	for _, d := range deletes {
+		all = append(all, remote{d, 0})
+	}
+	local, err := from.fetch(ctx, all)
+	if err != nil {
+		return "", err
 	}
 	var cols, schema []string
-	for _, f := range info.Row.Fields {
+	for _, f := range row.Fields {
 		cols = append(cols, "d."+ident(f.Name))
 		schema = append(schema, fmt.Sprintf("%d: {name: %s, type: %s, default_value: NULL}", f.ID, quote(f.Name), quote(typeName(f.Type))))
 	}
 	text := fmt.Sprintf("SELECT %s FROM read_parquet([%s], schema = MAP {%s}, hive_partitioning = false, filename = true, file_row_number = true) d",
-		strings.Join(cols, ", "), strings.Join(paths, ", "), strings.Join(schema, ", "))
+		strings.Join(cols, ", "), quoted(local[:len(files)]), strings.Join(schema, ", "))
 	if len(deletes) == 0 {
 		return text, nil
 	}
-	anti, err := v.deletes(ctx, deletes, local)
-	return text + anti, err
+	var pairs []string
+	for i, f := range files {
+		pairs = append(pairs, fmt.Sprintf("(%s, %s)", quote(f.Path), quote(local[i])))
+	}
+	return text + fmt.Sprintf(" ANTI JOIN (SELECT m.path, x.pos FROM read_parquet([%s]) x JOIN (VALUES %s) m(uri, path) ON x.file_path = m.uri) g ON d.filename = g.path AND d.file_row_number = g.pos",
+		quoted(local[len(files):]), strings.Join(pairs, ", ")), nil
 }
 
-// deletes is the join that leaves out rows at deleted positions.
-func (v *views) deletes(ctx context.Context, deletes []string, local map[string]string) (string, error) {
-	var paths, pairs []string
-	for _, d := range deletes {
-		p, err := v.path(ctx, d, 0)
-		if err != nil {
-			return "", err
-		}
-		paths = append(paths, quote(p))
+func quoted(texts []string) string {
+	out := make([]string, len(texts))
+	for i, t := range texts {
+		out[i] = quote(t)
 	}
-	for uri, p := range local {
-		pairs = append(pairs, fmt.Sprintf("(%s, %s)", quote(uri), quote(p)))
-	}
-	return fmt.Sprintf(" ANTI JOIN (SELECT m.path, x.pos FROM read_parquet([%s]) x JOIN (VALUES %s) m(uri, path) ON x.file_path = m.uri) g ON d.filename = g.path AND d.file_row_number = g.pos",
-		strings.Join(paths, ", "), strings.Join(pairs, ", ")), nil
-}
-
-// path gives the local path of an object, fetching it when it is remote.
-func (v *views) path(ctx context.Context, uri string, size int64) (string, error) {
-	if p, err := objects.LocalPath(uri); err == nil {
-		return p, nil
-	}
-	if v.fetched += size; v.fetched > v.o.MaxFetch {
-		return "", fmt.Errorf("the query needs more than %d MiB from the object store: raise --max-fetch, or use Athena, Trino or Spark", v.o.MaxFetch>>20)
-	}
-	r, err := v.o.Objects.Open(ctx, uri)
-	if err != nil {
-		return "", err
-	}
-	v.n++
-	name := filepath.Join(v.dir, fmt.Sprintf("%d.parquet", v.n))
-	f, err := os.Create(name)
-	if err != nil {
-		return "", errors.Join(err, r.Close())
-	}
-	_, err = io.Copy(f, io.NewSectionReader(r, 0, r.Size()))
-	if err := errors.Join(err, f.Close(), r.Close()); err != nil {
-		return "", fmt.Errorf("fetching %s: %w", uri, err)
-	}
-	return name, nil
+	return strings.Join(out, ", ")
 }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }

@@ -47,7 +47,7 @@ func openEngine(ctx context.Context, cfg *configs.Config, name string) (remoteEn
 // compactsElsewhere says whether another engine is to compact.
 func (u *upkeep) compactsElsewhere() bool {
 	name := u.cfg.Jobs.Compact.Engine
-	return name != "" && name != configs.EngineEmbedded
+	return name != "" && name != configs.Embedded
 }
 
 // handover is the task that has another engine compact what the compactor would.

@@ -66,7 +66,8 @@ func newJob() *cobra.Command {
 		Use:   "job",
 		Short: "List, plan or run the jobs that keep the tables in shape",
 		Long: `job works with the jobs of a configuration: expire (old snapshots, and the files that only they had), compact (small files
-into larger ones), retention (rows and dead letters that are too old) and orphans (objects that nothing refers to). Loaders may be running.`,
+into larger ones), retention (rows and dead letters that are too old), orphans (objects that nothing refers to), and the aggregates by
+their names. Loaders may be running.`,
 		Args: cobra.NoArgs,
 	}
 	c.AddCommand(newJobList(), newJobHistory(), newJobPlan(), newJobRun())
@@ -293,7 +294,11 @@ empty snapshot to every table.`,
 		Example: `  lakeloader job plan expire -c lakeloader.yaml
   lakeloader job plan orphans -c lakeloader.yaml`}
 	target := c.Flags().String("table", "", "this table only")
+	days := daysFlags(c)
 	return jobCommand(c, func(c *cobra.Command, u *upkeep, out string, args []string) error {
+		if err := days(u, args[0]); err != nil {
+			return err
+		}
 		return eachTask(c, u, out, args[0], *target, func(ctx context.Context, t jobs.Task) (*jobs.Report, error) { return t.Plan(ctx) })
 	})
 }
@@ -301,11 +306,17 @@ empty snapshot to every table.`,
 func newJobRun() *cobra.Command {
 	c := &cobra.Command{Use: "run NAME", Short: "Run a job once, now", Args: cobra.ExactArgs(1),
 		Long: `run runs a job once, on all tables or on one, for Kubernetes CronJobs, Airflow and people. It ends with exit code 1 when a table
-failed, or when another process is running the job on it.`,
+failed, or when another process is running the job on it. Of an aggregate --from and --to calculate all days between, both included,
+whether they changed or not.`,
 		Example: `  lakeloader job run expire -c lakeloader.yaml
-  lakeloader job run expire -c lakeloader.yaml --table lake.clicks`}
+  lakeloader job run expire -c lakeloader.yaml --table lake.clicks
+  lakeloader job run clicks_daily -c lakeloader.yaml --from 2026-11-01 --to 2026-11-20`}
 	target := c.Flags().String("table", "", "this table only")
+	days := daysFlags(c)
 	return jobCommand(c, func(c *cobra.Command, u *upkeep, out string, args []string) error {
+		if err := days(u, args[0]); err != nil {
+			return err
+		}
 		r, err := u.runner(false)
 		if err != nil {
 			return err

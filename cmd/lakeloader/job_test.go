@@ -64,7 +64,7 @@ func later(t *testing.T, file string, ahead time.Duration) *upkeep {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { l.catalog.Close() })
-	return &upkeep{cfg, l, slog.New(slog.DiscardHandler), func() time.Time { return time.Now().Add(ahead) }}
+	return &upkeep{cfg: cfg, lake: l, log: slog.New(slog.DiscardHandler), now: func() time.Time { return time.Now().Add(ahead) }}
 }
 
 // runJob runs a job on all its targets and returns what it did on each.

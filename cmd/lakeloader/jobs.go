@@ -11,6 +11,7 @@ import (
 
 	"github.com/google/uuid"
 
+	"github.com/lakeloader/lakeloader/aggregate"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/internal/point"
 	"github.com/lakeloader/lakeloader/jobs"
@@ -36,20 +37,22 @@ type upkeep struct {
 	lake *lake
 	log  *slog.Logger
 	now  func() time.Time
+	// days are what aggregates are asked for; nil: those that changed.
+	days *aggregate.Range
 }
 
 func newUpkeep(cfg *configs.Config, l *lake, log *slog.Logger) *upkeep {
-	return &upkeep{cfg, l, log, point.Now}
+	return &upkeep{cfg: cfg, lake: l, log: log, now: point.Now}
 }
 
-// owned is a table with the pipeline whose settings its files have.
+// owned is a table with the pipeline whose settings its files have; an aggregate's has none but those.
 type owned struct {
 	table.Ident
 	pipeline *configs.Pipeline
 	sortBy   []table.SortField
 }
 
-// tables are those of all pipelines that exist, dead letters and tables that rows are routed to included.
+// tables are those of all pipelines that exist, dead letters and tables that rows are routed to included, and of aggregates.
 func (u *upkeep) tables(ctx context.Context) ([]owned, error) {
 	var all []owned
 	add := func(t owned) error {
@@ -80,6 +83,14 @@ func (u *upkeep) tables(ctx context.Context) ([]owned, error) {
 		}
 		if err := add(owned{dead, p, nil}); err != nil {
 			return nil, err
+		}
+	}
+	for i := range u.cfg.Aggregates {
+		a := &u.cfg.Aggregates[i]
+		for _, id := range targets(u.cfg, a) {
+			if err := add(owned{id, &configs.Pipeline{Files: a.Files}, nil}); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return all, nil
@@ -122,12 +133,13 @@ func schedule(text string) string {
 // jobs are all of the configuration.
 func (u *upkeep) jobs() []jobs.Job {
 	c := &u.cfg.Jobs
-	return []jobs.Job{
+	built := []jobs.Job{
 		{Name: "expire", Schedule: schedule(c.Expire.Schedule), Tasks: u.expiries},
 		{Name: "compact", Schedule: schedule(c.Compact.Schedule), Heavy: !u.compactsElsewhere(), Tasks: u.compactions},
 		{Name: "retention", Schedule: schedule(c.Retention.Schedule), Heavy: true, Tasks: u.retentions},
 		{Name: "orphans", Schedule: schedule(c.Orphans.Schedule), Tasks: u.orphans},
 	}
+	return append(built, u.aggregates()...)
 }
 
 // remove deletes objects of the warehouse.

@@ -24,7 +24,7 @@ type model struct {
 
 func newModel(sources string) (*model, error) {
 	m := &model{types: map[string]string{}, fields: map[string]string{}, defaults: defaults()}
-	for _, name := range []string{"types.go", "jobs.go", "engines.go", "steps.go"} {
+	for _, name := range []string{"types.go", "jobs.go", "engines.go", "aggregate.go", "steps.go"} {
 		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(sources, name), nil, parser.ParseComments)
 		if err != nil {
 			return nil, fmt.Errorf("read the comments: %w", err)
@@ -112,7 +112,8 @@ func defaults() map[string]string {
 }
 
 func sample(format string) *configs.Config {
-	c := &configs.Config{Pipelines: []configs.Pipeline{{Decode: configs.Decode{Value: configs.Format{Format: format}, Key: &configs.Format{Format: format}}}}}
+	c := &configs.Config{Aggregates: make([]configs.Aggregate, 1),
+		Pipelines: []configs.Pipeline{{Decode: configs.Decode{Value: configs.Format{Format: format}, Key: &configs.Format{Format: format}}}}}
 	step := reflect.TypeFor[configs.Step]()
 	for _, s := range setting.Of(step) {
 		if s.Type.Kind() == reflect.Pointer {

@@ -1,0 +1,106 @@
+package aggregate
+
+import (
+	"encoding/binary"
+	"fmt"
+	"time"
+
+	"github.com/lakeloader/lakeloader/batch"
+)
+
+// Day is a day of the calendar: the number of days since 1970-01-01.
+type Day int32
+
+// ParseDay reads a day: 2026-11-21.
+func ParseDay(text string) (Day, error) {
+	t, err := time.Parse(time.DateOnly, text)
+	if err != nil {
+		return 0, fmt.Errorf("%q is no day: write it as 2026-11-21", text)
+	}
+	return dayOf(t), nil
+}
+
+// dayOf is the day that a clock shows.
+func dayOf(t time.Time) Day {
+	y, m, d := t.Date()
+	return Day(time.Date(y, m, d, 0, 0, 0, 0, time.UTC).Unix() / 86400)
+}
+
+// Date is midnight of the day in UTC.
+func (d Day) Date() time.Time { return time.Unix(int64(d)*86400, 0).UTC() }
+
+func (d Day) String() string { return d.Date().Format(time.DateOnly) }
+
+// tuple is the day as a partition's value.
+func (d Day) tuple() []byte { return binary.LittleEndian.AppendUint32(nil, uint32(d)) }
+
+// Begin is the first instant of the day by the clocks of a zone. Every instant is in exactly one day, [Begin, next Begin):
+// where clocks go back across midnight, what they show twice is in the later day.
+func (d Day) Begin(zone *time.Location) time.Time {
+	midnight := d.Date()
+	at := midnight.Add(-26 * time.Hour).In(zone) // no zone is further from UTC
+	for {
+		from, to := at.ZoneBounds()
+		_, offset := at.Zone()
+		begin := midnight.Add(-time.Duration(offset) * time.Second)
+		if begin.Before(from) {
+			begin = from // clocks went forward across midnight
+		}
+		if to.IsZero() || begin.Before(to) {
+			return begin.UTC()
+		}
+		at = to
+	}
+}
+
+// Clock says what days a time column has.
+type Clock struct {
+	kind batch.Kind     // of the column: date, timestamp or timestamptz
+	zone *time.Location // for timestamptz; the others are taken as they are
+}
+
+// NewClock is the clock of a column's type.
+func NewClock(kind batch.Kind, zone *time.Location) (Clock, error) {
+	switch kind {
+	case batch.Date, batch.Timestamp:
+		return Clock{kind, time.UTC}, nil
+	case batch.TimestampTZ:
+		return Clock{kind, zone}, nil
+	}
+	return Clock{}, fmt.Errorf("a %s has no day: name a column of type timestamptz, timestamp or date", kind)
+}
+
+// day of a value of the column, in microseconds or, for a date, days.
+func (c Clock) day(v int64) Day {
+	if c.kind == batch.Date {
+		return Day(v)
+	}
+	t := time.UnixMicro(v)
+	d := dayOf(t.In(c.zone))
+	for t.Before(d.Begin(c.zone)) {
+		d--
+	}
+	for !t.Before((d + 1).Begin(c.zone)) {
+		d++
+	}
+	return d
+}
+
+// Condition is true for the rows of one day, in SQL that all dialects read alike. column is its path, as SQL has it.
+func (c Clock) Condition(d Dialect, column string, day Day) string {
+	from, to := day.Begin(c.zone), (day + 1).Begin(c.zone)
+	literal := func(t time.Time) string {
+		switch {
+		case c.kind == batch.Date:
+			return "DATE '" + t.Format(time.DateOnly) + "'"
+		case c.kind == batch.Timestamp && d == Spark:
+			return "TIMESTAMP_NTZ '" + t.Format("2006-01-02 15:04:05") + "'"
+		case c.kind == batch.TimestampTZ && d == DuckDB:
+			return "TIMESTAMPTZ '" + t.Format("2006-01-02 15:04:05") + "+00'"
+		case c.kind == batch.TimestampTZ:
+			return "TIMESTAMP '" + t.Format("2006-01-02 15:04:05") + " UTC'"
+		}
+		return "TIMESTAMP '" + t.Format("2006-01-02 15:04:05") + "'"
+	}
+	return "(" + column + " >= " + literal(from) + " AND " + column + " < " + literal(to) + ")"
+}
