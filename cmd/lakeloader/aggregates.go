@@ -58,13 +58,13 @@ func (u *upkeep) aggregate(ctx context.Context, a *configs.Aggregate) ([]jobs.Ta
 	}
 	return []jobs.Task{{Job: a.Name, Target: named(u.cfg, a.Table).String(),
 		Plan: func(ctx context.Context) (*jobs.Report, error) {
-			return u.withAggregator(a, func(g *aggregate.Aggregator) (*jobs.Report, error) {
+			return u.withAggregator(ctx, a, func(g *aggregate.Aggregator) (*jobs.Report, error) {
 				r, err := g.Plan(ctx, u.days)
 				return aggregateReport(g, r, false, err)
 			})
 		},
 		Run: func(ctx context.Context) (*jobs.Report, error) {
-			return u.withAggregator(a, func(g *aggregate.Aggregator) (*jobs.Report, error) {
+			return u.withAggregator(ctx, a, func(g *aggregate.Aggregator) (*jobs.Report, error) {
 				r, err := g.Run(ctx, u.days)
 				return aggregateReport(g, r, true, err)
 			})
@@ -72,12 +72,17 @@ func (u *upkeep) aggregate(ctx context.Context, a *configs.Aggregate) ([]jobs.Ta
 }
 
 // withAggregator opens an aggregate's engine for as long as do takes.
-func (u *upkeep) withAggregator(a *configs.Aggregate, do func(*aggregate.Aggregator) (*jobs.Report, error)) (r *jobs.Report, err error) {
+func (u *upkeep) withAggregator(ctx context.Context, a *configs.Aggregate, do func(*aggregate.Aggregator) (*jobs.Report, error)) (r *jobs.Report, err error) {
 	embedded, err := query.NewEngine(query.EngineOptions{Objects: u.lake.objects, MaxFetch: int64(a.MaxFetch), Memory: int64(a.Memory)})
 	if err != nil {
 		return nil, fmt.Errorf("opening the embedded engine: %w", err)
 	}
 	defer func() { err = errors.Join(err, embedded.Close()) }()
+	engine, release, err := u.engineOf(ctx, a, embedded)
+	if err != nil {
+		return nil, fmt.Errorf("aggregate %s: %w", a.Name, err)
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	zone, err := time.LoadLocation(a.TimeZone)
 	if err != nil {
 		return nil, fmt.Errorf("aggregate %s: time_zone: %w", a.Name, err)
@@ -86,7 +91,7 @@ func (u *upkeep) withAggregator(a *configs.Aggregate, do func(*aggregate.Aggrega
 		Define: func(ctx context.Context, source table.Info, clock aggregate.Clock) (aggregate.Calculation, error) {
 			return calculation(ctx, a, source.Row, clock, embedded)
 		},
-		KeepVanished: a.OnVanished == "keep", Catalog: u.lake.catalog, Objects: u.lake.objects, Root: u.lake.root, Engine: embedded, EngineName: a.Engine,
+		KeepVanished: a.OnVanished == "keep", Catalog: u.lake.catalog, Objects: u.lake.objects, Root: u.lake.root, Engine: engine, EngineName: a.Engine,
 		MaxFetch: int64(a.MaxFetch), Files: a.Files, Now: u.now, Wait: table.Backoff(2 * time.Second), OrphanAge: pipeline.OrphanAge, Batch: aggregateDays})
 }
 

@@ -44,6 +44,18 @@ func openEngine(ctx context.Context, cfg *configs.Config, name string) (remoteEn
 	return nil, fail(exitUsage, fmt.Errorf("there is no engine %q: choose embedded or one of %v", name, names))
 }
 
+// engineOf is the one that calculates an aggregate, and what releases it. The types of results are the embedded one's in any case.
+func (u *upkeep) engineOf(ctx context.Context, a *configs.Aggregate, embedded aggregate.Engine) (aggregate.Engine, func() error, error) {
+	if a.Engine == configs.Embedded {
+		return embedded, func() error { return nil }, nil
+	}
+	e, err := openEngine(ctx, u.cfg, a.Engine)
+	if err != nil {
+		return nil, nil, err
+	}
+	return e, e.Close, nil
+}
+
 // compactsElsewhere says whether another engine is to compact.
 func (u *upkeep) compactsElsewhere() bool {
 	name := u.cfg.Jobs.Compact.Engine
