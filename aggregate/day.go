@@ -31,6 +31,15 @@ func (d Day) Date() time.Time { return time.Unix(int64(d)*86400, 0).UTC() }
 
 func (d Day) String() string { return d.Date().Format(time.DateOnly) }
 
+// MarshalText implements encoding.TextMarshaler.
+func (d Day) MarshalText() ([]byte, error) { return []byte(d.String()), nil }
+
+// UnmarshalText implements encoding.TextUnmarshaler.
+func (d *Day) UnmarshalText(text []byte) (err error) {
+	*d, err = ParseDay(string(text))
+	return err
+}
+
 // tuple is the day as a partition's value.
 func (d Day) tuple() []byte { return binary.LittleEndian.AppendUint32(nil, uint32(d)) }
 
@@ -75,7 +84,11 @@ func (c Clock) day(v int64) Day {
 	if c.kind == batch.Date {
 		return Day(v)
 	}
-	t := time.UnixMicro(v)
+	return c.at(time.UnixMicro(v))
+}
+
+// at is the day of an instant.
+func (c Clock) at(t time.Time) Day {
 	d := dayOf(t.In(c.zone))
 	for t.Before(d.Begin(c.zone)) {
 		d--

@@ -5,18 +5,18 @@ package aggregate
 import (
 	"context"
 
-	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/measures"
 	"github.com/lakeloader/lakeloader/table"
 )
 
-// Dialect is a way to write SQL. All share one subset; what they write differently is rendered for each.
-type Dialect string
+// Dialect is a way to write SQL.
+type Dialect = measures.Dialect
 
 // The dialects. Athena speaks Trino's.
 const (
-	DuckDB Dialect = "duckdb"
-	Trino  Dialect = "trino"
-	Spark  Dialect = "spark"
+	DuckDB = measures.DuckDB
+	Trino  = measures.Trino
+	Spark  = measures.Spark
 )
 
 // Source is one snapshot of a table, which statements read under the name source.
@@ -30,10 +30,7 @@ type Source struct {
 }
 
 // Column is one of a result.
-type Column struct {
-	Name string
-	Type *batch.Type // not nested
-}
+type Column = measures.Column
 
 // Query is a SELECT in the dialect of the engine that is asked. It may use the relation source, and no other table. It does
 // not begin with WITH, so that an engine may put one before it.

@@ -6,7 +6,9 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+	"time"
 
+	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/table"
 )
 
@@ -18,8 +20,9 @@ type plan struct {
 	target *table.Info // nil: there is none yet
 	line   *timeline
 	cal    *calendar
-	mark   mark   // of the target; of none: zero
-	state  *state // that it names
+	wide   map[string][]Day // days of files of the source that were asked for them
+	mark   mark             // of the target; of none: zero
+	state  *state           // that it names
 	// definition is what the days are calculated by.
 	definition string
 	changed    []Day // ascending
@@ -55,6 +58,9 @@ func (a *Aggregator) plan(ctx context.Context, only *Range, ensure bool) (*plan,
 	if err != nil {
 		return nil, fmt.Errorf("aggregate %s: table %s: %w", a.Name, a.Target, err)
 	}
+	if p.cal, err = a.calendar(ctx, p); err != nil {
+		return nil, fmt.Errorf("aggregate %s: source %s: %w", a.Name, a.Source, err)
+	}
 	changes, err := a.changes(ctx, p)
 	if err != nil {
 		return nil, fmt.Errorf("aggregate %s: source %s: %w", a.Name, a.Source, err)
@@ -86,15 +92,56 @@ func (a *Aggregator) readSource(ctx context.Context, p *plan) (err error) {
 	if p.source.UUID != p.info.UUID {
 		return errors.New("it was dropped and created again just now")
 	}
-	var files []table.File
-	var deletes []string
-	if p.source.Snapshot != 0 {
-		if files, deletes, err = a.Catalog.Files(ctx, a.Source, p.source.Snapshot); err != nil {
-			return err
-		}
+	return nil
+}
+
+// calendar sorts the source's files by day.
+func (a *Aggregator) calendar(ctx context.Context, p *plan) (*calendar, error) {
+	if p.source.Snapshot == 0 {
+		return p.line.newCalendar(nil, nil, nil)
 	}
-	p.cal, err = p.line.newCalendar(files, deletes)
-	return err
+	files, deletes, err := a.Catalog.Files(ctx, a.Source, p.source.Snapshot)
+	if err != nil {
+		return nil, err
+	}
+	p.wide = map[string][]Day{}
+	return p.line.newCalendar(files, deletes, func(f table.File) (days []Day, err error) {
+		days, known := p.state.Wide[f.Path]
+		if !known {
+			days, err = a.wideDays(ctx, p, f)
+		}
+		p.wide[f.Path] = days
+		return days, err
+	})
+}
+
+// wideDays asks the engine for the days of a file, whose metadata tell too little. Engines that find the files themselves may
+// answer with days of other files, which does no harm.
+func (a *Aggregator) wideDays(ctx context.Context, p *plan, f table.File) ([]Day, error) {
+	column := QuotePath(a.Engine.Dialect(), a.Time)
+	at, typ, length := "date_trunc('hour', "+column+")", batch.Prim(p.line.clock.kind), time.Hour
+	if typ.Kind == batch.Date {
+		at, length = column, time.Nanosecond
+	}
+	q := Query{Source: Source{Info: p.info, Snapshot: p.source.Snapshot, Files: []table.File{f}}, Columns: []Column{{Name: "at", Type: typ}},
+		SQL: "SELECT DISTINCT " + at + " AS at FROM source WHERE " + column + " IS NOT NULL"}
+	days := map[Day]bool{}
+	err := a.Engine.Select(ctx, q, func(row []any) error {
+		t, ok := row[0].(time.Time)
+		if !ok {
+			return fmt.Errorf("the engine gave a %T for a time", row[0])
+		}
+		for _, d := range []Day{p.line.clock.at(t), p.line.clock.at(t.Add(length - 1))} { // not all zones have whole hours
+			if anyDays.has(d) {
+				days[d] = true
+			}
+		}
+		return nil
+	})
+	if err != nil {
+		return nil, fmt.Errorf("asking for the days of %s, whose metadata do not tell them: %w", f.Path, err)
+	}
+	return slices.Sorted(maps.Keys(days)), nil
 }
 
 // targetDay is what the target has of a day.
@@ -113,7 +160,7 @@ func (t targetDay) is(s dayState) bool {
 
 // readTarget reads the mark, the state that it names, and what the target has of each day.
 func (a *Aggregator) readTarget(ctx context.Context, p *plan, ensure bool) (map[Day]targetDay, error) {
-	p.state = &state{Days: map[string]dayState{}}
+	p.state = &state{Days: map[Day]dayState{}}
 	var info table.Info
 	var err error
 	if ensure {
@@ -144,7 +191,7 @@ func (a *Aggregator) readTarget(ctx context.Context, p *plan, ensure bool) (map[
 				p.mark = m // of another run, which has gone on meanwhile: look again
 				continue
 			}
-			p.state, err = &state{Days: map[string]dayState{}}, nil // somebody has removed it: all days are calculated anew
+			p.state, err = &state{Days: map[Day]dayState{}}, nil // somebody has removed it: all days are calculated anew
 		}
 		if err != nil {
 			return nil, err
@@ -221,7 +268,7 @@ func (a *Aggregator) changes(ctx context.Context, p *plan) (*table.Changes, erro
 func (p *plan) decide(have map[Day]targetDay, changes *table.Changes, keepVanished bool) {
 	p.whole = true
 	for day := range p.cal.days {
-		was, known := p.state.Days[day.String()]
+		was, known := p.state.Days[day]
 		switch {
 		case known && have[day].is(was) && was.Mark == p.cal.mark(day, p.definition):
 		case known && have[day].is(was) && changes != nil && !p.line.touched(changes, day):
@@ -231,10 +278,8 @@ func (p *plan) decide(have map[Day]targetDay, changes *table.Changes, keepVanish
 		}
 	}
 	gone := map[Day]bool{}
-	for text := range p.state.Days {
-		if d, err := ParseDay(text); err == nil {
-			gone[d] = true
-		}
+	for d := range p.state.Days {
+		gone[d] = true
 	}
 	for d := range have {
 		gone[d] = true
@@ -252,9 +297,12 @@ func (p *plan) decide(have map[Day]targetDay, changes *table.Changes, keepVanish
 // touched reports whether a change may have been one of a day's rows.
 func (t *timeline) touched(changes *table.Changes, day Day) bool {
 	for _, c := range changes.Files {
-		days := t.partition(c.File)
-		if !c.Deletes { // whose bounds are those of paths and positions
-			days = t.days(c.File)
+		days := t.days(c.File)
+		if c.Deletes { // whose bounds are those of paths and positions
+			days = t.partition(c.File)
+		}
+		if c.Deletes && slices.ContainsFunc(c.Partition, func(v []byte) bool { return v == nil }) {
+			days = anyDays // engines do not agree on what a null stands for
 		}
 		if days.has(day) {
 			return true

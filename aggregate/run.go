@@ -113,18 +113,18 @@ func (a *Aggregator) day(ctx context.Context, p *plan, d Day, w *writers.Writer,
 // swap puts the days of a step in place of those that the target has, with the state. left is an object that could not be
 // removed.
 func (a *Aggregator) swap(ctx context.Context, p *plan, s *step, last bool) (left string, err error) {
-	next := &state{Days: maps.Clone(p.state.Days)}
+	next := &state{Days: maps.Clone(p.state.Days), Wide: p.wide}
 	for _, d := range s.replaced {
-		delete(next.Days, d.String())
+		delete(next.Days, d)
 	}
 	for d, is := range s.days {
-		next.Days[d.String()] = is
+		next.Days[d] = is
 	}
 	if last {
 		for _, d := range p.renewed {
-			was := next.Days[d.String()]
+			was := next.Days[d]
 			was.Mark = p.cal.mark(d, p.definition)
-			next.Days[d.String()] = was
+			next.Days[d] = was
 		}
 	}
 	m := mark{Source: a.Source.String(), SourceUUID: p.info.UUID, Definition: p.definition}

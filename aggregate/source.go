@@ -6,7 +6,6 @@ import (
 	"encoding/binary"
 	"encoding/hex"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 	"time"
@@ -56,9 +55,15 @@ type span struct{ from, to Day }
 
 func (s span) has(d Day) bool { return s.from <= d && d <= s.to }
 
+// What is before the year 1 or after 9999 belongs to no day: dialects do not write it alike.
+const (
+	firstDay Day = -719162 // 0001-01-01
+	lastDay  Day = 2932896 // 9999-12-31
+)
+
 var (
 	noDays  = span{0, -1}
-	anyDays = span{math.MinInt32, math.MaxInt32}
+	anyDays = span{firstDay, lastDay}
 )
 
 func (s span) and(o span) span { return span{max(s.from, o.from), min(s.to, o.to)} }
@@ -141,8 +146,8 @@ func (t *timeline) instants(transform string, v int64) (from, to int64, ok bool)
 	return a.UnixMicro(), b.UnixMicro(), true
 }
 
-// widest is how many days a file may span before its days are not taken from its metadata: there may be few rows in it.
-const widest = 400
+// widest is how many days a file may span before it is asked which of them it has: there may be rows of few.
+const widest = 31
 
 // calendar is the files of a snapshot by day.
 type calendar struct {
@@ -151,37 +156,29 @@ type calendar struct {
 	deletes []string
 }
 
-// newCalendar sorts a snapshot's files by the days that they may have rows of.
-func (t *timeline) newCalendar(files []table.File, deletes []string) (*calendar, error) {
+// newCalendar sorts a snapshot's files by the days that they may have rows of. wide is asked for the days of files whose
+// metadata tell too little.
+func (t *timeline) newCalendar(files []table.File, deletes []string, wide func(table.File) ([]Day, error)) (*calendar, error) {
 	c := &calendar{map[Day][]int{}, files, deletes}
 	slices.SortFunc(c.files, func(a, b table.File) int { return cmp.Compare(a.Path, b.Path) })
 	slices.Sort(c.deletes)
 	for i, f := range c.files {
 		s := t.days(f)
-		if int64(s.to)-int64(s.from) >= widest {
-			return nil, t.tooWide(f, s)
+		if int64(s.to)-int64(s.from) < widest {
+			for d := s.from; d <= s.to; d++ {
+				c.days[d] = append(c.days[d], i)
+			}
+			continue
 		}
-		for d := s.from; d <= s.to; d++ {
+		days, err := wide(f)
+		if err != nil {
+			return nil, err
+		}
+		for _, d := range days {
 			c.days[d] = append(c.days[d], i)
 		}
 	}
 	return c, nil
-}
-
-func (t *timeline) tooWide(f table.File, s span) error {
-	if s.from == math.MinInt32 || s.to == math.MaxInt32 {
-		return fmt.Errorf("the metadata of table %s do not tell which days file %s has rows of: it has no bounds of the time column; rewrite it with an engine that collects them", t.info.Ident, f.Path)
-	}
-	return fmt.Errorf("file %s of table %s has rows from %s to %s, so that each of its days would read it whole: partition the table by day of the time column, and validate its values", f.Path, t.info.Ident, s.from, s.to)
-}
-
-// pruned are the files that may have rows of a day.
-func (c *calendar) pruned(d Day) []table.File {
-	out := make([]table.File, len(c.days[d]))
-	for i, at := range c.days[d] {
-		out[i] = c.files[at]
-	}
-	return out
 }
 
 // mark is the same for a day as long as the files of which it is calculated are, and what is calculated of them.

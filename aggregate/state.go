@@ -37,7 +37,7 @@ type mark struct {
 
 // state is an immutable object: what is known of each day that was calculated.
 type state struct {
-	Days map[string]dayState `json:"days"` // by 2026-11-21
+	Days map[Day]dayState `json:"days"` // by 2026-11-21
 	// Wide are the days of files of the source whose metadata do not tell them, by path.
 	Wide map[string][]Day `json:"wide,omitempty"`
 }
@@ -65,7 +65,7 @@ func (s *states) uri(id string) string { return Folder(s.root) + s.name + "/" + 
 var errGone = errors.New("the state is gone")
 
 func (s *states) read(ctx context.Context, id string) (*state, error) {
-	st := &state{Days: map[string]dayState{}}
+	st := &state{Days: map[Day]dayState{}}
 	if id == "" {
 		return st, nil
 	}
@@ -80,7 +80,7 @@ func (s *states) read(ctx context.Context, id string) (*state, error) {
 		return nil, fmt.Errorf("reading the state of aggregate %s (%s): %w", s.name, s.uri(id), err)
 	}
 	if st.Days == nil {
-		st.Days = map[string]dayState{}
+		st.Days = map[Day]dayState{}
 	}
 	return st, nil
 }
