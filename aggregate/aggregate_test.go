@@ -63,7 +63,7 @@ func newWorld(t *testing.T, partition ...string) *world {
 
 func define(e *query.Engine, sql string) func(context.Context, table.Info, aggregate.Clock) (aggregate.Calculation, error) {
 	return func(ctx context.Context, info table.Info, clock aggregate.Clock) (aggregate.Calculation, error) {
-		return aggregate.NewStatement(ctx, sql, "ts", info.Row, clock, e, nil)
+		return aggregate.NewStatement(ctx, sql, "ts", info.Row, clock, e)
 	}
 }
 
@@ -368,7 +368,7 @@ func TestDefinition(t *testing.T) {
 		t.Errorf("%v", err)
 	}
 	w.agg.Define = define(e, "SELECT count(*) AS day FROM source WHERE {{day}}")
-	if _, err := w.agg.Run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "column day, which lakeloader adds itself") {
+	if _, err := w.agg.Run(t.Context(), nil); err == nil || !strings.Contains(err.Error(), "the name day is taken") {
 		t.Errorf("%v", err)
 	}
 }

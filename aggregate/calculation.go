@@ -10,7 +10,7 @@ import (
 	"strings"
 
 	"github.com/lakeloader/lakeloader/batch"
-	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/measures"
 )
 
 // Ask has an engine answer a statement over the source, as of the snapshot and with the files of the day that is calculated.
@@ -26,34 +26,44 @@ type Calculation interface {
 	Day(ctx context.Context, d Dialect, day Day, ask Ask, emit func(row []any) error) error
 }
 
-// Describer knows the columns of a statement's result over a relation source with columns of a row type. The embedded engine
-// does: so the columns of a target do not depend on the engine that calculates.
-type Describer interface {
+// Reader understands SQL without running it. The embedded engine does: so the columns of a target do not depend on the engine
+// that calculates.
+type Reader interface {
+	// Tree is the syntax tree of a statement, as DuckDB's json_serialize_sql gives it.
+	Tree(ctx context.Context, sql string) ([]byte, error)
+	// Describe knows the columns of a statement's result over a relation source with columns of a row type.
 	Describe(ctx context.Context, row *batch.Type, sql string) ([]Column, error)
 }
 
 // Statement is a calculation by one SELECT that somebody wrote, with {{day}} in it.
 type Statement struct {
 	text    string
+	parsed  *measures.SQL
 	clock   Clock
 	column  string
 	columns []Column
-	render  func(sql string, d Dialect) (string, error)
 }
 
-var dayPlaceholder = regexp.MustCompile(`\{\{\s*day\s*\}\}`)
-
-// NewStatement finds out the columns of the result. render writes the statement in a dialect; nil: as it stands.
-func NewStatement(ctx context.Context, sql, column string, row *batch.Type, clock Clock, d Describer, render func(string, Dialect) (string, error)) (*Statement, error) {
-	s := &Statement{text: strings.TrimRight(strings.TrimSpace(sql), "; \n\t"), clock: clock, column: column, render: render}
-	if !dayPlaceholder.MatchString(s.text) {
-		return nil, fmt.Errorf("the SQL has no %s: write FROM source WHERE %s", configs.DayPlaceholder, configs.DayPlaceholder)
+// NewStatement checks that all engines understand a statement alike, and finds out the columns of its result. column is the one
+// whose day counts.
+func NewStatement(ctx context.Context, sql, column string, row *batch.Type, clock Clock, r Reader) (*Statement, error) {
+	s := &Statement{text: strings.TrimRight(strings.TrimSpace(sql), "; \n\t"), clock: clock, column: column}
+	marked, err := measures.Mark(s.text)
+	if err != nil {
+		return nil, err
+	}
+	tree, err := r.Tree(ctx, marked)
+	if err != nil {
+		return nil, err
+	}
+	if s.parsed, err = measures.ParseSQL(tree, row); err != nil {
+		return nil, err
 	}
 	text, err := s.sql(DuckDB, 0)
 	if err != nil {
 		return nil, err
 	}
-	if s.columns, err = d.Describe(ctx, row, text); err != nil {
+	if s.columns, err = r.Describe(ctx, row, text); err != nil {
 		return nil, err
 	}
 	return s, checkColumns(s.columns)
@@ -85,11 +95,11 @@ func checkColumns(columns []Column) error {
 var plainName = regexp.MustCompile(`^[A-Za-z_][A-Za-z0-9_]*$`)
 
 func (s *Statement) sql(d Dialect, day Day) (string, error) {
-	text := dayPlaceholder.ReplaceAllLiteralString(s.text, s.clock.Condition(d, QuotePath(d, s.column), day))
-	if s.render == nil {
-		return text, nil
+	condition, err := measures.DayCondition(d, batch.Prim(s.clock.kind), strings.Split(s.column, "."), s.clock.zone, day.Date())
+	if err != nil {
+		return "", err
 	}
-	return s.render(text, d)
+	return s.parsed.Render(d, condition)
 }
 
 // QuotePath writes a column's path as a dialect quotes it.
@@ -110,11 +120,15 @@ func (s *Statement) Columns() []Column { return s.columns }
 
 // Definition implements Calculation.
 func (s *Statement) Definition() string {
-	text := s.text + "\n" + s.column + "\n" + s.clock.zone.String()
-	for _, c := range s.columns {
-		text += "\n" + c.Name + " " + c.Type.String()
+	return definition(s.columns, s.text, s.column, s.clock.zone.String())
+}
+
+// definition is a hash of texts and columns.
+func definition(columns []Column, texts ...string) string {
+	for _, c := range columns {
+		texts = append(texts, c.Name+" "+c.Type.String())
 	}
-	sum := sha256.Sum256([]byte(text))
+	sum := sha256.Sum256([]byte(strings.Join(texts, "\n")))
 	return hex.EncodeToString(sum[:12])
 }
 

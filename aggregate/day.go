@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/measures"
 )
 
 // Day is a day of the calendar: the number of days since 1970-01-01.
@@ -43,23 +44,10 @@ func (d *Day) UnmarshalText(text []byte) (err error) {
 // tuple is the day as a partition's value.
 func (d Day) tuple() []byte { return binary.LittleEndian.AppendUint32(nil, uint32(d)) }
 
-// Begin is the first instant of the day by the clocks of a zone. Every instant is in exactly one day, [Begin, next Begin):
-// where clocks go back across midnight, what they show twice is in the later day.
+// Begin is the first instant of the day by the clocks of a zone. Every instant is in exactly one day, [Begin, next Begin).
 func (d Day) Begin(zone *time.Location) time.Time {
-	midnight := d.Date()
-	at := midnight.Add(-26 * time.Hour).In(zone) // no zone is further from UTC
-	for {
-		from, to := at.ZoneBounds()
-		_, offset := at.Zone()
-		begin := midnight.Add(-time.Duration(offset) * time.Second)
-		if begin.Before(from) {
-			begin = from // clocks went forward across midnight
-		}
-		if to.IsZero() || begin.Before(to) {
-			return begin.UTC()
-		}
-		at = to
-	}
+	from, _ := measures.DayBounds(d.Date(), zone)
+	return from
 }
 
 // Clock says what days a time column has.
@@ -97,23 +85,4 @@ func (c Clock) at(t time.Time) Day {
 		d++
 	}
 	return d
-}
-
-// Condition is true for the rows of one day, in SQL that all dialects read alike. column is its path, as SQL has it.
-func (c Clock) Condition(d Dialect, column string, day Day) string {
-	from, to := day.Begin(c.zone), (day + 1).Begin(c.zone)
-	literal := func(t time.Time) string {
-		switch {
-		case c.kind == batch.Date:
-			return "DATE '" + t.Format(time.DateOnly) + "'"
-		case c.kind == batch.Timestamp && d == Spark:
-			return "TIMESTAMP_NTZ '" + t.Format("2006-01-02 15:04:05") + "'"
-		case c.kind == batch.TimestampTZ && d == DuckDB:
-			return "TIMESTAMPTZ '" + t.Format("2006-01-02 15:04:05") + "+00'"
-		case c.kind == batch.TimestampTZ:
-			return "TIMESTAMP '" + t.Format("2006-01-02 15:04:05") + " UTC'"
-		}
-		return "TIMESTAMP '" + t.Format("2006-01-02 15:04:05") + "'"
-	}
-	return "(" + column + " >= " + literal(from) + " AND " + column + " < " + literal(to) + ")"
 }

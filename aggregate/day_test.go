@@ -64,33 +64,3 @@ func TestDaysPartitionTime(t *testing.T) {
 		}
 	}
 }
-
-func TestConditions(t *testing.T) {
-	d, err := ParseDay("2026-03-29")
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, c := range []struct {
-		kind    batch.Kind
-		dialect Dialect
-		want    string
-	}{
-		{batch.TimestampTZ, DuckDB, `("a"."ts" >= TIMESTAMPTZ '2026-03-28 23:00:00+00' AND "a"."ts" < TIMESTAMPTZ '2026-03-29 22:00:00+00')`},
-		{batch.TimestampTZ, Trino, `("a"."ts" >= TIMESTAMP '2026-03-28 23:00:00 UTC' AND "a"."ts" < TIMESTAMP '2026-03-29 22:00:00 UTC')`},
-		{batch.TimestampTZ, Spark, "(`a`.`ts` >= TIMESTAMP '2026-03-28 23:00:00 UTC' AND `a`.`ts` < TIMESTAMP '2026-03-29 22:00:00 UTC')"},
-		{batch.Timestamp, DuckDB, `("a"."ts" >= TIMESTAMP '2026-03-29 00:00:00' AND "a"."ts" < TIMESTAMP '2026-03-30 00:00:00')`},
-		{batch.Timestamp, Spark, "(`a`.`ts` >= TIMESTAMP_NTZ '2026-03-29 00:00:00' AND `a`.`ts` < TIMESTAMP_NTZ '2026-03-30 00:00:00')"},
-		{batch.Date, Trino, `("a"."ts" >= DATE '2026-03-29' AND "a"."ts" < DATE '2026-03-30')`},
-	} {
-		clock, err := NewClock(c.kind, zone(t, "Europe/Berlin"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := clock.Condition(c.dialect, QuotePath(c.dialect, "a.ts"), d); got != c.want {
-			t.Errorf("%s in %s:\n%s\nwant\n%s", c.kind, c.dialect, got, c.want)
-		}
-	}
-	if _, err := NewClock(batch.Long, time.UTC); err == nil {
-		t.Error("a long has days")
-	}
-}

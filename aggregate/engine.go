@@ -9,7 +9,7 @@ import (
 	"github.com/lakeloader/lakeloader/table"
 )
 
-// Dialect is a way to write SQL.
+// Dialect is a way to write SQL. All share one subset; what they write differently is rendered for each.
 type Dialect = measures.Dialect
 
 // The dialects. Athena speaks Trino's.
@@ -29,7 +29,7 @@ type Source struct {
 	Deletes []string
 }
 
-// Column is one of a result.
+// Column is one of a result. It is not nested.
 type Column = measures.Column
 
 // Query is a SELECT in the dialect of the engine that is asked. It may use the relation source, and no other table. It does

@@ -37,8 +37,8 @@ type Engine struct {
 }
 
 var (
-	_ aggregate.Engine    = (*Engine)(nil)
-	_ aggregate.Describer = (*Engine)(nil)
+	_ aggregate.Engine = (*Engine)(nil)
+	_ aggregate.Reader = (*Engine)(nil)
 )
 
 // NewEngine opens an engine.
@@ -96,7 +96,16 @@ func (e *Engine) on(ctx context.Context, source string, do func(c *sql.Conn) err
 	return do(conn)
 }
 
-// Describe implements aggregate.Describer.
+// Tree implements aggregate.Reader.
+func (e *Engine) Tree(ctx context.Context, statement string) ([]byte, error) {
+	var tree string
+	if err := e.db.QueryRowContext(ctx, "SELECT CAST(json_serialize_sql("+quote(statement)+") AS VARCHAR)").Scan(&tree); err != nil {
+		return nil, fmt.Errorf("the statement cannot be read: %w", err)
+	}
+	return []byte(tree), nil
+}
+
+// Describe implements aggregate.Reader.
 func (e *Engine) Describe(ctx context.Context, row *batch.Type, statement string) (out []aggregate.Column, err error) {
 	empty, err := relation(ctx, row, nil, nil, e.from)
 	if err != nil {

@@ -14,6 +14,7 @@ import (
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/jobs"
+	"github.com/lakeloader/lakeloader/measures"
 	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/query"
 	"github.com/lakeloader/lakeloader/table"
@@ -96,8 +97,15 @@ func (u *upkeep) withAggregator(ctx context.Context, a *configs.Aggregate, do fu
 }
 
 // calculation is what an aggregate has of each day.
-func calculation(ctx context.Context, a *configs.Aggregate, row *batch.Type, clock aggregate.Clock, d aggregate.Describer) (aggregate.Calculation, error) {
-	s, err := aggregate.NewStatement(ctx, a.SQL, a.Time, row, clock, d, nil)
+func calculation(ctx context.Context, a *configs.Aggregate, row *batch.Type, clock aggregate.Clock, r aggregate.Reader) (aggregate.Calculation, error) {
+	if a.SQL == "" {
+		def := measures.Definition{GroupBy: a.GroupBy, Where: a.Where, Time: a.Time, TimeZone: a.TimeZone}
+		for _, m := range a.Measures {
+			def.Measures = append(def.Measures, measures.Measure{Name: m.Name, Text: m.Measure})
+		}
+		return aggregate.NewMeasured(def, row, int64(a.Memory)/4, a.Engine != configs.Embedded)
+	}
+	s, err := aggregate.NewStatement(ctx, a.SQL, a.Time, row, clock, r)
 	if err != nil {
 		return nil, fmt.Errorf("sql: %w", err)
 	}
