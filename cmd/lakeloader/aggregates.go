@@ -67,7 +67,8 @@ func (u *upkeep) aggregate(ctx context.Context, a *configs.Aggregate) ([]jobs.Ta
 		Run: func(ctx context.Context) (*jobs.Report, error) {
 			return u.withAggregator(ctx, a, func(g *aggregate.Aggregator) (*jobs.Report, error) {
 				r, err := g.Run(ctx, u.days)
-				return aggregateReport(g, r, true, err)
+				report, err := aggregateReport(g, r, true, err)
+				return u.publish(ctx, a, report, err)
 			})
 		}}}, nil
 }

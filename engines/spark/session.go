@@ -48,11 +48,10 @@ func open(ctx context.Context, address string, secure *tls.Config, login login) 
 	if err != nil {
 		return nil, err
 	}
-	s = &session{conn: conn}
-	s.stop = context.AfterFunc(ctx, func() { _ = conn.Close() }) // which fails what waits for it
+	stop := context.AfterFunc(ctx, func() { _ = conn.Close() }) // which fails what waits for it
 	defer func() {
 		if err != nil {
-			s.stop()
+			stop()
 			_ = conn.Close() // the error that is returned says more
 		}
 	}()
@@ -74,16 +73,15 @@ func open(ctx context.Context, address string, secure *tls.Config, login login) 
 	} else {
 		transport = thrift.NewTBufferedTransport(transport, 1<<16)
 	}
-	s.client = hiveserver.NewTCLIServiceClientFactory(transport, thrift.NewTBinaryProtocolFactoryConf(settings))
-	answer, err := s.client.OpenSession(ctx, &hiveserver.TOpenSessionReq{ClientProtocol: hiveserver.TProtocolVersion_HIVE_CLI_SERVICE_PROTOCOL_V6, Username: &login.user, Password: &login.password})
+	client := hiveserver.NewTCLIServiceClientFactory(transport, thrift.NewTBinaryProtocolFactoryConf(settings))
+	answer, err := client.OpenSession(ctx, &hiveserver.TOpenSessionReq{ClientProtocol: hiveserver.TProtocolVersion_HIVE_CLI_SERVICE_PROTOCOL_V6, Username: &login.user, Password: &login.password})
 	if err == nil {
 		err = failure(answer.GetStatus())
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening a session: %w", err)
 	}
-	s.handle = answer.SessionHandle
-	return s, nil
+	return &session{conn, client, answer.SessionHandle, stop}, nil
 }
 
 // close ends the session.
