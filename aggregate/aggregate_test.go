@@ -56,7 +56,7 @@ func newWorld(t *testing.T, partition ...string) *world {
 	var c configs.Aggregate
 	cfg := &configs.Config{Aggregates: []configs.Aggregate{c}}
 	configs.ApplyDefaults(cfg)
-	w.agg = &aggregate.Aggregator{Name: "daily", Source: source, Target: target, Time: "ts", Zone: time.UTC, Define: define(e, sums), Catalog: w.env.Catalog, Objects: w.env.Objects,
+	w.agg = &aggregate.Aggregator{Name: "daily", Source: source, Target: target, Period: aggregate.Daily(), Time: "ts", Zone: time.UTC, Define: define(e, sums), Catalog: w.env.Catalog, Objects: w.env.Objects,
 		Root: w.env.Root, Engine: e, EngineName: "embedded", Files: cfg.Aggregates[0].Files, Now: time.Now, Wait: table.Backoff(10 * time.Millisecond), OrphanAge: 72 * time.Hour, Batch: 100}
 	return w
 }

@@ -32,9 +32,11 @@ type Catalog interface {
 type Aggregator struct {
 	Name           string
 	Source, Target table.Ident
-	Time           string
-	Zone           *time.Location
-	Define         func(ctx context.Context, source table.Info, clock Clock) (Calculation, error)
+	// Period is what the target has rows of, by its column Time, in a zone if that is a timestamptz.
+	Period Period
+	Time   string
+	Zone   *time.Location
+	Define func(ctx context.Context, source table.Info, clock Clock) (Calculation, error)
 	// KeepVanished leaves days alone whose rows have gone from the source.
 	KeepVanished bool
 
@@ -129,7 +131,7 @@ func (a *Aggregator) run(ctx context.Context, only *Range) (*Report, error) {
 
 // def is what the target should be.
 func (a *Aggregator) def(calc Calculation) table.Def {
-	return table.Def{Ident: a.Target, Row: targetRow(calc.Columns()), PartitionBy: []table.PartitionField{{Source: ColumnDay, Transform: "identity", Name: ColumnDay}}}
+	return table.Def{Ident: a.Target, Row: targetRow(a.Period, calc.Columns()), PartitionBy: []table.PartitionField{{Source: a.Period.Column, Transform: "identity", Name: a.Period.Column}}}
 }
 
 func (a *Aggregator) states() *states { return &states{a.Objects, a.Root, a.Name} }

@@ -50,6 +50,35 @@ func (d Day) Begin(zone *time.Location) time.Time {
 	return from
 }
 
+// Period is what a target has rows of: a day, a week or a month. It is named by its first day.
+type Period struct {
+	Name   string
+	Column string // of the target, a date
+	begin  func(Day) Day
+}
+
+// Daily are days.
+func Daily() Period { return Period{"day", ColumnDay, func(d Day) Day { return d }} }
+
+// Weekly are ISO weeks, which begin on Monday.
+func Weekly() Period {
+	return Period{"week", "week", func(d Day) Day { return d - Day((d.Date().Weekday()+6)%7) }}
+}
+
+// Monthly are months of the calendar.
+func Monthly() Period {
+	return Period{"month", "month", func(d Day) Day { return d - Day(d.Date().Day()-1) }}
+}
+
+// Next is the first day of the period after the one that begins with a day.
+func (p Period) Next(begin Day) Day {
+	d := begin + 1
+	for p.begin(d) == begin {
+		d++
+	}
+	return d
+}
+
 // Clock says what days a time column has.
 type Clock struct {
 	kind batch.Kind     // of the column: date, timestamp or timestamptz

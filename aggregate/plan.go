@@ -65,7 +65,7 @@ func (a *Aggregator) plan(ctx context.Context, only *Range, ensure bool) (*plan,
 	if err != nil {
 		return nil, fmt.Errorf("aggregate %s: source %s: %w", a.Name, a.Source, err)
 	}
-	p.decide(have, changes, a.KeepVanished)
+	p.decide(a.Period, have, changes, a.KeepVanished)
 	p.choose(only)
 	return p, nil
 }
@@ -98,14 +98,14 @@ func (a *Aggregator) readSource(ctx context.Context, p *plan) (err error) {
 // calendar sorts the source's files by day.
 func (a *Aggregator) calendar(ctx context.Context, p *plan) (*calendar, error) {
 	if p.source.Snapshot == 0 {
-		return p.line.newCalendar(nil, nil, nil)
+		return p.line.newCalendar(a.Period, nil, nil, nil)
 	}
 	files, deletes, err := a.Catalog.Files(ctx, a.Source, p.source.Snapshot)
 	if err != nil {
 		return nil, err
 	}
 	p.wide = map[string][]Day{}
-	return p.line.newCalendar(files, deletes, func(f table.File) (days []Day, err error) {
+	return p.line.newCalendar(a.Period, files, deletes, func(f table.File) (days []Day, err error) {
 		days, known := p.state.Wide[f.Path]
 		if !known {
 			days, err = a.wideDays(ctx, p, f)
@@ -214,7 +214,7 @@ func (a *Aggregator) targetDays(ctx context.Context, info *table.Info, base *tab
 	if err != nil {
 		return nil, err
 	}
-	line, err := targetLine(info)
+	line, err := targetLine(info, a.Period)
 	if err != nil {
 		return nil, err
 	}
@@ -244,12 +244,12 @@ func (a *Aggregator) targetDays(ctx context.Context, info *table.Info, base *tab
 	return have, nil
 }
 
-// targetLine reads a target's days from its partitions.
-func targetLine(info *table.Info) (*timeline, error) {
-	if len(info.PartitionBy) != 1 || info.PartitionBy[0].Source != ColumnDay || info.PartitionBy[0].Transform != "identity" {
-		return nil, fmt.Errorf("it is not partitioned by its column %s: choose another table, or drop it, and it is created anew", ColumnDay)
+// targetLine reads a target's periods from its partitions.
+func targetLine(info *table.Info, by Period) (*timeline, error) {
+	if len(info.PartitionBy) != 1 || info.PartitionBy[0].Source != by.Column || info.PartitionBy[0].Transform != "identity" {
+		return nil, fmt.Errorf("it is not partitioned by its column %s: choose another table, or drop it, and it is created anew", by.Column)
 	}
-	return newTimeline(*info, ColumnDay, nil)
+	return newTimeline(*info, by.Column, nil)
 }
 
 // changes are those of the source since the last run; nil: they are not known.
@@ -265,13 +265,13 @@ func (a *Aggregator) changes(ctx context.Context, p *plan) (*table.Changes, erro
 }
 
 // decide finds the days that changed, and those that vanished.
-func (p *plan) decide(have map[Day]targetDay, changes *table.Changes, keepVanished bool) {
+func (p *plan) decide(by Period, have map[Day]targetDay, changes *table.Changes, keepVanished bool) {
 	p.whole = true
 	for day := range p.cal.days {
 		was, known := p.state.Days[day]
 		switch {
 		case known && have[day].is(was) && was.Mark == p.cal.mark(day, p.definition):
-		case known && have[day].is(was) && changes != nil && !p.line.touched(changes, day):
+		case known && have[day].is(was) && changes != nil && !p.line.touched(by, changes, day):
 			p.renewed = append(p.renewed, day)
 		default:
 			p.changed = append(p.changed, day)
@@ -294,8 +294,8 @@ func (p *plan) decide(have map[Day]targetDay, changes *table.Changes, keepVanish
 	slices.Sort(p.renewed)
 }
 
-// touched reports whether a change may have been one of a day's rows.
-func (t *timeline) touched(changes *table.Changes, day Day) bool {
+// touched reports whether a change may have been one of a period's rows.
+func (t *timeline) touched(by Period, changes *table.Changes, day Day) bool {
 	for _, c := range changes.Files {
 		days := t.days(c.File)
 		if c.Deletes { // whose bounds are those of paths and positions
@@ -304,7 +304,7 @@ func (t *timeline) touched(changes *table.Changes, day Day) bool {
 		if c.Deletes && slices.ContainsFunc(c.Partition, func(v []byte) bool { return v == nil }) {
 			days = anyDays // engines do not agree on what a null stands for
 		}
-		if days.has(day) {
+		if days.from <= days.to && by.begin(days.from) <= day && day <= by.begin(days.to) {
 			return true
 		}
 	}

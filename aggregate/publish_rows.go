@@ -56,7 +56,7 @@ func NewLakeRows(ctx context.Context, catalog Catalog, store objects.Store, targ
 		return nil, err
 	}
 	r := &LakeRows{info: info, catalog: catalog, store: store, row: batch.StructOf(), plain: form.Value != "", deletes: map[int64]map[string]*roaring64.Bitmap{}, files: map[int64]map[Day][]string{}}
-	if r.line, err = targetLine(&info); err != nil {
+	if r.line, err = targetLine(&info, Daily()); err != nil {
 		return nil, err
 	}
 	for _, f := range info.Row.Fields {

@@ -16,8 +16,11 @@ type rowBatch struct {
 }
 
 // targetRow is the row type of a target.
-func targetRow(columns []Column) *batch.Type {
-	fields := []batch.Field{{Name: ColumnDay, Type: batch.Prim(batch.Date), Required: true, Doc: "the day that the row is about"}}
+func targetRow(by Period, columns []Column) *batch.Type {
+	fields := []batch.Field{{Name: by.Column, Type: batch.Prim(batch.Date), Required: true, Doc: "the " + by.Name + " that the row is about, by its first day"}}
+	if by.Name == ColumnDay {
+		fields[0].Doc = "the day that the row is about"
+	}
 	for _, c := range columns {
 		fields = append(fields, batch.Field{Name: c.Name, Type: c.Type})
 	}
@@ -25,8 +28,8 @@ func targetRow(columns []Column) *batch.Type {
 	return batch.StructOf(fields...)
 }
 
-func newRowBatch(columns []Column) *rowBatch {
-	return &rowBatch{batch.New(&batch.Records{}, targetRow(columns)), columns}
+func newRowBatch(by Period, columns []Column) *rowBatch {
+	return &rowBatch{batch.New(&batch.Records{}, targetRow(by, columns)), columns}
 }
 
 // add appends a row. It may leave a broken batch behind an error.

@@ -31,7 +31,7 @@ func (a *Aggregator) calculate(ctx context.Context, p *plan, r *Report) error {
 		last := len(days) == 0
 		left, err := a.swap(ctx, p, s, last)
 		if err != nil {
-			return fmt.Errorf("aggregate %s: replacing %d days of %s: %w", a.Name, len(now), a.Target, err)
+			return fmt.Errorf("aggregate %s: replacing %d %ss of %s: %w", a.Name, len(now), a.Period.Name, a.Target, err)
 		}
 		for _, d := range s.days {
 			r.Rows += d.Rows
@@ -50,6 +50,7 @@ type step struct {
 	replaced []Day
 	days     map[Day]dayState // those that still are
 	files    []table.File
+	written  time.Time // the state
 }
 
 // days calculates days, and makes their rows durable.
@@ -60,14 +61,14 @@ func (a *Aggregator) days(ctx context.Context, p *plan, days []Day) (*step, erro
 		return nil, fmt.Errorf("aggregate %s: %w", a.Name, err)
 	}
 	defer w.Abort() // of no effect after Finish
-	b := newRowBatch(p.calc.Columns())
+	b := newRowBatch(a.Period, p.calc.Columns())
 	for _, d := range days {
 		if _, there := p.cal.days[d]; !there {
 			continue
 		}
 		rows, err := a.day(ctx, p, d, w, b)
 		if err != nil {
-			return nil, fmt.Errorf("aggregate %s, day %s: %w", a.Name, d, err)
+			return nil, fmt.Errorf("aggregate %s, %s %s: %w", a.Name, a.Period.Name, d, err)
 		}
 		s.days[d] = dayState{Snapshot: p.source.Snapshot, Rows: rows, Mark: p.cal.mark(d, p.definition)}
 	}
@@ -79,7 +80,7 @@ func (a *Aggregator) days(ctx context.Context, p *plan, days []Day) (*step, erro
 
 // day writes the rows of a day.
 func (a *Aggregator) day(ctx context.Context, p *plan, d Day, w *writers.Writer, b *rowBatch) (rows int64, err error) {
-	part := writers.Part{Tuple: [][]byte{d.tuple()}, Path: ColumnDay + "=" + d.String(), Key: d.String()}
+	part := writers.Part{Tuple: [][]byte{d.tuple()}, Path: a.Period.Column + "=" + d.String(), Key: d.String()}
 	flush := func() error {
 		part.Rows = part.Rows[:0]
 		for i := range b.Rows {
@@ -134,6 +135,7 @@ func (a *Aggregator) swap(ctx context.Context, p *plan, s *step, last bool) (lef
 	case p.mark.SourceUUID == m.SourceUUID && p.mark.Definition == m.Definition:
 		m.Snapshot = p.mark.Snapshot
 	}
+	s.written = a.Now()
 	if m.State, err = a.states().write(ctx, next); err != nil {
 		return "", err
 	}
@@ -169,6 +171,9 @@ func (a *Aggregator) change(ctx context.Context, p *plan, s *step, m mark, base 
 		if age := a.Now().Sub(time.UnixMilli(f.CreatedMS)); age > a.OrphanAge/2 {
 			return ch, false, fmt.Errorf("the file %s is %v old, more than half the orphan age %v: calculate fewer days at once with --from and --to", f.Path, age.Round(time.Second), a.OrphanAge)
 		}
+	}
+	if age := a.Now().Sub(s.written); age > a.OrphanAge/2 {
+		return ch, false, fmt.Errorf("the swap has been tried for %v, more than half the orphan age %v", age.Round(time.Second), a.OrphanAge)
 	}
 	days, err := a.targetDays(ctx, p.target, base)
 	if err != nil {

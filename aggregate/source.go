@@ -149,16 +149,23 @@ func (t *timeline) instants(transform string, v int64) (from, to int64, ok bool)
 // widest is how many days a file may span before it is asked which of them it has: there may be rows of few.
 const widest = 31
 
-// calendar is the files of a snapshot by day.
+// calendar is the files of a snapshot by the first day of a period.
 type calendar struct {
 	days    map[Day][]int // indexes into files, ascending
 	files   []table.File
 	deletes []string
 }
 
-// newCalendar sorts a snapshot's files by the days that they may have rows of. wide is asked for the days of files whose
+// add notes that a file may have rows of a period.
+func (c *calendar) add(d Day, file int) {
+	if at := c.days[d]; len(at) == 0 || at[len(at)-1] != file {
+		c.days[d] = append(at, file)
+	}
+}
+
+// newCalendar sorts a snapshot's files by the periods that they may have rows of. wide is asked for the days of files whose
 // metadata tell too little.
-func (t *timeline) newCalendar(files []table.File, deletes []string, wide func(table.File) ([]Day, error)) (*calendar, error) {
+func (t *timeline) newCalendar(by Period, files []table.File, deletes []string, wide func(table.File) ([]Day, error)) (*calendar, error) {
 	c := &calendar{map[Day][]int{}, files, deletes}
 	slices.SortFunc(c.files, func(a, b table.File) int { return cmp.Compare(a.Path, b.Path) })
 	slices.Sort(c.deletes)
@@ -166,7 +173,7 @@ func (t *timeline) newCalendar(files []table.File, deletes []string, wide func(t
 		s := t.days(f)
 		if int64(s.to)-int64(s.from) < widest {
 			for d := s.from; d <= s.to; d++ {
-				c.days[d] = append(c.days[d], i)
+				c.add(by.begin(d), i)
 			}
 			continue
 		}
@@ -175,7 +182,7 @@ func (t *timeline) newCalendar(files []table.File, deletes []string, wide func(t
 			return nil, err
 		}
 		for _, d := range days {
-			c.days[d] = append(c.days[d], i)
+			c.add(by.begin(d), i)
 		}
 	}
 	return c, nil

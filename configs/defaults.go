@@ -63,6 +63,7 @@ func ApplyDefaults(c *Config) {
 	def(&c.Jobs.Compact.Quiet, 60*minute)
 	def(&c.Jobs.Compact.MaxSize, 10*gib)
 	def(&c.Jobs.Retention.Schedule, "@daily")
+	def(&c.Jobs.Fold.Schedule, "@daily")
 	def(&c.Jobs.Orphans.Schedule, "off")
 	def(&c.Jobs.Orphans.Age, 72*60*minute)
 	for i := range c.Engines {

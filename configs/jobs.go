@@ -18,6 +18,8 @@ type Jobs struct {
 	Compact Compact `yaml:"compact"`
 	// Retention drops what is older than table.retention and dead_letters.retention say. Loaders never run it, as compact.
 	Retention Retention `yaml:"retention"`
+	// Fold puts what old rounds decided (filtered records, dead letters, gaps) into one object in the place of two for each.
+	Fold Fold `yaml:"fold"`
 	// Orphans removes objects from the tables' folders that no snapshot and no round refers to, such as programs leave that
 	// were killed. Every pipeline that writes into the tables must be in this configuration.
 	Orphans Orphans `yaml:"orphans"`
@@ -50,6 +52,12 @@ type Compact struct {
 
 // Retention is the job that drops old rows and dead letters.
 type Retention struct {
+	// Schedule of the job. Default @daily.
+	Schedule string `yaml:"schedule"`
+}
+
+// Fold is the job that folds round objects.
+type Fold struct {
 	// Schedule of the job. Default @daily.
 	Schedule string `yaml:"schedule"`
 }

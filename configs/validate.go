@@ -153,7 +153,7 @@ func (v *validator) memory(c *Config) {
 // unique checks names that must not be shared. A default that follows from a name that is taken is not told again.
 func (v *validator) jobs(j *Jobs) {
 	v.timeZone("jobs.time_zone", j.TimeZone)
-	for path, schedule := range map[string]string{"jobs.expire.schedule": j.Expire.Schedule, "jobs.compact.schedule": j.Compact.Schedule, "jobs.retention.schedule": j.Retention.Schedule, "jobs.orphans.schedule": j.Orphans.Schedule} {
+	for path, schedule := range map[string]string{"jobs.expire.schedule": j.Expire.Schedule, "jobs.compact.schedule": j.Compact.Schedule, "jobs.retention.schedule": j.Retention.Schedule, "jobs.fold.schedule": j.Fold.Schedule, "jobs.orphans.schedule": j.Orphans.Schedule} {
 		v.schedule(path, schedule)
 	}
 }

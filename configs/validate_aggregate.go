@@ -7,7 +7,7 @@ import (
 )
 
 // builtInJobs are the names of the jobs that every configuration has.
-var builtInJobs = []string{"expire", "compact", "retention", "orphans", "complete"}
+var builtInJobs = []string{"expire", "compact", "retention", "fold", "orphans", "complete"}
 
 // partsOfLedger are the names of the properties of a pipeline. Those of an aggregate lie beside them.
 var partsOfLedger = []string{"ledger", "topics", "offsets", "past", "pending", "tables", "applied"}

@@ -47,6 +47,9 @@ type Orphans struct {
 	Lake Lake
 	// Tables are those whose folders are looked through.
 	Tables []table.Ident
+	// States lists the objects in which aggregates keep what they have calculated, with the URIs of those that tables name; nil: there
+	// are none.
+	States func(ctx context.Context) (found []objects.Info, live []string, err error)
 	// Writers are all pipelines that write into any of the tables. Of others nothing may be pending.
 	Writers []Writer
 	// Age is how old an object must be to go. Loaders and jobs commit nothing older than half of it.
@@ -109,6 +112,18 @@ func (o *Orphans) Plan(ctx context.Context) (*OrphanPlan, error) {
 			return nil, fmt.Errorf("reading the rounds of pipeline %s: %w", w.Pipeline, err)
 		}
 		found = append(found, rounds...)
+	}
+	if o.States != nil {
+		states, named, err := o.States(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("reading the states of aggregates: %w", err)
+		}
+		for _, uri := range named {
+			live[uri] = true
+		}
+		for _, i := range states {
+			found = append(found, candidate{i, "no table names this state of an aggregate"})
+		}
 	}
 	for _, id := range tables {
 		refs, err := o.Lake.References(ctx, id)

@@ -140,16 +140,17 @@ func ReadQuantiles(b []byte) (*Quantiles, error) {
 		return nil, damaged(2)
 	}
 	s := &Quantiles{other: int64(other)}
-	code := int64(0)
+	code, total := int64(0), int64(0)
 	for at := 2 + n; at < len(b); {
 		d, n := binary.Varint(b[at:])
 		if n <= 0 || d <= 0 && len(s.bins) > 0 || d > 2*binOther || d < -2*binOther {
 			return nil, damaged(at)
 		}
 		count, m := binary.Uvarint(b[at+n:])
-		if m <= 0 || count == 0 || count > math.MaxInt64 {
+		if m <= 0 || count == 0 || count > uint64(math.MaxInt64-total) {
 			return nil, damaged(at + n)
 		}
+		total += int64(count)
 		code += d
 		if code > binOther || code < -binOther {
 			return nil, damaged(at)

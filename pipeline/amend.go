@@ -49,36 +49,19 @@ func (a *amender) begin(ctx context.Context) error {
 
 // readDecisions reads what all rounds of a ledger decided, as the later ones left it.
 func readDecisions(ctx context.Context, rounds *RoundObjects, uuid string, l *table.Ledger) (map[EpochKey]*Decisions, error) {
-	decided, err := rounds.Decided(ctx, uuid, l)
+	fold, decided, err := rounds.Decided(ctx, uuid, l)
 	if err != nil {
 		return nil, err
 	}
-	out := map[EpochKey]*Decisions{}
-	of := func(k table.Key, epoch int32) *Decisions {
-		key := EpochKey{k, epoch}
-		if out[key] == nil {
-			d := NewDecisions()
-			out[key] = &d
-		}
-		return out[key]
-	}
-	for _, p := range decided {
-		r, err := rounds.Round(ctx, uuid, p.ID)
-		if err != nil {
-			return nil, fmt.Errorf("reading the object of round %d (%s): %w", p.Number, p.ID, err)
-		}
-		for i := range r.Moves {
-			of(r.Moves[i].Key, r.Moves[i].From.Epoch).Move(&r.Moves[i])
-		}
-		for i := range r.Edits {
-			of(r.Edits[i].Key, r.Edits[i].Epoch).Edit(&r.Edits[i])
-		}
+	out, err := rounds.decisions(ctx, uuid, fold, decided)
+	if err != nil {
+		return nil, err
 	}
 	for k, r := range l.Records {
-		of(k, r.Epoch)
+		decisionsOf(out, EpochKey{k, r.Epoch})
 	}
 	for _, p := range l.Past {
-		of(p.Key, p.Epoch)
+		decisionsOf(out, EpochKey{p.Key, p.Epoch})
 	}
 	return out, nil
 }

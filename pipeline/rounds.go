@@ -20,6 +20,7 @@ import (
 //
 //	rounds/<id>.json    what a round did (Round)
 //	committed/<number>  the id of the round that was given the number
+//	folded/<number>.json  what the rounds up to the number decided, whose objects it takes the place of (Fold)
 type RoundObjects struct {
 	Store    objects.Store
 	Root     string // no trailing slash
@@ -98,6 +99,9 @@ func (o *RoundObjects) Committed(ctx context.Context, uuid string) (map[int64]st
 			return nil, fmt.Errorf("%s: the name is no round number", i.URI)
 		}
 		id, err := objects.Read(ctx, o.Store, i.URI)
+		if errors.Is(err, objects.ErrNotFound) {
+			continue // it has just been folded
+		}
 		if err != nil {
 			return nil, err
 		}
@@ -137,21 +141,25 @@ func (o *RoundObjects) Files(ctx context.Context, uuid, id string) ([]string, er
 	return r.files(), nil
 }
 
-// Decided lists the rounds with objects that a ledger knows of, committed and pending, ascending by number. Those that were
-// committed after it was read are left out.
-func (o *RoundObjects) Decided(ctx context.Context, uuid string, l *table.Ledger) ([]table.Pending, error) {
+// Decided is what a ledger's rounds decided: the last fold, nil if there is none, and the rounds with objects behind it,
+// committed and pending, ascending by number. Those that were committed after the ledger was read are left out.
+func (o *RoundObjects) Decided(ctx context.Context, uuid string, l *table.Ledger) (*Fold, []table.Pending, error) {
 	ids, err := o.Committed(ctx, uuid)
 	if err != nil {
-		return nil, fmt.Errorf("listing committed rounds: %w", err)
+		return nil, nil, fmt.Errorf("listing committed rounds: %w", err)
+	}
+	f, err := o.lastFold(ctx, uuid, l.Number) // behind the list: see Fold
+	if err != nil {
+		return nil, nil, err
 	}
 	for _, p := range l.Pending {
 		ids[p.Number] = p.ID
 	}
 	var out []table.Pending
 	for _, n := range slices.Sorted(maps.Keys(ids)) {
-		if n <= l.Number {
+		if n <= l.Number && (f == nil || n > f.Number) {
 			out = append(out, table.Pending{Number: n, ID: ids[n]})
 		}
 	}
-	return out, nil
+	return f, out, nil
 }

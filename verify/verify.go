@@ -345,9 +345,14 @@ func (v *verifier) account(k table.Key, epoch int32) *account {
 // they have the rounds' files.
 func (v *verifier) rounds(ctx context.Context, uuid string, l *table.Ledger, others []other) error {
 	objs := &pipeline.RoundObjects{Store: v.in.Objects, Root: v.in.Root, Pipeline: v.in.Pipeline}
-	decided, err := objs.Decided(ctx, uuid, l)
+	fold, decided, err := objs.Decided(ctx, uuid, l)
 	if err != nil {
 		return err
+	}
+	if fold != nil {
+		for i := range fold.Epochs {
+			v.account(fold.Epochs[i].Key, fold.Epochs[i].Epoch).Fold(&fold.Epochs[i])
+		}
 	}
 	pending := map[int64]bool{}
 	for _, p := range l.Pending {

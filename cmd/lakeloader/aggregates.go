@@ -15,6 +15,7 @@ import (
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/jobs"
 	"github.com/lakeloader/lakeloader/measures"
+	"github.com/lakeloader/lakeloader/objects"
 	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/query"
 	"github.com/lakeloader/lakeloader/table"
@@ -29,15 +30,31 @@ func named(cfg *configs.Config, name string) table.Ident {
 	return table.Ident{Namespace: namespace, Name: name}
 }
 
-// targets are the tables of an aggregate.
-func targets(cfg *configs.Config, a *configs.Aggregate) (all []table.Ident) {
-	for _, name := range []string{a.Table, a.Rollups.Week, a.Rollups.Month} {
-		if name != "" {
-			all = append(all, named(cfg, name))
+// part is a table of an aggregate: its days, or a roll-up of them.
+type part struct {
+	of     *configs.Aggregate
+	name   string // of what was calculated, in the table's properties
+	period aggregate.Period
+	source table.Ident
+	target table.Ident
+}
+
+// parts are the tables of an aggregate, the days first.
+func parts(cfg *configs.Config, a *configs.Aggregate) []part {
+	days := part{a, a.Name, aggregate.Daily(), named(cfg, a.Source), named(cfg, a.Table)}
+	all := []part{days}
+	for _, r := range []struct {
+		table  string
+		period aggregate.Period
+	}{{a.Rollups.Week, aggregate.Weekly()}, {a.Rollups.Month, aggregate.Monthly()}} {
+		if r.table != "" {
+			all = append(all, part{a, a.Name + "." + r.period.Name, r.period, days.target, named(cfg, r.table)})
 		}
 	}
 	return all
 }
+
+func (p part) rollup() bool { return p.period.Name != aggregate.ColumnDay }
 
 // aggregates are the jobs of all aggregates.
 func (u *upkeep) aggregates() (all []jobs.Job) {
@@ -48,8 +65,8 @@ func (u *upkeep) aggregates() (all []jobs.Job) {
 	return all
 }
 
-// aggregate is the task of an aggregate; none while there is no source.
-func (u *upkeep) aggregate(ctx context.Context, a *configs.Aggregate) ([]jobs.Task, error) {
+// aggregate are the tasks of an aggregate, its days and then what is made of them; none while there is no source.
+func (u *upkeep) aggregate(ctx context.Context, a *configs.Aggregate) (tasks []jobs.Task, err error) {
 	source := named(u.cfg, a.Source)
 	if _, err := u.lake.catalog.Info(ctx, source); errors.Is(err, table.ErrNoTable) {
 		u.log.Warn("the aggregate's source does not exist (yet)", "aggregate", a.Name, "source", source.String())
@@ -57,24 +74,17 @@ func (u *upkeep) aggregate(ctx context.Context, a *configs.Aggregate) ([]jobs.Ta
 	} else if err != nil {
 		return nil, fmt.Errorf("looking for table %s: %w", source, err)
 	}
-	return []jobs.Task{{Job: a.Name, Target: named(u.cfg, a.Table).String(),
-		Plan: func(ctx context.Context) (*jobs.Report, error) {
-			return u.withAggregator(ctx, a, func(g *aggregate.Aggregator) (*jobs.Report, error) {
-				r, err := g.Plan(ctx, u.days)
-				return aggregateReport(g, r, false, err)
-			})
-		},
-		Run: func(ctx context.Context) (*jobs.Report, error) {
-			return u.withAggregator(ctx, a, func(g *aggregate.Aggregator) (*jobs.Report, error) {
-				r, err := g.Run(ctx, u.days)
-				report, err := aggregateReport(g, r, true, err)
-				return u.publish(ctx, a, report, err)
-			})
-		}}}, nil
+	for _, p := range parts(u.cfg, a) {
+		tasks = append(tasks, jobs.Task{Job: a.Name, Target: p.target.String(),
+			Plan: func(ctx context.Context) (*jobs.Report, error) { return u.part(ctx, p, false) },
+			Run:  func(ctx context.Context) (*jobs.Report, error) { return u.part(ctx, p, true) }})
+	}
+	return tasks, nil
 }
 
-// withAggregator opens an aggregate's engine for as long as do takes.
-func (u *upkeep) withAggregator(ctx context.Context, a *configs.Aggregate, do func(*aggregate.Aggregator) (*jobs.Report, error)) (r *jobs.Report, err error) {
+// part plans or runs a part of an aggregate, with an engine that is open for as long.
+func (u *upkeep) part(ctx context.Context, p part, run bool) (r *jobs.Report, err error) {
+	a := p.of
 	embedded, err := query.NewEngine(query.EngineOptions{Objects: u.lake.objects, MaxFetch: int64(a.MaxFetch), Memory: int64(a.Memory)})
 	if err != nil {
 		return nil, fmt.Errorf("opening the embedded engine: %w", err)
@@ -89,22 +99,102 @@ func (u *upkeep) withAggregator(ctx context.Context, a *configs.Aggregate, do fu
 	if err != nil {
 		return nil, fmt.Errorf("aggregate %s: time_zone: %w", a.Name, err)
 	}
-	return do(&aggregate.Aggregator{Name: a.Name, Source: named(u.cfg, a.Source), Target: named(u.cfg, a.Table), Time: a.Time, Zone: zone,
+	g := &aggregate.Aggregator{Name: p.name, Source: p.source, Target: p.target, Period: p.period, Time: a.Time, Zone: zone,
 		Define: func(ctx context.Context, source table.Info, clock aggregate.Clock) (aggregate.Calculation, error) {
 			return calculation(ctx, a, source.Row, clock, embedded)
 		},
 		KeepVanished: a.OnVanished == "keep", Catalog: u.lake.catalog, Objects: u.lake.objects, Root: u.lake.root, Engine: engine, EngineName: a.Engine,
-		MaxFetch: int64(a.MaxFetch), Files: a.Files, Now: u.now, Wait: table.Backoff(2 * time.Second), OrphanAge: pipeline.OrphanAge, Batch: aggregateDays})
+		MaxFetch: int64(a.MaxFetch), Files: a.Files, Now: u.now, Wait: table.Backoff(2 * time.Second), OrphanAge: pipeline.OrphanAge, Batch: aggregateDays}
+	days := u.days
+	if p.rollup() {
+		g.Time, g.Zone, g.KeepVanished, days = aggregate.ColumnDay, time.UTC, false, nil
+		g.Engine, g.EngineName = embedded, configs.Embedded // the days are few, and their sketches are merged here
+		g.Define = func(ctx context.Context, _ table.Info, _ aggregate.Clock) (aggregate.Calculation, error) {
+			return u.rollup(ctx, p)
+		}
+	}
+	do := g.Plan
+	if run {
+		do = g.Run
+	}
+	x, err := do(ctx, days)
+	if p.rollup() && errors.Is(err, table.ErrNoTable) {
+		return &jobs.Report{Summary: fmt.Sprintf("its days (%s) are not there yet", p.source)}, nil
+	}
+	r, err = aggregateReport(g, x, run, err)
+	if run && !p.rollup() {
+		return u.publish(ctx, a, r, err)
+	}
+	return r, err
+}
+
+// rollup is what is made of the days, which are defined over their own source.
+func (u *upkeep) rollup(ctx context.Context, p part) (aggregate.Calculation, error) {
+	info, err := u.lake.catalog.Info(ctx, named(u.cfg, p.of.Source))
+	if err != nil {
+		return nil, fmt.Errorf("looking for table %s: %w", named(u.cfg, p.of.Source), err)
+	}
+	days, err := measured(p.of, info.Row)
+	if err != nil {
+		return nil, err
+	}
+	return aggregate.NewRollup(days, p.period)
+}
+
+// measured is the short form of an aggregate.
+func measured(a *configs.Aggregate, row *batch.Type) (*aggregate.Measured, error) {
+	def := measures.Definition{GroupBy: a.GroupBy, Where: a.Where, Time: a.Time, TimeZone: a.TimeZone}
+	for _, m := range a.Measures {
+		def.Measures = append(def.Measures, measures.Measure{Name: m.Name, Text: m.Measure})
+	}
+	return aggregate.NewMeasured(def, row, int64(a.Memory)/4, a.Engine != configs.Embedded)
+}
+
+// aggregateStates are the states of the aggregates of the configuration, and those that their tables name.
+func (u *upkeep) aggregateStates(ctx context.Context) (found []objects.Info, live []string, err error) {
+	all, err := aggregate.StateObjects(ctx, u.lake.objects, u.lake.root)
+	if err != nil {
+		return nil, nil, err
+	}
+	for i := range u.cfg.Aggregates {
+		for _, p := range parts(u.cfg, &u.cfg.Aggregates[i]) {
+			id, err := u.namedState(ctx, p)
+			if err != nil {
+				return nil, nil, err
+			}
+			for _, o := range all { // those of other configurations' aggregates are left alone
+				if o.Aggregate == p.name {
+					found = append(found, o.Info)
+				}
+				if o.Aggregate == p.name && o.ID == id {
+					live = append(live, o.URI)
+				}
+			}
+		}
+	}
+	return found, live, nil
+}
+
+// namedState is the state that a table names; empty: none.
+func (u *upkeep) namedState(ctx context.Context, p part) (string, error) {
+	s, err := u.lake.catalog.Open(ctx, p.target)
+	if errors.Is(err, table.ErrNoTable) {
+		return "", nil
+	}
+	if err != nil {
+		return "", fmt.Errorf("opening table %s: %w", p.target, err)
+	}
+	base, err := s.Load(ctx)
+	if err != nil {
+		return "", fmt.Errorf("reading table %s: %w", p.target, err)
+	}
+	return aggregate.NamedState(p.name, base.Props)
 }
 
 // calculation is what an aggregate has of each day.
 func calculation(ctx context.Context, a *configs.Aggregate, row *batch.Type, clock aggregate.Clock, r aggregate.Reader) (aggregate.Calculation, error) {
 	if a.SQL == "" {
-		def := measures.Definition{GroupBy: a.GroupBy, Where: a.Where, Time: a.Time, TimeZone: a.TimeZone}
-		for _, m := range a.Measures {
-			def.Measures = append(def.Measures, measures.Measure{Name: m.Name, Text: m.Measure})
-		}
-		return aggregate.NewMeasured(def, row, int64(a.Memory)/4, a.Engine != configs.Embedded)
+		return measured(a, row)
 	}
 	s, err := aggregate.NewStatement(ctx, a.SQL, a.Time, row, clock, r)
 	if err != nil {
@@ -124,7 +214,7 @@ func aggregateReport(g *aggregate.Aggregator, x *aggregate.Report, done bool, er
 		return nil, err
 	}
 	r := &jobs.Report{Numbers: map[string]int64{"days": int64(len(x.Changed)), "removed_days": int64(len(x.Removed)), "files": int64(x.Files), "bytes": x.Bytes, "fetched_bytes": x.Fetched}}
-	r.Summary = fmt.Sprintf("%s from %s, %d bytes", count(len(x.Changed), "day"), count(x.Files, "file"), x.Bytes)
+	r.Summary = fmt.Sprintf("%s from %s, %d bytes", count(len(x.Changed), g.Period.Name), count(x.Files, "file"), x.Bytes)
 	if x.Fetched > 0 {
 		r.Summary += fmt.Sprintf(", %d of them fetched", x.Fetched)
 	}
@@ -134,21 +224,21 @@ func aggregateReport(g *aggregate.Aggregator, x *aggregate.Report, done bool, er
 		r.Summary += ", now " + count(x.Rows, "row")
 	}
 	if len(x.Removed) > 0 {
-		r.Summary += fmt.Sprintf("; %s removed", count(len(x.Removed), "day"))
+		r.Summary += fmt.Sprintf("; %s removed", count(len(x.Removed), g.Period.Name))
 	}
-	r.Details = append(r.Details, spans("changed", x.Changed)...)
-	r.Details = append(r.Details, spans("without rows", x.Removed)...)
+	r.Details = append(r.Details, spans(g.Period, "changed", x.Changed)...)
+	r.Details = append(r.Details, spans(g.Period, "without rows", x.Removed)...)
 	for _, l := range x.Left {
 		r.Details = append(r.Details, "left for the removal of orphans: "+l)
 	}
 	return r, err
 }
 
-// spans lists days, those that follow each other as one.
-func spans(what string, days []aggregate.Day) (out []string) {
+// spans lists periods, those that follow each other as one.
+func spans(by aggregate.Period, what string, days []aggregate.Day) (out []string) {
 	for i := 0; i < len(days); {
 		j := i
-		for j+1 < len(days) && days[j+1] == days[j]+1 {
+		for j+1 < len(days) && days[j+1] == by.Next(days[j]) {
 			j++
 		}
 		text := days[i].String()
@@ -156,7 +246,7 @@ func spans(what string, days []aggregate.Day) (out []string) {
 			text += " to " + days[j].String()
 		}
 		if out = append(out, what+": "+text); len(out) == 20 && j+1 < len(days) {
-			return append(out, fmt.Sprintf("%s: and %s more", what, count(len(days)-j-1, "day")))
+			return append(out, fmt.Sprintf("%s: and %s more", what, count(len(days)-j-1, by.Name)))
 		}
 		i = j + 1
 	}

@@ -237,7 +237,7 @@ func TestJobCommands(t *testing.T) {
 		want string
 		args []string
 	}{
-		{`no job "compress": choose one of [expire compact retention orphans]`, []string{"job", "run", "compress", "-c", file}},
+		{`no job "compress": choose one of [expire compact retention fold orphans]`, []string{"job", "run", "compress", "-c", file}},
 		{`no table "u"`, []string{"job", "plan", "expire", "-c", file, "--table", "u"}},
 		{"xml", []string{"job", "list", "-c", file, "-o", "xml"}},
 	} {

@@ -87,8 +87,8 @@ func (u *upkeep) tables(ctx context.Context) ([]owned, error) {
 	}
 	for i := range u.cfg.Aggregates {
 		a := &u.cfg.Aggregates[i]
-		for _, id := range targets(u.cfg, a) {
-			if err := add(owned{id, &configs.Pipeline{Files: a.Files}, nil}); err != nil {
+		for _, p := range parts(u.cfg, a) {
+			if err := add(owned{p.target, &configs.Pipeline{Files: a.Files}, nil}); err != nil {
 				return nil, err
 			}
 		}
@@ -122,6 +122,10 @@ func (u *upkeep) routed(ctx context.Context, name string, primary table.Ident) (
 	return ids, nil
 }
 
+func holds(all []owned, id table.Ident) bool {
+	return slices.ContainsFunc(all, func(t owned) bool { return t.Ident == id })
+}
+
 // schedule is as jobs wants it.
 func schedule(text string) string {
 	if text == configs.Off {
@@ -137,6 +141,7 @@ func (u *upkeep) jobs() []jobs.Job {
 		{Name: "expire", Schedule: schedule(c.Expire.Schedule), Tasks: u.expiries},
 		{Name: "compact", Schedule: schedule(c.Compact.Schedule), Heavy: !u.compactsElsewhere(), Tasks: u.compactions},
 		{Name: "retention", Schedule: schedule(c.Retention.Schedule), Heavy: true, Tasks: u.retentions},
+		{Name: "fold", Schedule: schedule(c.Fold.Schedule), Tasks: u.folds},
 		{Name: "orphans", Schedule: schedule(c.Orphans.Schedule), Tasks: u.orphans},
 	}
 	return append(built, u.aggregates()...)
@@ -237,20 +242,17 @@ func (u *upkeep) retentions(ctx context.Context) ([]jobs.Task, error) {
 	if err != nil {
 		return nil, err
 	}
-	there := func(id table.Ident) bool {
-		return slices.ContainsFunc(all, func(t owned) bool { return t.Ident == id })
-	}
 	var tasks []jobs.Task
 	for i := range u.cfg.Pipelines {
 		p := &u.cfg.Pipelines[i]
 		deps := u.pipelineDeps(p)
-		if p.Table.Retention > 0 && there(deps.Primary) {
+		if p.Table.Retention > 0 && holds(all, deps.Primary) {
 			rows := func(ctx context.Context, dry bool) (*jobs.Report, error) {
 				return rowsReport(pipeline.Retain(ctx, p, deps, pipeline.RetainOptions{Before: u.now().Add(-time.Duration(p.Table.Retention)), DryRun: dry}))
 			}
 			tasks = append(tasks, retentionTask(deps.Primary, rows))
 		}
-		if p.DeadLetters.Retention > 0 && there(deps.Primary) && there(deps.DeadLetters) {
+		if p.DeadLetters.Retention > 0 && holds(all, deps.Primary) && holds(all, deps.DeadLetters) {
 			letters := func(ctx context.Context, dry bool) (*jobs.Report, error) {
 				o := pipeline.PurgeOptions{Filter: pipeline.AnyLetter(), DryRun: dry}
 				o.Filter.Until = u.now().Add(-time.Duration(p.DeadLetters.Retention))
@@ -299,7 +301,7 @@ func (u *upkeep) orphans(ctx context.Context) ([]jobs.Task, error) {
 	for i, t := range all {
 		ids[i] = t.Ident
 	}
-	o := &jobs.Orphans{Lake: folders{u.lake}, Tables: ids, Age: time.Duration(u.cfg.Jobs.Orphans.Age), Now: u.now, Wait: table.Backoff(2 * time.Second), Delete: u.remove}
+	o := &jobs.Orphans{Lake: folders{u.lake}, Tables: ids, Age: time.Duration(u.cfg.Jobs.Orphans.Age), Now: u.now, Wait: table.Backoff(2 * time.Second), Delete: u.remove, States: u.aggregateStates}
 	for i := range u.cfg.Pipelines {
 		p := &u.cfg.Pipelines[i]
 		primary, _ := pipeline.Idents(u.cfg, p)

@@ -27,6 +27,20 @@ func TestEnginesAggregate(t *testing.T) {
     SELECT campaignId, country, count(*) AS clicks, count(DISTINCT uuid) AS different, sum(pubId) AS publishers, min(ts) AS first, max(ts) AS last,
     max(browser) AS browser, avg(pubId) AS average, sum(CAST(pubId AS DECIMAL(12, 2))) AS money, min(uuid) AS least, max(_kafka_offset) AS reached
     FROM source WHERE {{day}} AND country IS NOT NULL GROUP BY campaignId, country
+- name: short_%[1]s
+  source: clicks
+  time: ts
+  table: short_%[1]s
+  engine: %[1]s
+  where: country IS NOT NULL
+  group_by: [country, browser]
+  measures:
+  - {name: clicks, measure: count(*)}
+  - {name: publishers, measure: sum(pubId)}
+  - {name: mean, measure: avg(campaignId)}
+  - {name: visitors, measure: approx_distinct(ip)}
+  - {name: campaigns, measure: "percentile(campaignId, 0.5, 0.95)"}
+  - {name: first_city, measure: first(city)}
 `, name)
 	}
 	config := configure(t, l, fmt.Sprintf(`
@@ -43,22 +57,26 @@ func TestEnginesAggregate(t *testing.T) {
 		loaded(t, "clicks", w.Reached(), d)
 		stopped(t, d)
 		for name := range engines {
-			if out := job(t, config, "daily_"+name); !strings.Contains(out, "engine "+name+", now ") {
-				t.Errorf("%s: %s", name, out)
+			for _, form := range []string{"daily_", "short_"} {
+				if out := job(t, config, form+name); !strings.Contains(out, "engine "+name+", now ") {
+					t.Errorf("%s: %s", name, out)
+				}
 			}
 		}
-		read := stacktest.Read{Rows: true, Sums: []string{"clicks", "publishers", "money", "reached"}}
-		want := stacktest.PyIceberg(t, l.named("daily_embedded"), read)
-		if len(want.Data) < 20 {
-			t.Fatalf("%d rows", len(want.Data))
-		}
-		for name := range engines {
-			got := stacktest.PyIceberg(t, l.named("daily_"+name), read)
-			if d := want.Differences(got); d != nil {
-				t.Errorf("%s: %v", name, d)
+		for form, sums := range map[string][]string{"daily_": {"clicks", "publishers", "money", "reached"}, "short_": {"clicks", "publishers", "visitors"}} {
+			read := stacktest.Read{Rows: true, Sums: sums}
+			want := stacktest.PyIceberg(t, l.named(form+"embedded"), read)
+			if len(want.Data) < 12 {
+				t.Fatalf("%d rows", len(want.Data))
 			}
-			if fmt.Sprint(want.Schema) != fmt.Sprint(got.Schema) {
-				t.Errorf("%s: the columns are %v\nand not %v", name, got.Schema, want.Schema)
+			for _, name := range []string{"trino", "spark"} {
+				got := stacktest.PyIceberg(t, l.named(form+name), read)
+				if d := want.Differences(got); d != nil {
+					t.Errorf("%s%s: %v", form, name, d)
+				}
+				if fmt.Sprint(want.Schema) != fmt.Sprint(got.Schema) {
+					t.Errorf("%s%s: the columns are %v\nand not %v", form, name, got.Schema, want.Schema)
+				}
 			}
 		}
 	}

@@ -119,6 +119,13 @@ func Spark(t testing.TB, table Table, read Read) Report {
 	return report(t, script(t, env(t, "SPARK_PYTHON"), "spark_read.py", append(table.args(), read.args()...)...))
 }
 
+// SparkSQL runs the statements in a file with Spark, without a catalog, and returns the rows of each as JSON (see
+// test/readers/spark_sql.py). It needs the heavy engines: see make test-engines.
+func SparkSQL(t testing.TB, file string) []byte {
+	t.Helper()
+	return script(t, env(t, "SPARK_PYTHON"), "spark_sql.py", file)
+}
+
 // Trino reads a table of the shared REST catalog with Trino, which gives no rows. It needs the heavy engines: see make
 // test-engines.
 func Trino(t testing.TB, table Table, read Read) Report {
