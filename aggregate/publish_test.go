@@ -1,18 +1,22 @@
 package aggregate_test
 
 import (
+	"bytes"
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/lakeloader/lakeloader/aggregate"
-	"github.com/lakeloader/lakeloader/query"
+	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/table"
+	"github.com/lakeloader/lakeloader/writers"
 )
 
 // topic is a compacted one. What a producer has not flushed may be lost: here it never is, which is the harder case.
@@ -264,22 +268,73 @@ func TestPublishTrouble(t *testing.T) {
 // Messages hold every type in a form that loses nothing.
 func TestMessages(t *testing.T) {
 	t.Parallel()
-	w, k := newWorld(t, "day(ts)"), &topic{}
-	e, err := query.NewEngine(query.EngineOptions{Objects: w.env.Objects, Memory: 256 << 20})
+	w := newWorld(t, "day(ts)")
+	p := batch.Prim
+	def := table.Def{Ident: table.Ident{Namespace: "lake", Name: "forms"}, PartitionBy: []table.PartitionField{{Source: "day", Transform: "identity", Name: "day"}}, Row: batch.StructOf()}
+	for _, f := range []struct {
+		name string
+		t    *batch.Type
+	}{{"day", p(batch.Date)}, {"truth", p(batch.Boolean)}, {"small", p(batch.Int)}, {"big", p(batch.Long)}, {"single", p(batch.Float)}, {"none", p(batch.Double)}, {"tiny", batch.DecimalOf(38, 36)},
+		{"whole", batch.DecimalOf(3, 0)}, {"born", p(batch.Date)}, {"noon", p(batch.Time)}, {"at", p(batch.TimestampTZ)}, {"local", p(batch.Timestamp)}, {"words", p(batch.String)}, {"raw", p(batch.Binary)},
+		{"id", p(batch.UUID)}, {"nothing", p(batch.String)}, {"_source_snapshot", p(batch.Long)}} {
+		def.Row.Fields = append(def.Row.Fields, batch.Field{Name: f.name, Type: f.t})
+	}
+	info, err := w.env.Catalog.Ensure(t.Context(), def)
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() {
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
-	}()
-	w.agg.Define = define(e, `SELECT true AS truth, CAST(7 AS INTEGER) AS small, CAST(9223372036854775807 AS BIGINT) AS big, CAST(0.1 AS FLOAT) AS single, CAST('nan' AS DOUBLE) AS none,
-		CAST('-0.000000000000000000000000000000000001' AS DECIMAL(38, 36)) AS tiny, CAST(-5 AS DECIMAL(3, 0)) AS whole, DATE '1969-12-31' AS born, max(ts) AS at, CAST(max(ts) AS TIMESTAMP) AS "local",
-		'<"é\>' AS words, CAST('ab' AS BLOB) AS raw, CAST('00000000-0000-0000-0000-0000000000ff' AS UUID) AS id, CAST(NULL AS VARCHAR) AS nothing FROM source WHERE {{day}}`)
-	w.load("2026-11-01T10:11:12.000120Z DE 1.10")
-	w.run("11-01")
-	w.sends(w.publisher(k, aggregate.Form{Key: []string{"day"}, Without: func(c string) bool { return c == "small" }}), k,
-		`2026-11-01 {"day":"2026-11-01","truth":true,"big":9223372036854775807,"single":0.1,"none":"NaN","tiny":"-0.000000000000000000000000000000000001","whole":"-5","born":"1969-12-31",`+
-			`"at":"2026-11-01T10:11:12.00012Z","local":"2026-11-01T10:11:12.00012","words":"<\"é\\>","raw":"YWI=","id":"00000000-0000-0000-0000-0000000000ff","nothing":null}`)
+	const day, at = 20758, 20758*86400e6 + 36672000120 // 2026-11-01T10:11:12.000120
+	b := batch.New(&batch.Records{}, info.Row)
+	minus := bytes.Repeat([]byte{255}, 16)
+	c := b.Root.Children
+	c[0].AppendInt32(day)
+	c[1].AppendBool(true)
+	c[2].AppendInt32(-7)
+	c[3].AppendInt64(math.MaxInt64)
+	c[4].AppendFloat32(0.1)
+	c[5].AppendFloat64(math.NaN())
+	c[6].AppendView(b.Append(minus))
+	c[7].AppendInt64(-5)
+	c[8].AppendInt32(-1)
+	c[9].AppendInt64(43200e6)
+	c[10].AppendInt64(at)
+	c[11].AppendInt64(at)
+	c[12].AppendView(b.AppendString("<\"é\\>"))
+	c[13].AppendView(b.AppendString("ab"))
+	c[14].AppendView(b.Append(append(make([]byte, 15), 255)))
+	c[15].AppendNull()
+	c[16].AppendInt64(1)
+	b.Root.AppendStruct()
+	b.AppendRow(0, 0)
+	o, err := writers.New(writers.Options{Info: info, Store: w.env.Objects})
+	if err == nil {
+		err = o.Append(t.Context(), b, writers.Part{Tuple: [][]byte{binary.LittleEndian.AppendUint32(nil, day)}, Path: "day=2026-11-01", Key: "d", Rows: []int32{0}})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	files, err := o.Finish(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.env.Swap(t, def.Ident, table.Change{Add: files})
+	rows, err := aggregate.NewLakeRows(t.Context(), w.env.Catalog, w.env.Objects, def.Ident, aggregate.Form{Key: []string{"tiny"}, Without: func(c string) bool { return c == "small" }})
+	if err != nil {
+		t.Fatal(err)
+	}
+	snapshot := w.env.Base(t, def.Ident).Snapshot
+	if days, err := rows.Days(t.Context(), snapshot); err != nil || len(days) != 1 || len(days[day].Paths) != 1 || days[day].Sequence == 0 {
+		t.Fatal(days, err)
+	}
+	var got string
+	if err := rows.Messages(t.Context(), snapshot, day, func(key string, value []byte) error {
+		got += key + " " + string(value)
+		return nil
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if want := `-0.000000000000000000000000000000000001 {"day":"2026-11-01","truth":true,"big":9223372036854775807,"single":0.1,"none":"NaN","tiny":"-0.000000000000000000000000000000000001","whole":"-5",` +
+		`"born":"1969-12-31","noon":"12:00:00","at":"2026-11-01T10:11:12.00012Z","local":"2026-11-01T10:11:12.00012","words":"<\"é\\>","raw":"YWI=","id":"00000000-0000-0000-0000-0000000000ff","nothing":null}`; got != want {
+		t.Errorf("%s\n%s", got, want)
+	}
 }

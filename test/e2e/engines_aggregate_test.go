@@ -25,7 +25,7 @@ func TestEnginesAggregate(t *testing.T) {
   engine: %[1]s
   sql: >
     SELECT campaignId, country, count(*) AS clicks, count(DISTINCT uuid) AS different, sum(pubId) AS publishers, min(ts) AS first, max(ts) AS last,
-    max(browser) AS browser, avg(pubId) AS average, sum(CAST(pubId AS DECIMAL(12, 2))) AS money, min(uuid) AS least, max(_kafka_offset) AS reached
+    max(browser) AS browser, avg(CAST(pubId AS DOUBLE)) AS average, sum(CAST(pubId AS DECIMAL(12, 2))) AS money, min(uuid) AS least, max(_kafka_offset) AS reached
     FROM source WHERE {{day}} AND country IS NOT NULL GROUP BY campaignId, country
 - name: short_%[1]s
   source: clicks
