@@ -22,15 +22,25 @@ type timeline struct {
 }
 
 func newTimeline(info table.Info, column string, zone *time.Location) (*timeline, error) {
-	f, err := columnAt(info.Row, column)
+	clock, err := ClockOf(info.Row, column, zone)
 	if err != nil {
 		return nil, fmt.Errorf("table %s: %w", info.Ident, err)
 	}
-	clock, err := NewClock(f.Type.Kind, zone)
+	f, err := columnAt(info.Row, column)
+	return &timeline{clock, f.ID, info}, err
+}
+
+// ClockOf is the clock of a column, by its path in a row type.
+func ClockOf(row *batch.Type, column string, zone *time.Location) (Clock, error) {
+	f, err := columnAt(row, column)
 	if err != nil {
-		return nil, fmt.Errorf("table %s, column %s: %w", info.Ident, column, err)
+		return Clock{}, err
 	}
-	return &timeline{clock, f.ID, info}, nil
+	c, err := NewClock(f.Type.Kind, zone)
+	if err != nil {
+		return c, fmt.Errorf("column %s: %w", column, err)
+	}
+	return c, nil
 }
 
 // columnAt finds a column by its path.

@@ -60,8 +60,7 @@ func (p *Plan) zip(ctx context.Context, h hash, groups [][]any, statements []Sta
 		rows := make(chan []any, block)
 		streams[i] = rows
 		g.Go(func() error {
-			defer close(rows)
-			return sel(ctx, s, func(row []any) error {
+			err := sel(ctx, s, func(row []any) error {
 				sketched, err := s.decode(row, p.Keys, h)
 				if err != nil {
 					return err
@@ -73,12 +72,27 @@ func (p *Plan) zip(ctx context.Context, h hash, groups [][]any, statements []Sta
 					return context.Cause(ctx)
 				}
 			})
+			if err == nil {
+				close(rows) // after an error the context ends the others, so that the error is the one that is told
+			}
+			return err
 		})
+	}
+	next := func(i int) (row []any, ok bool, err error) {
+		select {
+		case row, ok = <-streams[i]:
+			return row, ok, nil
+		case <-ctx.Done():
+			return nil, false, context.Cause(ctx)
+		}
 	}
 	g.Go(func() error {
 		for n, final := range groups {
 			for i, s := range statements {
-				row, ok := <-streams[i]
+				row, ok, err := next(i)
+				if err != nil {
+					return err
+				}
 				if !ok {
 					return fmt.Errorf("measure %s: the engine gave the sketches of %d groups, and %d groups of the other measures: does the source hold still?", s.out.name, n, len(groups))
 				}
@@ -95,7 +109,11 @@ func (p *Plan) zip(ctx context.Context, h hash, groups [][]any, statements []Sta
 			groups[n] = nil
 		}
 		for i, s := range statements {
-			if row, ok := <-streams[i]; ok {
+			row, ok, err := next(i)
+			if err != nil {
+				return err
+			}
+			if ok {
 				return fmt.Errorf("measure %s: the engine gave a sketch for the group %v, which the other measures lack: does the source hold still?", s.out.name, row[:p.Keys])
 			}
 		}

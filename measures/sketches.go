@@ -44,7 +44,7 @@ func (d Dialect) words() words {
 
 // hashed is the 60 bits of a row's values, null where one is null.
 func (p *Plan) hashed(d Dialect, o *out) string {
-	h := ""
+	var h string
 	if p.hash(d) == hashDuckDB {
 		parts := make([]string, len(o.args))
 		for i, a := range o.args {

@@ -74,7 +74,11 @@ func validate(ctx context.Context, path string, offline bool) (problems configs.
 	if err != nil {
 		return nil, nil, fail(exitUsage, err)
 	}
-	return check(ctx, cfg, pos, offline)
+	if problems, unchecked, err = check(ctx, cfg, pos, offline); err != nil {
+		return nil, nil, err
+	}
+	more, unknown, err := checkAggregates(ctx, cfg, pos, offline)
+	return append(problems, more...).Sort(), append(unchecked, unknown...), err
 }
 
 // check is validate for a configuration that could be read.

@@ -3,7 +3,10 @@
 package e2e
 
 import (
+	"encoding/json"
 	"fmt"
+	"math"
+	"reflect"
 	"strings"
 	"testing"
 
@@ -63,21 +66,43 @@ func TestEnginesAggregate(t *testing.T) {
 				}
 			}
 		}
-		for form, sums := range map[string][]string{"daily_": {"clicks", "publishers", "money", "reached"}, "short_": {"clicks", "publishers", "visitors"}} {
-			read := stacktest.Read{Rows: true, Sums: sums}
-			want := stacktest.PyIceberg(t, l.named(form+"embedded"), read)
-			if len(want.Data) < 12 {
-				t.Fatalf("%d rows", len(want.Data))
+		agree(t, l, "daily_embedded", []string{"daily_trino", "daily_spark"}, "clicks", "publishers", "money", "reached")
+		agree(t, l, "short_trino", []string{"short_spark"}, "clicks", "publishers", "visitors")
+		// the embedded engine hashes in its own way, so its sketches of distinct values are others, within their error
+		embedded, trino := stacktest.PyIceberg(t, l.named("short_embedded"), stacktest.Read{Rows: true}), stacktest.PyIceberg(t, l.named("short_trino"), stacktest.Read{Rows: true})
+		for i := range embedded.Data {
+			a, b := embedded.Data[i], trino.Data[i]
+			x, errX := a["visitors"].(json.Number).Float64()
+			y, errY := b["visitors"].(json.Number).Float64()
+			if errX != nil || errY != nil || math.Abs(x-y) > 0.1*x {
+				t.Errorf("visitors: %v and %v", a["visitors"], b["visitors"])
 			}
-			for _, name := range []string{"trino", "spark"} {
-				got := stacktest.PyIceberg(t, l.named(form+name), read)
-				if d := want.Differences(got); d != nil {
-					t.Errorf("%s%s: %v", form, name, d)
-				}
-				if fmt.Sprint(want.Schema) != fmt.Sprint(got.Schema) {
-					t.Errorf("%s%s: the columns are %v\nand not %v", form, name, got.Schema, want.Schema)
-				}
+			for _, r := range []map[string]any{a, b} {
+				delete(r, "visitors")
+				delete(r, "visitors__sketch")
 			}
+			if !reflect.DeepEqual(a, b) {
+				t.Errorf("%v\nand %v", a, b)
+			}
+		}
+	}
+}
+
+// agree compares tables that several engines calculated.
+func agree(t *testing.T, l lake, one string, others []string, sums ...string) {
+	t.Helper()
+	read := stacktest.Read{Rows: true, Sums: sums}
+	want := stacktest.PyIceberg(t, l.named(one), read)
+	if len(want.Data) < 12 {
+		t.Fatalf("%d rows in %s", len(want.Data), one)
+	}
+	for _, name := range others {
+		got := stacktest.PyIceberg(t, l.named(name), read)
+		if d := want.Differences(got); d != nil {
+			t.Errorf("%s: %v", name, d)
+		}
+		if fmt.Sprint(want.Schema) != fmt.Sprint(got.Schema) {
+			t.Errorf("%s: the columns are %v\nand not %v", name, got.Schema, want.Schema)
 		}
 	}
 }
