@@ -41,7 +41,7 @@ const aggregateConfig = `aggregates:
 func BenchmarkAggregate(b *testing.B) {
 	n := size(b)
 	dir := b.TempDir()
-	config := loadSmallFiles(b, dir, produce(b, n), "partition_by: [day(ts)]", smallFiles)
+	config := loadSmallFiles(b, dir, produce(b, n), "partition_by: [day(ts)]", 100)
 	text, err := os.ReadFile(config)
 	if err != nil {
 		b.Fatal(err)

@@ -15,7 +15,7 @@ type Aggregate struct {
 	Table string `yaml:"table" rule:"required"`
 	// Schedule of the job. Default @hourly.
 	Schedule string `yaml:"schedule"`
-	// Engine that calculates: embedded (default), the DuckDB in the process.
+	// Engine that calculates: embedded (default), the DuckDB in the process, or the name of one in engines.
 	Engine string `yaml:"engine"`
 	// Memory for the embedded engine; beyond it, it spills to the temporary folder. Default 1GiB.
 	Memory Bytes `yaml:"memory" rule:"range=64MiB:"`
@@ -35,6 +35,8 @@ type Aggregate struct {
 	Measures []Measure `yaml:"measures"`
 	// Rollups are tables for weeks and months, made from the days, with measures. Left out: none.
 	Rollups Rollups `yaml:"rollups"`
+	// Publish sends what changed in the table to a topic of kafka, after the days were replaced. Left out: nothing is sent.
+	Publish *Publish `yaml:"publish"`
 	// OnVanished says what becomes of days of the table when their rows are gone from the source: remove (default) or keep, for
 	// a source with a retention whose aggregates are to stay.
 	OnVanished string `yaml:"on_vanished" rule:"enum=remove|keep"`
@@ -69,4 +71,18 @@ func defaultAggregate(a *Aggregate) {
 	def(&a.MaxFetch, 10*gib)
 	def(&a.OnVanished, "remove")
 	defaultFiles(&a.Files)
+	if p := a.Publish; p != nil && len(p.Key) == 0 && (a.SQL == "" || len(a.Keys) > 0) {
+		p.Key = append(append([]string{"day"}, a.Keys...), a.GroupBy...)
+	}
+}
+
+// Publish sends what changed in an aggregate's table to a topic. Every message is about one row: at least once, in the order of its key.
+type Publish struct {
+	// Topic that is sent to; it must exist, and had better be compacted.
+	Topic string `yaml:"topic" rule:"required"`
+	// Key are the columns of the message's key: one as plain text, several as a JSON object. Without day among them a key stands for its
+	// newest day. Left out: day, and keys or group_by.
+	Key []string `yaml:"key"`
+	// Value is a column whose plain text is the message's value. Left out: a JSON object of all columns.
+	Value string `yaml:"value"`
 }

@@ -74,6 +74,9 @@ func ApplyDefaults(c *Config) {
 		def(&c.Jobs.Prices.Put, 5_000)
 		def(&c.Jobs.Prices.Get, 400)
 	}
+	for i := range c.Engines {
+		defaultEngine(&c.Engines[i])
+	}
 	for i := range c.Pipelines {
 		defaultPipeline(&c.Pipelines[i])
 	}

@@ -49,6 +49,9 @@ type Compact struct {
 	MinFiles int `yaml:"min_files" rule:"range=2:10000"`
 	// Quiet is how long a file must have been in the table. Default 1h.
 	Quiet Duration `yaml:"quiet" rule:"range=1s:3650d"`
+	// Engine that compacts instead of lakeloader, by the name that it has in engines: what is to be done is planned here, and done there. Left out:
+	// lakeloader itself.
+	Engine string `yaml:"engine"`
 	// MaxSize of the files that one run merges in a table; what is beyond is left for the next run. Default 10GiB.
 	MaxSize Bytes `yaml:"max_size" rule:"range=1MiB:"`
 }

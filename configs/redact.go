@@ -37,6 +37,11 @@ func NewRedactor(c *Config) *Redactor {
 	if c.Registry.Username != "" && c.Registry.Password != "" {
 		r.add(base64.StdEncoding.EncodeToString([]byte(c.Registry.Username + ":" + c.Registry.Password)))
 	}
+	for _, e := range c.Engines {
+		if e.Password != "" {
+			r.add(base64.StdEncoding.EncodeToString([]byte(e.User + ":" + e.Password)))
+		}
+	}
 	if _, secret, ok := strings.Cut(c.Catalog.Credential, ":"); ok {
 		r.add(secret)
 	}

@@ -31,6 +31,8 @@ type Config struct {
 	// Jobs keep the tables in shape. A schedule has five fields as in cron (minute hour day month weekday), or is @hourly,
 	// @daily, @weekly, @monthly, @every 30m, or off.
 	Jobs Jobs `yaml:"jobs"`
+	// Engines answer SQL over the lake beside the embedded one: for aggregates, and to compact tables.
+	Engines []Engine `yaml:"engines"`
 	// Pipelines are independent of each other: one consumer group and one primary table each.
 	Pipelines []Pipeline `yaml:"pipelines" rule:"required"`
 	// Aggregates are tables that say something about each day of a table. Each is a job of its own. They are calculated by

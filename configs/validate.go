@@ -26,6 +26,7 @@ func Validate(c *Config, pos *Positions) Problems {
 	v.http(&c.HTTP)
 	v.memory(c)
 	v.jobs(&c.Jobs)
+	v.engines(c)
 	v.unique(c)
 	for i := range c.Pipelines {
 		v.pipeline(c, &c.Pipelines[i], item("pipelines", i))

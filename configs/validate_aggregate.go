@@ -51,13 +51,14 @@ func (v *validator) aggregate(c *Config, a *Aggregate, path string) {
 			v.bad(path+".time", "write a column, such as ts or event.ts", "%v", err)
 		}
 	}
-	if a.Engine != Embedded {
-		v.bad(path+".engine", "write embedded, or leave it out", "there is no engine %s", v.pos.Quote(path+".engine", a.Engine))
+	if a.Engine != Embedded && c.Engine(a.Engine) == nil {
+		v.bad(path+".engine", "write embedded, or add it to engines", "there is no engine %s", v.pos.Quote(path+".engine", a.Engine))
 	}
 	v.timeZone(path+".time_zone", a.TimeZone)
 	v.schedule(path+".schedule", a.Schedule)
 	v.files(&a.Files, path+".files")
 	v.distinct(path+".keys", a.Keys, func(string, string) {})
+	v.publish(a, path+".publish")
 	switch {
 	case a.SQL == "" && len(a.Measures) == 0:
 		v.missing(path+".sql", "write sql: SELECT ..., or measures: [...]", "the aggregate %s needs sql or measures", v.pos.Quote(path+".name", a.Name))
@@ -102,4 +103,22 @@ func (v *validator) measures(a *Aggregate, path string) {
 			v.bad(at, "", "an empty column")
 		}
 	})
+}
+
+// publish checks what can be told without the columns.
+func (v *validator) publish(a *Aggregate, path string) {
+	if a.Publish == nil {
+		return
+	}
+	v.distinct(path+".key", a.Publish.Key, func(at, column string) {
+		if column == "" {
+			v.bad(at, "", "an empty column")
+		}
+	})
+	if len(a.Publish.Key) == 0 && a.SQL != "" && len(a.Keys) == 0 {
+		v.missing(path+".key", "name the columns that tell rows apart, here or in keys of the aggregate", "publish needs key")
+	}
+	if a.Publish.Value != "" && slices.Contains(a.Publish.Key, a.Publish.Value) {
+		v.bad(path+".value", "name another column, or leave it out", "%s is in the key already", v.pos.Quote(path+".value", a.Publish.Value))
+	}
 }

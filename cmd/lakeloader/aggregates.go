@@ -90,6 +90,11 @@ func (u *upkeep) part(ctx context.Context, p part, run bool) (r *jobs.Report, er
 		return nil, fmt.Errorf("opening the embedded engine: %w", err)
 	}
 	defer func() { err = errors.Join(err, embedded.Close()) }()
+	engine, release, err := u.engineOf(ctx, a, embedded)
+	if err != nil {
+		return nil, fmt.Errorf("aggregate %s: %w", a.Name, err)
+	}
+	defer func() { err = errors.Join(err, release()) }()
 	zone, err := time.LoadLocation(a.TimeZone)
 	if err != nil {
 		return nil, fmt.Errorf("aggregate %s: time_zone: %w", a.Name, err)
@@ -98,7 +103,7 @@ func (u *upkeep) part(ctx context.Context, p part, run bool) (r *jobs.Report, er
 		Define: func(ctx context.Context, source table.Info, clock aggregate.Clock) (aggregate.Calculation, error) {
 			return calculation(ctx, a, source.Row, clock, embedded)
 		},
-		KeepVanished: a.OnVanished == "keep", Catalog: u.lake.catalog, Objects: u.lake.objects, Root: u.lake.root, Engine: embedded, EngineName: a.Engine,
+		KeepVanished: a.OnVanished == "keep", Catalog: u.lake.catalog, Objects: u.lake.objects, Root: u.lake.root, Engine: engine, EngineName: a.Engine,
 		MaxFetch: int64(a.MaxFetch), Files: a.Files, Now: u.now, Wait: table.Backoff(2 * time.Second), OrphanAge: pipeline.OrphanAge, Batch: aggregateDays}
 	days := u.days
 	if p.rollup() {
@@ -116,7 +121,11 @@ func (u *upkeep) part(ctx context.Context, p part, run bool) (r *jobs.Report, er
 	if p.rollup() && errors.Is(err, table.ErrNoTable) {
 		return &jobs.Report{Summary: fmt.Sprintf("its days (%s) are not there yet", p.source)}, nil
 	}
-	return aggregateReport(g, x, run, err)
+	r, err = aggregateReport(g, x, run, err)
+	if run && !p.rollup() {
+		return u.publish(ctx, a, r, err)
+	}
+	return r, err
 }
 
 // rollup is what is made of the days, which are defined over their own source.

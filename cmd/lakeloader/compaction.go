@@ -35,6 +35,10 @@ func (u *upkeep) compactions(ctx context.Context) ([]jobs.Task, error) {
 		if len(t.sortBy)+len(t.zOrder) == 0 {
 			c.LeastCopied = rewrite.LeastCopied
 		}
+		if u.compactsElsewhere() {
+			tasks = append(tasks, u.handover(t, c))
+			continue
+		}
 		tasks = append(tasks, jobs.Task{Job: "compact", Target: t.String(),
 			Plan: func(ctx context.Context) (*jobs.Report, error) {
 				r, err := compactionReport(c.Plan(ctx, t.Ident))

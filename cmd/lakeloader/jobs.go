@@ -141,7 +141,7 @@ func (u *upkeep) jobs() []jobs.Job {
 	all := []jobs.Job{
 		{Name: "complete", Schedule: schedule(c.Complete.Schedule), Tasks: u.completions}, // before what it looks at expires
 		{Name: "expire", Schedule: schedule(c.Expire.Schedule), Tasks: u.expiries},
-		{Name: "compact", Schedule: schedule(c.Compact.Schedule), Heavy: true, Tasks: u.compactions},
+		{Name: "compact", Schedule: schedule(c.Compact.Schedule), Heavy: !u.compactsElsewhere(), Tasks: u.compactions},
 		{Name: "retention", Schedule: schedule(c.Retention.Schedule), Heavy: true, Tasks: u.retentions},
 		{Name: "fold", Schedule: schedule(c.Fold.Schedule), Tasks: u.folds},
 		{Name: "orphans", Schedule: schedule(c.Orphans.Schedule), Tasks: u.orphans},

@@ -139,6 +139,16 @@ func Trino(t testing.TB, table Table, read Read) Report {
 	return report(t, Python(t, "trino_read.py", append([]string{"--trino", env(t, "TRINO")}, append(table.args(), read.args()...)...)...))
 }
 
+// TrinoURL is the URL of Trino, whose catalog "lake" is the shared REST catalog. It needs the heavy engines: see make test-engines.
+func TrinoURL(t testing.TB) string { return env(t, "TRINO") }
+
+// StartSpark starts Spark's Thrift server, whose catalog "lake" is the shared REST catalog, and returns its thrift:// URL. It needs
+// the heavy engines: see make test-engines.
+func StartSpark(t testing.TB) string {
+	t.Helper()
+	return "thrift://" + start(t, "spark-thrift", nil, REST(t), S3(t)).Addr()
+}
+
 // Python runs a program of test/readers, or of any folder by an absolute path, and returns what it printed; it finds
 // PyIceberg, PyArrow and DuckDB. A program that fails fails the test.
 func Python(t testing.TB, program string, args ...string) []byte {
