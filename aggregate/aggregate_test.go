@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -560,4 +561,111 @@ func TestTargetChanged(t *testing.T) {
 	w.env.Drop(t, target)
 	w.run("11-01 11-02")
 	w.right()
+}
+
+// A source that was rolled back, or dropped and made anew, is followed.
+func TestSourceChanged(t *testing.T) {
+	t.Parallel()
+	w := newWorld(t, "day(ts)")
+	w.load("2026-11-01T00:00:00Z DE 1.10", "2026-11-02T00:00:00Z DE 1.10")
+	first := w.env.Base(t, source).Snapshot
+	w.load("2026-11-02T00:00:00Z DE 1.10", "2026-11-03T00:00:00Z DE 1.10")
+	w.run("11-01 11-02 11-03")
+	w.env.SetMain(t, source, first)
+	w.run("11-02 -11-03")
+	w.right()
+	w.env.Drop(t, source)
+	if _, err := w.agg.Run(t.Context(), nil); !errors.Is(err, table.ErrNoTable) {
+		t.Errorf("%v", err)
+	}
+	w.n = 0
+	w.cfg.Pipelines[0].Source.Topics = []string{"b"}
+	w.env.Create(t, "b", 1)
+	w.env.Produce(t, "b", 0, `{"id":1,"ts":"2026-11-02T00:00:00Z","country":"DE","price":"7"}`, `{"id":2,"ts":null,"country":"DE","price":"8"}`)
+	l := w.env.Start(t, w.cfg, nil)
+	l.Read(2)
+	if err := l.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	w.run("11-02 -11-01")
+	w.right()
+	w.run("")
+}
+
+// Whatever is done to source and target, in whatever order, a run makes the target what the source has.
+func TestRandomWorlds(t *testing.T) {
+	t.Parallel()
+	for seed, partition := range [][]string{{"day(ts)"}, {"month(ts)"}, {}} {
+		t.Run(fmt.Sprint(partition), func(t *testing.T) {
+			t.Parallel()
+			random := rand.New(rand.NewPCG(uint64(seed), 7))
+			w := newWorld(t, partition...)
+			w.agg.Zone = zoneOf(t, []string{"UTC", "America/New_York", "Asia/Kathmandu"}[seed])
+			sale := func() string {
+				at := time.Date(2026, 10, 30, 0, 0, 0, 0, time.UTC).Add(time.Duration(random.Int64N(int64(6 * 24 * time.Hour))))
+				return fmt.Sprintf("%s %s %d.%02d", at.Format(time.RFC3339Nano), []string{"DE", "FR"}[random.IntN(2)], random.IntN(1000), random.IntN(100))
+			}
+			w.load(sale(), sale())
+			actions := []func(){
+				func() { w.load(sale()) },
+				func() { w.load(sale(), sale(), sale()) },
+				w.compact,
+				func() { // a loader that finds its last move expired looks for all rows
+					if seed == 1 {
+						w.env.Expire(t, source)
+					}
+				},
+				func() {
+					if seed != 1 {
+						w.remove(func(table.File) bool { return random.IntN(4) == 0 })
+					}
+				},
+				func() {
+					if seed == 1 {
+						return
+					}
+					if files := w.env.Files(t, source); len(files) > 0 && files[0].Rows > 0 {
+						w.env.DeletePositions(t, source, files[0], 0)
+					}
+				},
+				func() {
+					if _, err := w.agg.Run(t.Context(), nil); err != nil {
+						t.Fatal(err)
+					}
+				},
+				func() { // a run that dies at one of its swaps
+					left := random.IntN(3)
+					dying := *w.agg
+					dying.Batch = 1
+					dying.Catalog = &pipelinetest.Faults{Catalog: w.env.Catalog, Swap: func(_ context.Context, _ table.Ident, _ table.Change, next func() error) error {
+						if left--; left < 0 {
+							return errBroken
+						}
+						return next()
+					}}
+					if _, err := dying.Run(t.Context(), nil); err != nil && !errors.Is(err, errBroken) {
+						t.Fatal(err)
+					}
+				},
+				func() { // another program takes a file of the target away
+					if _, err := w.env.Catalog.Info(t.Context(), target); err != nil {
+						return
+					}
+					if files := w.env.Files(t, target); len(files) > 0 {
+						w.env.Swap(t, target, table.Change{Remove: []string{files[random.IntN(len(files))].Path}, Snapshot: true})
+					}
+				},
+			}
+			for range 30 {
+				actions[random.IntN(len(actions))]()
+			}
+			for range 2 {
+				if _, err := w.agg.Run(t.Context(), nil); err != nil {
+					t.Fatal(err)
+				}
+				w.right()
+			}
+			w.run("")
+		})
+	}
 }

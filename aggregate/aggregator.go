@@ -73,7 +73,7 @@ type Report struct {
 	Left []string
 }
 
-// ErrStale: the target changed in a way that the run had not planned for. Nothing was changed.
+// ErrStale means that the target changed in a way that the run had not planned for. Nothing was changed.
 var ErrStale = errors.New("the target is no longer what the run was planned from")
 
 // tries is how often a run plans again when others were faster.

@@ -91,7 +91,7 @@ func kept(row []any) []any {
 // sameKeys compares the keys of one row with the first values of another.
 func sameKeys(keys, row []any) bool {
 	for i, k := range keys {
-		same := false
+		var same bool
 		switch k := k.(type) {
 		case []byte:
 			v, ok := row[i].([]byte)

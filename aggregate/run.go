@@ -108,6 +108,9 @@ func (a *Aggregator) day(ctx context.Context, p *plan, d Day, w *writers.Writer,
 	if err == nil && b.Rows > 0 {
 		err = flush()
 	}
+	if err == nil {
+		err = w.Shrink(ctx, 0) // no more rows of the day will come
+	}
 	return rows, err
 }
 
