@@ -53,9 +53,9 @@ day: ## load a day of RECORDS clicks in COMMITS commits while all jobs run and a
 race: ## run the tests that need no server under the race detector
 	go test -race -count=1 -timeout 20m $(RACE)
 
-test-engines: ## let Spark and Trino read what lakeloader wrote (downloads about 1.6 GB once)
+test-engines: ## let Spark and Trino read what lakeloader wrote, calculate aggregates of it, and compact it (downloads about 1.6 GB once)
 	$(STACK)/fetch.sh engines
-	LAKELOADER_STACK_ENGINES=1 $(STACK)/run.sh go test -p 1 -count=1 -timeout 20m -tags 'stack engines' -run '^TestEngines' \
+	LAKELOADER_STACK_ENGINES=1 $(STACK)/run.sh go test -p 1 -count=1 -timeout 40m -tags 'stack engines' -run '^TestEngines' \
 		$$(grep -rlE '^//go:build.*engines' --include='*_test.go' . | xargs -n1 dirname | sort -u)
 
 lint: ## check formatting, vet, lint rules (with the import table of DESIGN.md), shell scripts

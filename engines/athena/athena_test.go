@@ -90,7 +90,9 @@ func (f *fake) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case "GetQueryResults":
 		first := 0
 		if token, _ := in["NextToken"].(string); token != "" {
-			fmt.Sscanf(token, "from-%d", &first)
+			if _, err := fmt.Sscanf(token, "from-%d", &first); err != nil {
+				f.t.Errorf("a strange token: %q", token)
+			}
 		}
 		last := min(first+f.page, len(f.rows))
 		out := map[string]any{}

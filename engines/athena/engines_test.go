@@ -9,7 +9,7 @@ import (
 
 	trinogo "github.com/trinodb/trino-go-client/trino"
 
-	"github.com/lakeloader/lakeloader/engines/enginestest"
+	"github.com/lakeloader/lakeloader/test/enginestest"
 	"github.com/lakeloader/lakeloader/test/stack/stacktest"
 )
 

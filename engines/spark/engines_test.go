@@ -6,7 +6,7 @@ import (
 	"testing"
 
 	"github.com/lakeloader/lakeloader/configs"
-	"github.com/lakeloader/lakeloader/engines/enginestest"
+	"github.com/lakeloader/lakeloader/test/enginestest"
 	"github.com/lakeloader/lakeloader/test/stack/stacktest"
 )
 

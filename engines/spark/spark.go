@@ -145,7 +145,7 @@ func (e *Engine) Optimize(ctx context.Context, o engines.Optimize) error {
 
 // failed says what to do about an error. Of a server's error it keeps the first lines, without Java's stack.
 func (e *Engine) failed(ctx context.Context, statement string, err error) error {
-	hint := "see the Thrift server's log"
+	var hint string
 	var answer *refused
 	advice := access.Advice(e.path+".tls", err)
 	switch {
