@@ -5,8 +5,10 @@ package bench
 import (
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -28,7 +30,7 @@ var compactions = []struct {
 	{"copied", "partition_by: [month(ts)]", 5, 1, "", "are copied without decoding"},
 }
 
-// BenchmarkCompact puts the rows of small files into large ones, one a partition: DuckDB and pyarrow with no check of what they
+// BenchmarkCompact puts the rows of small files into large ones, one a partition: DuckDB, pyarrow and Spark with no check of what they
 // wrote, then lakeloader job run compact, which reads it again and compares, and commits. Each is a process of its own.
 func BenchmarkCompact(b *testing.B) {
 	n := size(b)
@@ -42,6 +44,13 @@ func BenchmarkCompact(b *testing.B) {
 				b.Run(engine, func(b *testing.B) {
 					for b.Loop() {
 						peer(b, engine, c.order, n, files).report(b)
+					}
+				})
+			}
+			if c.order == "" {
+				b.Run("spark", func(b *testing.B) {
+					for b.Loop() {
+						spark(b, "rewrite", n, slices.Concat(slices.Collect(maps.Values(files))...)).report(b)
 					}
 				})
 			}

@@ -69,6 +69,10 @@ func loadDay(t *testing.T) *day {
   in_daemon: false
   expire: {schedule: "@every 3s", age: 10s, keep_last: 5}
   compact: {schedule: "@every 2s", min_files: 4, quiet: 1s}
+  complete: {schedule: "@every 2s"}
+  history: {schedule: "@every 5s"}
+  fold: {schedule: "@every 4s"}
+  orphans: {schedule: "@every 30s"}
 aggregates:
 - name: clicks_daily
   source: clicks
@@ -92,7 +96,7 @@ aggregates:
 - name: clicks
   source: {topics: [%s]}
   decode: {value: {format: avro}}
-  table: {name: clicks, partition_by: [hour(ts)]}
+  table: {name: clicks, partition_by: [hour(ts)], complete: {lateness: 1h}}
   commit: {records: %d, interval: 30s}
 `, d.topic, max(1, d.n/d.commits)))
 	loader := stacktest.StartDaemon(t, d.config)
@@ -110,7 +114,7 @@ aggregates:
 		t.Error("no job was killed")
 	}
 	stopped(t, loader)
-	for _, name := range []string{"compact", "clicks_daily", "visitors_daily", "expire"} {
+	for _, name := range dayJobs {
 		t.Log(job(t, d.config, name))
 	}
 	return d
@@ -142,41 +146,63 @@ func awaitDay(t *testing.T, pipeline string, ends map[stacktest.Place]int64, loa
 	}
 }
 
-// killJobs runs the scheduled jobs, with kill -9 after up to six seconds again and again, until the context ends.
+// dayJobs are those that run beside the loader.
+var dayJobs = []string{"compact", "clicks_daily", "visitors_daily", "expire", "complete", "history", "fold", "retention", "orphans"}
+
+// killJobs runs jobs until the context ends, by their schedules and each by itself in turn, and kills them with kill -9 after a
+// while.
 func killJobs(ctx context.Context, binary, config string, fail func(string, ...any)) (kills int) {
 	rnd := rand.New(rand.NewPCG(7, 11))
-	for ctx.Err() == nil {
-		var log strings.Builder
-		cmd := exec.Command(binary, "jobs", "-c", config)
-		cmd.Stdout, cmd.Stderr = &log, &log
-		if err := cmd.Start(); err != nil {
-			fail("%v", err)
+	for i := 0; ctx.Err() == nil; i++ {
+		args, wait := []string{"jobs", "-c", config}, 500+rnd.IntN(5500)
+		if i%2 == 1 {
+			args, wait = []string{"job", "run", dayJobs[i/2%len(dayJobs)], "-c", config}, 100+rnd.IntN(1400)
+		}
+		killed, ok := killAfter(ctx, exec.Command(binary, args...), time.Duration(wait)*time.Millisecond, i%2 == 1, fail)
+		if !ok {
 			return kills
 		}
-		done := make(chan struct{})
-		go func() {
-			_ = cmd.Wait() // it is killed
-			close(done)
-		}()
-		timer := time.NewTimer(time.Duration(500+rnd.IntN(5500)) * time.Millisecond)
-		select {
-		case <-timer.C:
+		if killed {
 			kills++
-		case <-ctx.Done():
-		case <-done:
-			fail("lakeloader jobs ended by itself: %v\n%s", cmd.ProcessState, log.String())
-			return kills
-		}
-		timer.Stop()
-		_ = cmd.Process.Kill() // it may be gone
-		<-done
-		for line := range strings.Lines(log.String()) {
-			if strings.Contains(line, `"level":"ERROR"`) {
-				fail("a job failed: %s", line)
-			}
 		}
 	}
 	return kills
+}
+
+// killAfter runs a command until it is killed. ends: it may end before, if it succeeds.
+func killAfter(ctx context.Context, cmd *exec.Cmd, wait time.Duration, ends bool, fail func(string, ...any)) (killed, ok bool) {
+	var log strings.Builder
+	cmd.Stdout, cmd.Stderr = &log, &log
+	if err := cmd.Start(); err != nil {
+		fail("%v", err)
+		return false, false
+	}
+	done := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // ProcessState tells
+		close(done)
+	}()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		killed = true
+	case <-ctx.Done():
+	case <-done:
+		if !ends || !cmd.ProcessState.Success() {
+			fail("%v ended by itself: %v\n%s", cmd.Args[1:], cmd.ProcessState, log.String())
+			return false, false
+		}
+		return false, true
+	}
+	_ = cmd.Process.Kill() // it may be gone
+	<-done
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, `"level":"ERROR"`) {
+			fail("a job failed: %s", line)
+		}
+	}
+	return killed, true
 }
 
 // produce sends the clicks of a day: most within ten seconds of their time, a tenth up to ten minutes late, one in a
@@ -265,6 +291,10 @@ func (d *day) judge(t *testing.T, name string, engine func(testing.TB, stacktest
 			}
 		}
 	}
+	runs := engine(t, d.named("lakeloader_jobs"), stacktest.Read{SQL: []string{"SELECT count(*) - count(DISTINCT run) FROM {source}"}})
+	if runs.Rows < int64(len(dayJobs)) || fmt.Sprint(runs.Results[0]) != "[[0]]" {
+		t.Errorf("%s: the table of runs has %d rows, of which %v are there again", name, runs.Rows, runs.Results[0])
+	}
 	d.bounded(t)
 }
 
@@ -295,6 +325,9 @@ func (d *day) bounded(t *testing.T) {
 		if at := strings.LastIndexByte(uri, '.'); at >= 0 && strings.Contains(uri, "clicks/") {
 			kinds[uri[at:]]++
 		}
+	}
+	if through := r.Properties["lakeloader.complete.clicks.through"]; !strings.Contains(through, `"through":"2026-`) {
+		t.Errorf("it is not said what is complete: %q", through)
 	}
 	t.Logf("%d records in %d commits: %d data files, %d snapshots, objects %v, jobs killed %d times", d.n, d.commits, len(r.Files), len(r.Snapshots), kinds, d.kills)
 	// 37 hours, in each up to what is not worth a merge; snapshots of some seconds; manifests up to the next merge of them
