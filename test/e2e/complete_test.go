@@ -9,8 +9,6 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -115,9 +113,6 @@ func TestComplete(t *testing.T) {
 		l := folderLake(t)
 		completes(t, l, func(d *stacktest.Daemon, config string) *stacktest.Daemon {
 			d.Kill()
-			if err := os.RemoveAll(filepath.Join(l.warehouse, "_lakeloader", "_jobs")); err != nil { // as if its lease had ended
-				t.Fatal(err)
-			}
 			return stacktest.StartDaemon(t, config)
 		})
 	})
@@ -131,7 +126,7 @@ func completes(t *testing.T, l lake, kill func(d *stacktest.Daemon, config strin
 - name: events
   source: {topics: [%s]}
   decode: {value: {format: json, columns: [{name: id, type: long}, {name: ts, type: timestamptz}]}}
-  table: {name: events, partition_by: [day(ts), "bucket(2, id)"], complete: {lateness: 2h, quiet: 2s, topic: %s, marker: true}}
+  table: {name: events, partition_by: [day(ts), "bucket(2, id)"], complete: {lateness: 2h, quiet: 5s, topic: %s, marker: true}}
   commit: {interval: 300ms, idle_interval: 1s}
 `, topic, told))
 	day1 := time.Now().UTC().Truncate(24*time.Hour).AddDate(0, 0, -4)
@@ -251,7 +246,8 @@ func TestCompleteRouted(t *testing.T) {
 	t.Parallel()
 	l, topic, told := postgresLake(t), stacktest.Topic(t, 2), stacktest.Topic(t, 1)
 	l.yaml += "jobs: {in_daemon: false}\n"
-	config := configure(t, l, fmt.Sprintf(`
+	quiet := func(quiet string) string {
+		return configure(t, l, fmt.Sprintf(`
 - name: events
   source: {topics: [%s]}
   decode: {value: {format: json, columns: [{name: id, type: long}, {name: kind, type: string}, {name: ts_day, type: date}]}}
@@ -260,9 +256,11 @@ func TestCompleteRouted(t *testing.T) {
     partition_by: [ts_day, kind]
     retention: 48h
     route: {by: kind, template: "events_${value}", allow: [a, b]}
-    complete: {quiet: 1s, topic: %s, marker: true}
+    complete: {quiet: %s, topic: %s, marker: true}
   commit: {interval: 300ms, idle_interval: 1s}
-`, topic, told))
+`, topic, quiet, told))
+	}
+	config := quiet("1h")
 	today := time.Now().UTC().Truncate(24 * time.Hour)
 	old, young := today.AddDate(0, 0, -5), today.AddDate(0, 0, -1)
 	plain, at := stacktest.Producer(t), map[stacktest.Place]int64{}
@@ -306,8 +304,9 @@ func TestCompleteRouted(t *testing.T) {
 	}
 	judge(map[string]map[time.Time]bool{"events": {old: true, young: true}, "events_a": {old: true, young: false}, "events_b": {old: true}})
 	job(t, config, "retention")
+	soon := quiet("1s")
 	until(t, "events_a is quiet", func() (bool, any) {
-		did := job(t, config, "complete")
+		did := job(t, soon, "complete")
 		return !strings.Contains(did, "but not"), did
 	})
 	judge(map[string]map[time.Time]bool{"events": {young: true}, "events_a": {young: true}})
