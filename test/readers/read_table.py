@@ -22,6 +22,10 @@ def main():
                             "summary": dict(s.summary.additional_properties) if s.summary else {}} for s in t.snapshots()]
     report["files"] = [{"path": f.file.file_path, "rows": f.file.record_count, "bytes": f.file.file_size_in_bytes,
                         "partition": [lake.jsonable(v) for v in _tuple(f.file.partition)]} for f in scan.plan_files()]
+    now = t.current_snapshot()
+    report["manifests"] = [m.manifest_length for m in now.manifests(t.io)] if now else []
+    with t.io.new_input(t.metadata_location).open() as f:
+        report["metadata_bytes"] = len(f.read())
     if args.rows:
         report["data"] = lake.data(rows)
     lake.emit(report)

@@ -49,6 +49,9 @@ type Report struct {
 	Properties map[string]string `json:"properties"`
 	Snapshots  []Snapshot        `json:"snapshots"`
 	Files      []File            `json:"files"`
+	// Manifests are the lengths of those of the current snapshot, MetadataBytes is the length of the metadata file.
+	Manifests     []int64 `json:"manifests"`
+	MetadataBytes int64   `json:"metadata_bytes"`
 }
 
 // Partition is what a table holds of one partition of a topic.
