@@ -254,7 +254,7 @@ func TestCompleteRouted(t *testing.T) {
   table:
     name: events
     partition_by: [ts_day, kind]
-    retention: 48h
+    retention: 72h
     route: {by: kind, template: "events_${value}", allow: [a, b]}
     complete: {quiet: %s, topic: %s, marker: true}
   commit: {interval: 300ms, idle_interval: 1s}
@@ -262,7 +262,7 @@ func TestCompleteRouted(t *testing.T) {
 	}
 	config := quiet("1h")
 	today := time.Now().UTC().Truncate(24 * time.Hour)
-	old, young := today.AddDate(0, 0, -5), today.AddDate(0, 0, -1)
+	old, young := today.AddDate(0, 0, -5), today.AddDate(0, 0, -2) // which is over, whatever the hour
 	plain, at := stacktest.Producer(t), map[stacktest.Place]int64{}
 	send := func(day time.Time, kinds ...string) {
 		t.Helper()
