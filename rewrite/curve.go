@@ -103,9 +103,9 @@ func (f *orderField) bound(b []byte, skip int) (uint64, bool) {
 	case batch.StoreFloat32, batch.StoreFloat64:
 		switch len(b) {
 		case 4:
-			return floatRank(float64(math.Float32frombits(binary.LittleEndian.Uint32(b)))), true
+			return batch.FloatRank(float64(math.Float32frombits(binary.LittleEndian.Uint32(b)))), true
 		case 8:
-			return floatRank(math.Float64frombits(binary.LittleEndian.Uint64(b))), true
+			return batch.FloatRank(math.Float64frombits(binary.LittleEndian.Uint64(b))), true
 		}
 		return 0, false
 	}

@@ -151,9 +151,9 @@ func (f *orderField) append(to []byte, b *batch.Batch, c *sortedColumn, row int)
 	case batch.StoreInt64:
 		to = binary.BigEndian.AppendUint64(to, uint64(c.Int64[row])^top)
 	case batch.StoreFloat32:
-		to = binary.BigEndian.AppendUint64(to, floatRank(float64(c.Float32[row])))
+		to = binary.BigEndian.AppendUint64(to, batch.FloatRank(float64(c.Float32[row])))
 	default:
-		to = binary.BigEndian.AppendUint64(to, floatRank(c.Float64[row]))
+		to = binary.BigEndian.AppendUint64(to, batch.FloatRank(c.Float64[row]))
 	}
 	if f.desc {
 		for i := from; i < len(to); i++ {
@@ -182,17 +182,6 @@ func (f *orderField) bytes(to, v []byte) []byte {
 		to = append(append(to, v[:zero]...), 0, 0xff)
 		v = v[zero+1:]
 	}
-}
-
-func floatRank(v float64) uint64 {
-	if math.IsNaN(v) {
-		return math.MaxUint64
-	}
-	u := math.Float64bits(v)
-	if u>>63 != 0 {
-		return ^u
-	}
-	return u | 1<<63
 }
 
 // dimension is how the values of a column are spread over 64 bits, so that those of all columns count alike in a z-order.
@@ -227,21 +216,8 @@ func (d *dimension) spread(v uint64) uint64 {
 
 // number maps a value to a number of the same order, as far as 64 bits tell.
 func (f *orderField) number(mem []byte, c *batch.Column, row, skip int) uint64 {
-	const top = 1 << 63
-	switch f.typ.Store() {
-	case batch.StoreBool:
-		if c.Bools[row] {
-			return 1
-		}
-		return 0
-	case batch.StoreInt32:
-		return uint64(int64(c.Int32[row])) ^ top
-	case batch.StoreInt64:
-		return uint64(c.Int64[row]) ^ top
-	case batch.StoreFloat32:
-		return floatRank(float64(c.Float32[row]))
-	case batch.StoreFloat64:
-		return floatRank(c.Float64[row])
+	if f.typ.Store() != batch.StoreView {
+		return c.Rank(row)
 	}
 	v := c.Views[row]
 	return f.bytesNumber(mem[v.Off:v.Off+v.Len], skip)

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"fmt"
-	"math"
 	"slices"
 	"strings"
 
@@ -145,21 +144,8 @@ func (s *sortColumn) prefix(row int32) uint64 {
 }
 
 func ascending(c *batch.Column, mem []byte, row int32) uint64 {
-	const top = 1 << 63
-	switch c.Type.Store() {
-	case batch.StoreBool:
-		if c.Bools[row] {
-			return 1
-		}
-		return 0
-	case batch.StoreInt32:
-		return uint64(int64(c.Int32[row])) ^ top
-	case batch.StoreInt64:
-		return uint64(c.Int64[row]) ^ top
-	case batch.StoreFloat32:
-		return floatRank(float64(c.Float32[row]))
-	case batch.StoreFloat64:
-		return floatRank(c.Float64[row])
+	if c.Type.Store() != batch.StoreView {
+		return c.Rank(int(row))
 	}
 	v := c.Views[row]
 	b := mem[v.Off : v.Off+v.Len]
@@ -171,20 +157,9 @@ func ascending(c *batch.Column, mem []byte, row int32) uint64 {
 		}
 	}
 	if c.Type.Kind == batch.Decimal {
-		p ^= top
+		p ^= 1 << 63
 	}
 	return p
-}
-
-func floatRank(v float64) uint64 {
-	if math.IsNaN(v) {
-		return math.MaxUint64
-	}
-	u := math.Float64bits(v)
-	if u>>63 != 0 {
-		return ^u
-	}
-	return u | 1<<63
 }
 
 func (s *sortColumn) compare(a, b int32) int {
