@@ -178,7 +178,11 @@ func (o *RoundObjects) fold(ctx context.Context, uuid string, l *table.Ledger, n
 	if err != nil {
 		return nil, fmt.Errorf("listing committed rounds: %w", err)
 	}
-	old, decided, err := o.Decided(ctx, uuid, l)
+	committed, err := o.Committed(ctx, uuid)
+	if err != nil {
+		return nil, fmt.Errorf("listing committed rounds: %w", err)
+	}
+	old, decided, err := o.decided(ctx, uuid, l, committed)
 	if err != nil {
 		return nil, err
 	}
@@ -187,7 +191,7 @@ func (o *RoundObjects) fold(ctx context.Context, uuid string, l *table.Ledger, n
 		r.Number = old.Number
 	}
 	upTo := o.foldable(uuid, marks, l, now)
-	if r.Removed, err = o.removeFolded(ctx, uuid, now, dry); err != nil {
+	if r.Removed, err = o.removeFolded(ctx, uuid, committed, now, dry); err != nil {
 		return nil, err
 	}
 	decided = slices.DeleteFunc(decided, func(p table.Pending) bool { return p.Number > upTo })
@@ -231,8 +235,8 @@ func (o *RoundObjects) foldable(uuid string, marks []objects.Info, l *table.Ledg
 	return upTo
 }
 
-// removeFolded removes the objects of rounds that the last fold of sufficient age stands for, and the folds before it.
-func (o *RoundObjects) removeFolded(ctx context.Context, uuid string, now time.Time, dry bool) (int, error) {
+// removeFolded removes the objects of committed rounds that the last fold of sufficient age stands for, and the folds before it.
+func (o *RoundObjects) removeFolded(ctx context.Context, uuid string, committed map[int64]string, now time.Time, dry bool) (int, error) {
 	numbers, infos, err := o.folds(ctx, uuid)
 	if err != nil {
 		return 0, err
@@ -242,10 +246,6 @@ func (o *RoundObjects) removeFolded(ctx context.Context, uuid string, now time.T
 		return 0, nil
 	}
 	upTo := aged[len(aged)-1]
-	committed, err := o.Committed(ctx, uuid)
-	if err != nil {
-		return 0, err
-	}
 	var rounds, rest []string
 	for _, n := range slices.Sorted(maps.Keys(committed)) {
 		if n <= upTo {

@@ -157,10 +157,16 @@ func (o *RoundObjects) Decided(ctx context.Context, uuid string, l *table.Ledger
 	if err != nil {
 		return nil, nil, fmt.Errorf("listing committed rounds: %w", err)
 	}
+	return o.decided(ctx, uuid, l, ids)
+}
+
+// decided is Decided for the committed rounds that were listed before.
+func (o *RoundObjects) decided(ctx context.Context, uuid string, l *table.Ledger, committed map[int64]string) (*Fold, []table.Pending, error) {
 	f, err := o.lastFold(ctx, uuid, l.Number) // behind the list: see Fold
 	if err != nil {
 		return nil, nil, err
 	}
+	ids := maps.Clone(committed)
 	for _, p := range l.Pending {
 		ids[p.Number] = p.ID
 	}
