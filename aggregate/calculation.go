@@ -104,13 +104,9 @@ func (s *Statement) sql(d Dialect, day Day) (string, error) {
 
 // QuotePath writes a column's path as a dialect quotes it.
 func QuotePath(d Dialect, path string) string {
-	q := `"`
-	if d == Spark {
-		q = "`"
-	}
 	parts := strings.Split(path, ".")
 	for i, p := range parts {
-		parts[i] = q + strings.ReplaceAll(p, q, q+q) + q
+		parts[i] = d.Ident(p)
 	}
 	return strings.Join(parts, ".")
 }

@@ -13,11 +13,25 @@ import (
 	"github.com/lakeloader/lakeloader/table"
 )
 
-// DoubleQuoted and Backquoted write a name as Trino and Athena, and as Spark, want it.
-func DoubleQuoted(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
-
-// Backquoted is DoubleQuoted for Spark.
-func Backquoted(name string) string { return "`" + strings.ReplaceAll(name, "`", "``") + "`" }
+// Select has ask call a function with the rows of a query, which makes them what an engine gives. An error of each comes back as it
+// is; failed says what to do about all others.
+func Select(q aggregate.Query, ask func(row func([]any) error) error, each func(row []any) error, failed func(error) error) error {
+	var own error // of each: it is not the engine's
+	err := ask(func(row []any) error {
+		if err := Row(row, q.Columns); err != nil {
+			return err
+		}
+		own = each(row)
+		return own
+	})
+	if own != nil {
+		return own
+	}
+	if err != nil {
+		return failed(err)
+	}
+	return nil
+}
 
 // Over puts the relation source, one snapshot of a table, before a SELECT. snapshot is how the engine travels to one, with %d
 // where its id belongs. A table without a snapshot has no rows.

@@ -56,7 +56,7 @@ func (l *lake) source(d Dialect) string {
 		default:
 			x = "CAST(" + x + " AS " + d.typeName(f.Type) + ")"
 		}
-		items = append(items, x+" AS "+d.ident(f.Name))
+		items = append(items, x+" AS "+d.Ident(f.Name))
 	}
 	if d == Spark {
 		return "SELECT " + strings.Join(items, ", ") + " FROM (SELECT split(line, '[|]') AS x FROM (SELECT explode(split('" + strings.ReplaceAll(data, "''", `\'`) + "', ';')) AS line))"
@@ -191,7 +191,7 @@ func (l *lake) form(text string, d Dialect, with string, query func(string) [][]
 func (d Dialect) idents(names []string) []string {
 	out := make([]string, len(names))
 	for i, n := range names {
-		out[i] = d.ident(n)
+		out[i] = d.Ident(n)
 	}
 	return out
 }

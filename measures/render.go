@@ -16,8 +16,8 @@ func (d Dialect) quote(s string) string {
 	return "'" + strings.ReplaceAll(s, "'", "''") + "'"
 }
 
-// ident writes a name in the dialect's quotes.
-func (d Dialect) ident(s string) string {
+// Ident writes a name in the dialect's quotes.
+func (d Dialect) Ident(s string) string {
 	if d == Spark {
 		return "`" + strings.ReplaceAll(s, "`", "``") + "`"
 	}
@@ -65,7 +65,7 @@ func (d Dialect) render(e *expr) string {
 	case opColumn:
 		parts := make([]string, len(e.path))
 		for i, p := range e.path {
-			parts[i] = d.ident(p)
+			parts[i] = d.Ident(p)
 		}
 		return strings.Join(parts, ".")
 	case opLiteral:

@@ -78,7 +78,7 @@ func (w *writer) columnRef(o object, s *scope) {
 		if i > 0 {
 			w.put(".")
 		}
-		w.put(w.d.ident(p))
+		w.put(w.d.Ident(p))
 	}
 }
 

@@ -264,7 +264,7 @@ func (w *writer) selectList(o object, s *scope) (names []string) {
 			w.fail("two columns of the SELECT are named %s: write AS behind one", name)
 		}
 		seen[strings.ToLower(name)] = true
-		w.put(" AS ", w.d.ident(name))
+		w.put(" AS ", w.d.Ident(name))
 		names = append(names, name)
 	}
 	s.aliases = seen
@@ -369,7 +369,7 @@ func (w *writer) orders(m object, s *scope) {
 		case x.text("type") == "VALUE_CONSTANT":
 			w.put(fmt.Sprint(x.node("value")["value"]))
 		case len(path) == 1 && s.aliases[strings.ToLower(path[0])]:
-			w.put(w.d.ident(path[0]))
+			w.put(w.d.Ident(path[0]))
 		default:
 			w.expr(x, s)
 		}

@@ -75,7 +75,7 @@ func (w *writer) named(o object, r *relation) {
 		w.fail("%w", err)
 	}
 	r.alias = alias
-	w.put(" ", w.d.ident(alias))
+	w.put(" ", w.d.Ident(alias))
 }
 
 func (w *writer) join(o object, s *scope) {

@@ -12,6 +12,7 @@ import (
 
 	_ "github.com/duckdb/duckdb-go/v2" // registers the driver
 
+	"github.com/lakeloader/lakeloader/aggregate"
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/objects"
 	"github.com/lakeloader/lakeloader/table"
@@ -221,7 +222,7 @@ func quoted(texts []string) string {
 }
 
 func quote(s string) string { return "'" + strings.ReplaceAll(s, "'", "''") + "'" }
-func ident(s string) string { return `"` + strings.ReplaceAll(s, `"`, `""`) + `"` }
+func ident(s string) string { return aggregate.DuckDB.Ident(s) }
 
 // typeName is DuckDB's name of a type.
 func typeName(t *batch.Type) string {

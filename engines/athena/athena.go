@@ -90,17 +90,17 @@ func (e *Engine) Cost(_ context.Context, q aggregate.Query) (aggregate.Cost, err
 func Statement(catalog string, q aggregate.Query) string {
 	var casts []string
 	for _, c := range q.Columns {
-		casts = append(casts, text(c)+" AS "+engines.DoubleQuoted(c.Name))
+		casts = append(casts, text(c)+" AS "+aggregate.Trino.Ident(c.Name))
 	}
 	id := q.Source.Info.Ident
-	name := engines.DoubleQuoted(catalog) + "." + engines.DoubleQuoted(id.Namespace) + "." + engines.DoubleQuoted(id.Name)
+	name := aggregate.Trino.Ident(catalog) + "." + aggregate.Trino.Ident(id.Namespace) + "." + aggregate.Trino.Ident(id.Name)
 	q.SQL = "SELECT " + strings.Join(casts, ", ") + " FROM (" + q.SQL + ") AS result"
 	return engines.Over(q, name, "FOR VERSION AS OF %d")
 }
 
 // text writes a column as one that Value reads.
 func text(c aggregate.Column) string {
-	name := engines.DoubleQuoted(c.Name)
+	name := aggregate.Trino.Ident(c.Name)
 	switch c.Type.Kind {
 	case batch.Binary, batch.Fixed:
 		return "to_hex(" + name + ")"
@@ -275,7 +275,7 @@ func plain(name string) string {
 	if strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_") == "" && name != "" {
 		return name
 	}
-	return engines.DoubleQuoted(name)
+	return aggregate.Trino.Ident(name)
 }
 
 // failed says what to do about an error.

@@ -76,30 +76,19 @@ func (e *Engine) Cost(_ context.Context, q aggregate.Query) (aggregate.Cost, err
 
 // named is a table's name, in parts: a namespace with dots has several.
 func (e *Engine) named(id table.Ident) string {
-	name := engines.Backquoted(e.catalog)
+	name := aggregate.Spark.Ident(e.catalog)
 	for p := range strings.SplitSeq(id.Namespace, ".") {
-		name += "." + engines.Backquoted(p)
+		name += "." + aggregate.Spark.Ident(p)
 	}
-	return name + "." + engines.Backquoted(id.Name)
+	return name + "." + aggregate.Spark.Ident(id.Name)
 }
 
 // Select implements aggregate.Engine.
 func (e *Engine) Select(ctx context.Context, q aggregate.Query, each func(row []any) error) error {
-	var own error // of each: it is not the engine's
-	err := e.do(ctx, engines.Over(q, e.named(q.Source.Info.Ident), "VERSION AS OF %d"), len(q.Columns), func(row []any) error {
-		if err := engines.Row(row, q.Columns); err != nil {
-			return err
-		}
-		own = each(row)
-		return own
-	})
-	if own != nil {
-		return own
-	}
-	if err != nil {
-		return e.failed(ctx, q.SQL, err)
-	}
-	return nil
+	statement := engines.Over(q, e.named(q.Source.Info.Ident), "VERSION AS OF %d")
+	return engines.Select(q, func(row func([]any) error) error {
+		return e.do(ctx, statement, len(q.Columns), row)
+	}, each, func(err error) error { return e.failed(ctx, q.SQL, err) })
 }
 
 // do runs a statement in a session of its own.
@@ -127,16 +116,16 @@ func (e *Engine) Optimize(ctx context.Context, o engines.Optimize) error {
 		var order []string
 		for _, f := range o.SortBy {
 			if f.Desc {
-				order = append(order, engines.Backquoted(f.Source)+" DESC NULLS LAST")
+				order = append(order, aggregate.Spark.Ident(f.Source)+" DESC NULLS LAST")
 			} else {
-				order = append(order, engines.Backquoted(f.Source)+" ASC NULLS FIRST")
+				order = append(order, aggregate.Spark.Ident(f.Source)+" ASC NULLS FIRST")
 			}
 		}
 		arguments = append(arguments, "strategy => 'sort'", "sort_order => "+quoted(strings.Join(order, ", ")))
 	}
 	arguments = append(arguments, fmt.Sprintf("options => map('target-file-size-bytes', '%d', 'min-file-size-bytes', '%d', 'max-file-size-bytes', '%d', 'min-input-files', '%d', 'partial-progress.enabled', 'true')",
 		o.Target, o.Target*3/4, o.Target*9/5, o.MinFiles))
-	statement := fmt.Sprintf("CALL %s.system.rewrite_data_files(%s)", engines.Backquoted(e.catalog), strings.Join(arguments, ", "))
+	statement := fmt.Sprintf("CALL %s.system.rewrite_data_files(%s)", aggregate.Spark.Ident(e.catalog), strings.Join(arguments, ", "))
 	if err := e.do(ctx, statement, 0, nil); err != nil {
 		return e.failed(ctx, statement, err)
 	}

@@ -70,26 +70,15 @@ func (e *Engine) Cost(_ context.Context, q aggregate.Query) (aggregate.Cost, err
 }
 
 func (e *Engine) named(id table.Ident) string {
-	return engines.DoubleQuoted(e.catalog) + "." + engines.DoubleQuoted(id.Namespace) + "." + engines.DoubleQuoted(id.Name)
+	return aggregate.Trino.Ident(e.catalog) + "." + aggregate.Trino.Ident(id.Namespace) + "." + aggregate.Trino.Ident(id.Name)
 }
 
 // Select implements aggregate.Engine.
 func (e *Engine) Select(ctx context.Context, q aggregate.Query, each func(row []any) error) error {
-	var own error // of each: it is not the engine's
-	err := e.query(ctx, engines.Over(q, e.named(q.Source.Info.Ident), "FOR VERSION AS OF %d"), len(q.Columns), func(row []any) error {
-		if err := engines.Row(row, q.Columns); err != nil {
-			return err
-		}
-		own = each(row)
-		return own
-	})
-	if own != nil {
-		return own
-	}
-	if err != nil {
-		return e.failed(ctx, q.SQL, err)
-	}
-	return nil
+	statement := engines.Over(q, e.named(q.Source.Info.Ident), "FOR VERSION AS OF %d")
+	return engines.Select(q, func(row func([]any) error) error {
+		return e.query(ctx, statement, len(q.Columns), row)
+	}, each, func(err error) error { return e.failed(ctx, q.SQL, err) })
 }
 
 func (e *Engine) query(ctx context.Context, statement string, columns int, each func(row []any) error) (err error) {
