@@ -130,6 +130,9 @@ func defaultPipeline(p *Pipeline) {
 	if p.Decode.Key != nil {
 		defaultFormat(p.Decode.Key, p.Source.Topics, "-key", "key_")
 	}
+	for i := range p.Views {
+		defaultView(&p.Views[i])
+	}
 	for i := range p.Cleanse {
 		defaultStep(&p.Cleanse[i], i)
 	}

@@ -253,6 +253,8 @@ type Pipeline struct {
 	Commit Commit `yaml:"commit"`
 	// DeadLetters is where records go that break a rule.
 	DeadLetters DeadLetters `yaml:"dead_letters"`
+	// Views are what the rows of the last minutes add up to, kept in memory for dashboards. Left out: none.
+	Views []View `yaml:"views"`
 }
 
 // Source is the topics of a pipeline.

@@ -51,6 +51,7 @@ func RenderStatusWidth(w io.Writer, s Status, width int) error {
 	}
 	pipelines.write(&b, width)
 	partitions.write(&b, width)
+	renderViews(&b, s, width)
 	renderJobs(&b, s, width)
 	_, err := io.WriteString(w, b.String())
 	return err

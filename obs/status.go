@@ -1,6 +1,10 @@
 package obs
 
-import "time"
+import (
+	"time"
+
+	"github.com/lakeloader/lakeloader/views"
+)
 
 // Phase is what a pipeline is doing.
 type Phase string
@@ -92,6 +96,9 @@ type PipelineStatus struct {
 	LagRecords int64             `json:"lag_records"`
 	LagSeconds float64           `json:"lag_seconds"`
 	Partitions []PartitionStatus `json:"partitions"` // by topic and number
+
+	// Views are what the rows of the last minutes add up to.
+	Views []views.Table `json:"views,omitempty"`
 
 	// Complete is what the pipeline's tables say is complete, by table; of pipelines that say so.
 	Complete []CompleteStatus `json:"complete,omitempty"`

@@ -14,6 +14,7 @@ import (
 	"github.com/lakeloader/lakeloader/schemas"
 	"github.com/lakeloader/lakeloader/source"
 	"github.com/lakeloader/lakeloader/table"
+	"github.com/lakeloader/lakeloader/views"
 )
 
 // Version of the program; it is written into files and round objects.
@@ -37,6 +38,8 @@ type Deps struct {
 	Now                  func() time.Time
 	// Memory is the account of what the pipeline holds.
 	Memory Memory
+	// Views take in the rows of the pipeline; nil: there are none.
+	Views *views.Set
 	// Audit proves that the table holds what its ledger says (lakeloader verify).
 	Audit func(ctx context.Context) error
 

@@ -16,6 +16,7 @@ import (
 	"github.com/lakeloader/lakeloader/schemas"
 	"github.com/lakeloader/lakeloader/source"
 	"github.com/lakeloader/lakeloader/table"
+	"github.com/lakeloader/lakeloader/views"
 	"github.com/lakeloader/lakeloader/writers"
 )
 
@@ -132,6 +133,11 @@ func (s *stages) rebuild(ctx context.Context) error {
 			return fmt.Errorf("%w: pipeline %s: table.complete: %w", ErrStop, s.cfg.Name, err)
 		}
 	}
+	if s.d.Views != nil {
+		if err := s.d.Views.Bind(full); err != nil {
+			return fmt.Errorf("%w: pipeline %s: %w", ErrStop, s.cfg.Name, err)
+		}
+	}
 	s.program, s.audit = program, newAudit(program.Row(), full, s.cfg.Include)
 	s.b = batch.New(&batch.Records{}, row)
 	return nil
@@ -209,6 +215,9 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 	if err == nil && s.times != nil {
 		s.times.observe(b, ts.runs, s.d.Now())
 	}
+	if err == nil && s.d.Views != nil {
+		s.d.Views.Observe(b, seen(ts.runs), s.d.Now())
+	}
 	if err == nil {
 		err = s.d.limit.take(s.d.Now(), b, ts)
 	}
@@ -225,6 +234,15 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 	}
 	b.Root = root // the decoder appends to its own columns again
 	return b, nil
+}
+
+// seen are the partitions of a fetch, for the views.
+func seen(runs []run) []views.Partition {
+	out := make([]views.Partition, len(runs))
+	for i, x := range runs {
+		out[i] = views.Partition{Topic: x.t.key.Topic, Partition: x.t.key.Partition, Epoch: x.t.from.Epoch, From: x.from, To: x.to}
+	}
+	return out
 }
 
 // refuse makes dead letters of rows that cannot be written. It comes before any table gets rows of the batch.

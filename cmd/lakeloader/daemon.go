@@ -22,6 +22,7 @@ import (
 	"github.com/lakeloader/lakeloader/schemas"
 	"github.com/lakeloader/lakeloader/source"
 	"github.com/lakeloader/lakeloader/verify"
+	"github.com/lakeloader/lakeloader/views"
 )
 
 // daemon is the running pipelines of a configuration and what they share.
@@ -218,6 +219,14 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 	primary, dead := pipeline.Idents(d.cfg, p)
 	rec := d.state.Pipeline(p.Name, primary.String(), time.Duration(p.Commit.Interval))
 	rec.AlarmAfter(time.Duration(p.Commit.AlarmAfter))
+	var rolling *views.Set
+	if len(p.Views) > 0 {
+		var err error
+		if rolling, err = views.New(p.Views); err != nil {
+			return pipeline.Deps{}, fail(exitUsage, err)
+		}
+		d.state.Views(p.Name, rolling)
+	}
 	reg, err := registry(d.cfg)
 	if err != nil {
 		return pipeline.Deps{}, err
@@ -238,7 +247,7 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 			return schemas.NewDecoder(p.Decode, reg, schemas.Options{Clock: point.Now, UnknownIDAfter: time.Duration(d.cfg.Registry.UnknownIDAfter),
 				Freeze: p.Table.Evolve != nil && !*p.Table.Evolve, Accept: accept})
 		},
-		Audit: audit(d.cfg, p, d.lake),
+		Audit: audit(d.cfg, p, d.lake), Views: rolling,
 	}, nil
 }
 
