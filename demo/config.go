@@ -34,6 +34,8 @@ func (d *Demo) WriteConfig(dir string) (path string, err error) {
 		"LAKELOADER_CATALOG":   "sqlite",
 		"LAKELOADER_HASH_KEY":  "${file:hash.key}",
 		"LAKELOADER_HTTP":      "127.0.0.1:0",
+		"LAKELOADER_WEBHOOK":   d.receiver.WebhookURL(),
+		"LAKELOADER_SEARCH":    d.receiver.SearchURL(),
 	}
 	out := envReference.ReplaceAllStringFunc(string(text), func(ref string) string {
 		m := envReference.FindStringSubmatch(ref)

@@ -187,7 +187,7 @@ func (m *measure) result(s *state) any {
 	if s.n == 0 {
 		return nil
 	}
-	v := 0.0
+	var v float64
 	switch m.Func {
 	case "sum":
 		v = s.sum
