@@ -1,5 +1,5 @@
-// Package demo runs the published systems with nothing installed: an embedded Kafka and schema registry, and generators
-// for their topics. The loader itself is the real one.
+// Package demo runs the published systems: generators for their topics, and, for what is not installed, an embedded Kafka, schema
+// registry, webhook and search index. The loader itself is the real one.
 package demo
 
 import (
@@ -10,6 +10,8 @@ import (
 	"strings"
 	"time"
 
+	"github.com/riferrei/srclient"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -24,21 +26,35 @@ func Names() []string { return append([]string(nil), names...) }
 const partitions = 4
 
 // outputs are the topics that the loader of a demo writes.
-var outputs = map[string][]string{}
+var outputs = map[string][]Topic{}
 
-// Demo is the embedded servers of a demo.
+// Demo is the servers of a demo, and its generator.
 type Demo struct {
 	name     string
-	cluster  *kfake.Cluster
+	env      func(name string) string // of servers that are there; never nil
+	cluster  *kfake.Cluster           // nil: there is a real one
+	brokers  []string
 	registry *Registry
 	receiver *Receiver
 	client   *kgo.Client
 	gen      Generator
 }
 
-// Start starts the servers on free loopback ports and makes the topics.
-func Start(name string, seed uint64, at time.Time) (d *Demo, err error) {
-	d = &Demo{name: name}
+// Options of a demo.
+type Options struct {
+	Seed uint64
+	At   time.Time // of the first record
+	// Env gives the values that the system's configuration takes from the environment: LAKELOADER_BROKERS, say, for a Kafka that is
+	// there. nil, or an empty value: the embedded servers are used.
+	Env func(name string) string
+}
+
+// Start starts what is not there on free loopback ports and makes the topics.
+func Start(name string, o Options) (d *Demo, err error) {
+	d = &Demo{name: name, env: o.Env}
+	if d.env == nil {
+		d.env = func(string) string { return "" }
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
@@ -51,34 +67,93 @@ func Start(name string, seed uint64, at time.Time) (d *Demo, err error) {
 	if d.receiver, err = StartReceiver(); err != nil {
 		return d, err
 	}
-	switch name {
-	case "clicks":
-		d.gen = NewClicks(seed, at)
-	case "ratings":
-		d.gen = NewRatings(seed, at, d.registry.Register)
-	case "visitor-spend":
-		d.gen = NewPurchases(seed, at)
-	default:
-		return d, fmt.Errorf("there is no demo %q: choose one of %s", name, strings.Join(names, ", "))
+	if d.gen, err = d.generator(o); err != nil {
+		return d, err
 	}
-	var topics []string
-	for _, t := range d.gen.Topics() {
-		topics = append(topics, t.Name)
+	if d.brokers = strings.Split(d.env("LAKELOADER_BROKERS"), ","); d.brokers[0] == "" {
+		if d.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.ClusterID("lakeloader-demo")); err != nil {
+			return d, fmt.Errorf("starting the embedded Kafka: %w", err)
+		}
+		d.brokers = d.cluster.ListenAddrs()
 	}
-	if d.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, append(topics, outputs[name]...)...), kfake.ClusterID("lakeloader-demo")); err != nil {
-		return d, fmt.Errorf("starting the embedded Kafka: %w", err)
-	}
-	d.client, err = kgo.NewClient(kgo.SeedBrokers(d.cluster.ListenAddrs()...),
+	d.client, err = kgo.NewClient(kgo.SeedBrokers(d.brokers...),
 		kgo.ProducerLinger(5*time.Millisecond), kgo.MaxBufferedRecords(20000), kgo.ProducerBatchCompression(kgo.Lz4Compression()),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)), kgo.ProducerBatchMaxBytes(512<<10))
 	if err != nil {
-		return d, fmt.Errorf("connecting to the embedded Kafka: %w", err)
+		return d, fmt.Errorf("connecting to Kafka: %w", err)
 	}
-	return d, nil
+	return d, d.makeTopics()
 }
 
-// Brokers of the embedded Kafka.
-func (d *Demo) Brokers() string { return strings.Join(d.cluster.ListenAddrs(), ",") }
+// generator of the system.
+func (d *Demo) generator(o Options) (Generator, error) {
+	switch d.name {
+	case "clicks":
+		return NewClicks(o.Seed, o.At), nil
+	case "ratings":
+		ids, err := d.register(map[string]string{ratingsTopic + "-value": RatingsSchema, customersTopic + "-key": CustomersKeySchema, customersTopic + "-value": CustomersSchema})
+		if err != nil {
+			return nil, err
+		}
+		return NewRatings(o.Seed, o.At, func(subject string) int32 { return ids[subject] }), nil
+	case "visitor-spend":
+		return NewPurchases(o.Seed, o.At), nil
+	}
+	return nil, fmt.Errorf("there is no demo %q: choose one of %s", d.name, strings.Join(names, ", "))
+}
+
+// register registers schemas by subject and returns their ids.
+func (d *Demo) register(schemas map[string]string) (ids map[string]int32, err error) {
+	ids = map[string]int32{}
+	url := d.env("LAKELOADER_REGISTRY")
+	for subject, schema := range schemas {
+		if url == "" {
+			ids[subject] = d.registry.Register(subject, schema)
+			continue
+		}
+		s, err := srclient.NewSchemaRegistryClient(url).CreateSchema(subject, schema, srclient.Avro)
+		if err != nil {
+			return nil, fmt.Errorf("registering the schema of %s at %s: %w", subject, url, err)
+		}
+		ids[subject] = int32(s.ID())
+	}
+	return ids, nil
+}
+
+// makeTopics makes the topics of the system and those that the loader writes. The system's own must be new: the demo counts what
+// comes of its records.
+func (d *Demo) makeTopics() error {
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.TimeoutMillis = 10000
+	add := func(name string, compacted bool) {
+		t := kmsg.NewCreateTopicsRequestTopic()
+		t.Topic, t.NumPartitions, t.ReplicationFactor = name, partitions, 1
+		if compacted {
+			c := kmsg.NewCreateTopicsRequestTopicConfig()
+			c.Name, c.Value = "cleanup.policy", kmsg.StringPtr("compact")
+			t.Configs = append(t.Configs, c)
+		}
+		req.Topics = append(req.Topics, t)
+	}
+	for _, t := range append(d.gen.Topics(), outputs[d.name]...) {
+		add(t.Name, t.Table)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	res, err := req.RequestWith(ctx, d.client)
+	if err != nil {
+		return fmt.Errorf("making the demo's topics at %s: %w", d.Brokers(), err)
+	}
+	for _, t := range res.Topics {
+		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+			return fmt.Errorf("making the topic %s at %s: %w; the demo needs topics of its own, which are not there yet", t.Topic, d.Brokers(), err)
+		}
+	}
+	return nil
+}
+
+// Brokers of the Kafka.
+func (d *Demo) Brokers() string { return strings.Join(d.brokers, ",") }
 
 // RegistryURL of the embedded registry.
 func (d *Demo) RegistryURL() string { return d.registry.URL() }
@@ -143,7 +218,7 @@ func pause(ctx context.Context, d time.Duration) {
 
 // Trim deletes the records of a topic below the offsets, since the embedded Kafka keeps everything in memory. What is a table stays.
 func (d *Demo) Trim(ctx context.Context, topic string, below map[int32]int64) error {
-	if !slices.Contains(d.gen.Topics(), Topic{Name: topic}) {
+	if d.cluster == nil || !slices.Contains(d.gen.Topics(), Topic{Name: topic}) {
 		return nil
 	}
 	req := kmsg.NewPtrDeleteRecordsRequest()

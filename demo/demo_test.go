@@ -27,7 +27,7 @@ var start = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 func generators() map[string]func(seed uint64) Generator {
 	return map[string]func(uint64) Generator{
 		"clicks":        func(seed uint64) Generator { return NewClicks(seed, start) },
-		"ratings":       func(seed uint64) Generator { return NewRatings(seed, start, func(string, string) int32 { return 1 }) },
+		"ratings":       func(seed uint64) Generator { return NewRatings(seed, start, func(string) int32 { return 1 }) },
 		"visitor-spend": func(seed uint64) Generator { return NewPurchases(seed, start) },
 	}
 }
@@ -194,7 +194,7 @@ func through(t *testing.T, cfg *configs.Config, at int, d *Demo) (rejected, rows
 
 func started(t *testing.T, name string) *Demo {
 	t.Helper()
-	d, err := Start(name, 1, start)
+	d, err := Start(name, Options{Seed: 1, At: start})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func started(t *testing.T, name string) *Demo {
 }
 
 func TestUnknownDemo(t *testing.T) {
-	d, err := Start("nothing", 1, start)
+	d, err := Start("nothing", Options{})
 	if d != nil || err == nil || !strings.Contains(err.Error(), "clicks, ratings, visitor-spend") {
 		t.Fatalf("%v", err)
 	}

@@ -86,11 +86,11 @@ type Ratings struct {
 	due            []Record // changes before the next rating
 }
 
-// NewRatings starts at a time; a rating comes every 12 milliseconds. register gives the id of a schema.
-func NewRatings(seed uint64, at time.Time, register func(subject, schema string) int32) *Ratings {
-	g := &Ratings{r: newRandom(seed), at: at, schemaID: register(ratingsTopic+"-value", RatingsSchema),
+// NewRatings starts at a time; a rating comes every 12 milliseconds. id tells the id of the schema of a subject.
+func NewRatings(seed uint64, at time.Time, id func(subject string) int32) *Ratings {
+	g := &Ratings{r: newRandom(seed), at: at, schemaID: id(ratingsTopic + "-value"),
 		key: avro.MustParse(CustomersKeySchema), value: avro.MustParse(CustomersSchema), people: make([]customer, customers)}
-	g.keyID, g.valueID = register(customersTopic+"-key", CustomersKeySchema), register(customersTopic+"-value", CustomersSchema)
+	g.keyID, g.valueID = id(customersTopic+"-key"), id(customersTopic+"-value")
 	for i := range g.people {
 		g.create(i)
 		g.event(i, "r", nil)

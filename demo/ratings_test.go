@@ -14,11 +14,9 @@ import (
 
 // The change events tell the same story as the customers that the generator keeps: applied in order they give the table.
 func TestCustomersAreTheirChanges(t *testing.T) {
-	schemas := map[int32]avro.Schema{}
-	g := NewRatings(5, start, func(_, schema string) int32 {
-		id := int32(len(schemas) + 1)
-		schemas[id] = avro.MustParse(schema)
-		return id
+	schemas := map[int32]avro.Schema{2: avro.MustParse(CustomersKeySchema), 3: avro.MustParse(CustomersSchema)}
+	g := NewRatings(5, start, func(subject string) int32 {
+		return map[string]int32{"ratings-value": 1, customersTopic + "-key": 2, customersTopic + "-value": 3}[subject]
 	})
 	read := func(b []byte) map[string]any {
 		var v map[string]any

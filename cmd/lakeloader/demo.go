@@ -24,6 +24,7 @@ type demoFlags struct {
 	dir     string
 	seed    uint64
 	verbose bool
+	servers bool
 }
 
 func newDemo() *cobra.Command {
@@ -51,6 +52,7 @@ The folder keeps the lake and a lakeloader.yaml, with which query and verify wor
 	c.Flags().StringVar(&f.dir, "dir", "", "folder for the lake and the configuration (default ./lakeloader-demo-NAME)")
 	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the generator")
 	c.Flags().BoolVar(&f.verbose, "verbose", false, "show the loader's log instead of the progress")
+	c.Flags().BoolVar(&f.servers, "servers", false, "use the servers that the environment names, as the system's configuration does: LAKELOADER_BROKERS, LAKELOADER_REGISTRY, LAKELOADER_WAREHOUSE, ...")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if f.records < 0 || f.length < 0 {
 			return fail(exitUsage, errors.New("--records and --for cannot be negative"))
@@ -70,7 +72,11 @@ func runDemo(w io.Writer, name string, f demoFlags) (err error) {
 			f.rate = 50000
 		}
 	}
-	d, err := demo.Start(name, f.seed, time.Now().Truncate(time.Millisecond))
+	o := demo.Options{Seed: f.seed, At: time.Now().Truncate(time.Millisecond)}
+	if f.servers {
+		o.Env = os.Getenv
+	}
+	d, err := demo.Start(name, o)
 	if err != nil {
 		return fail(exitUsage, err)
 	}
@@ -278,6 +284,8 @@ What to look at next:
   lakeloader verify -c %[1]s
   lakeloader query -c %[1]s "SELECT * FROM %[2]s LIMIT 5"
   lakeloader query -c %[1]s "SELECT _kafka_partition, count(*), min(_kafka_offset), max(_kafka_offset) FROM %[2]s GROUP BY 1 ORDER BY 1"
-  find %[3]s -name '*.parquet'
-`, r.path, r.cfg.Pipelines[0].Table.Name, filepath.Join(r.f.dir, "lake"))
+`, r.path, r.cfg.Pipelines[0].Table.Name)
+	if lake := filepath.Join(r.f.dir, "lake"); !r.f.servers {
+		fmt.Fprintf(r.w, "  find %s -name '*.parquet'\n", lake)
+	}
 }
