@@ -41,9 +41,9 @@ Exit code 0: all are accounted for. 1: they are not, and the exact ranges are pr
 				if *only != "" && p.Name != *only {
 					continue
 				}
-				r, err := verify.Run(c.Context(), verifyInput(cfg, p, l))
+				r, err := verifyOne(c.Context(), cfg, p, l)
 				if errors.Is(err, table.ErrNoTable) {
-					err = fmt.Errorf("%w: nothing was loaded yet, or catalog and table.name are not those that the daemon has", err)
+					err = fmt.Errorf("%w: nothing was loaded yet, or catalog and table.name (for a database sql.url and sql.table) are not those that the daemon has", err)
 				}
 				if err != nil {
 					return fail(exitFailed, fmt.Errorf("pipeline %s: %w", p.Name, err))
