@@ -1,6 +1,9 @@
 package configs
 
-import "strings"
+import (
+	"net/url"
+	"strings"
+)
 
 // SQLSink makes a table of a database the pipeline's primary, instead of a lake table. Rows, dead letters and offsets move in one
 // transaction of that database: see docs/sql.md.
@@ -76,10 +79,23 @@ func (p *Pipeline) primary() string {
 	return p.Table.Name
 }
 
-// qualified tells the tables of several databases, and those of the lake, from one another.
+// qualified tells the tables of several databases, and those of the lake, from one another. It goes into messages, so it has no
+// password.
 func (s *SQLSink) qualified(table string) string {
 	if table == "" {
 		return ""
 	}
-	return s.URL + " " + table
+	if u, err := url.Parse(s.URL); err == nil && u.Host != "" {
+		return table + " of " + s.Kind() + "://" + u.Host + u.Path
+	}
+	if file, is := s.file(); is {
+		return table + " of " + file
+	}
+	return table + " of " + s.Kind()
+}
+
+// file is the database of SQLite.
+func (s *SQLSink) file() (string, bool) {
+	_, file, _ := strings.Cut(s.URL, ":")
+	return strings.TrimPrefix(file, "//"), s.Kind() == SQLite && file != ""
 }

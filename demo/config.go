@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"strings"
 
 	"github.com/lakeloader/lakeloader/configs"
 )
@@ -34,6 +35,7 @@ func (d *Demo) WriteConfig(dir string) (path string, err error) {
 		"LAKELOADER_CATALOG":   "sqlite",
 		"LAKELOADER_HASH_KEY":  "${file:hash.key}",
 		"LAKELOADER_HTTP":      "127.0.0.1:0",
+		"LAKELOADER_COMMIT":    commitEvery,
 	}
 	out := envReference.ReplaceAllStringFunc(string(text), func(ref string) string {
 		m := envReference.FindStringSubmatch(ref)
@@ -45,8 +47,10 @@ func (d *Demo) WriteConfig(dir string) (path string, err error) {
 		}
 		return `""`
 	})
-	out = fmt.Sprintf("# Made by lakeloader demo %s. Its brokers are gone when the demo has ended; query and verify need none.\n", d.name) + out +
-		"  commit:\n    interval: " + commitEvery + "\n"
+	out = fmt.Sprintf("# Made by lakeloader demo %s. Its brokers are gone when the demo has ended; query and verify need none.\n", d.name) + out
+	if !strings.Contains(string(text), "LAKELOADER_COMMIT") {
+		out += "  commit:\n    interval: " + commitEvery + "\n"
+	}
 	path = filepath.Join(dir, "lakeloader.yaml")
 	return path, os.WriteFile(path, []byte(out), 0o644)
 }

@@ -44,6 +44,13 @@ func (c *session) ledger(ctx context.Context) (*table.Ledger, error) {
 	return l, err
 }
 
+// rounds is how often the partition that was moved most was.
+func (c *session) rounds(ctx context.Context) (n int64, err error) {
+	err = c.query(ctx, func(r *sql.Rows) error { return r.Scan(&n) },
+		"SELECT coalesce(max(rounds), 0) FROM "+quoted(c.kind, c.beside(offsetsTable))+" WHERE pipeline = ?", c.o.Pipeline.Name)
+	return n, err
+}
+
 // present reads the ledger, and makes sure that there are no rows without offsets.
 func (c *session) present(ctx context.Context) (*table.Ledger, error) {
 	l, err := c.ledger(ctx)

@@ -10,7 +10,9 @@ import (
 	"github.com/lakeloader/lakeloader/test/stack/stacktest"
 )
 
-func TestPostgres(t *testing.T) { suite(t, func(t *testing.T) string { return stacktest.NewDatabase(t) }) }
+func TestPostgres(t *testing.T) {
+	suite(t, func(t *testing.T) string { return stacktest.NewDatabase(t) })
+}
 
 // An answer to COMMIT that is lost is looked for: the round is in the database, and is not sent again.
 func TestPostgresLosesTheAnswer(t *testing.T) {

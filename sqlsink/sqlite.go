@@ -35,7 +35,7 @@ func (sqlite) bind(query string) string { return query }
 func (sqlite) quote(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
 
 func (sqlite) words() *strings.Replacer {
-	return strings.NewReplacer("{key}", "TEXT", "{name}", "TEXT", "{text}", "TEXT", "{bytes}", "BLOB", "{long}", "INTEGER", "{end}", "")
+	return strings.NewReplacer("{key}", "TEXT", "{name}", "TEXT", "{text}", "TEXT", "{bytes}", "BLOB", "{long}", "INTEGER", "{end}", " WITHOUT ROWID")
 }
 
 func (sqlite) columnType(f batch.Field) (string, error) {

@@ -78,7 +78,7 @@ func (c *session) ensure(ctx context.Context, def table.Def) (d *described, err 
 	}
 	err = c.kind.exclusive(ctx, c, func() error {
 		for _, t := range ownTables {
-			if err := c.create(ctx, c.beside(t.name), c.kind.words().Replace(t.columns+")")); err != nil {
+			if err := c.create(ctx, c.beside(t.name), t.columns); err != nil {
 				return err
 			}
 		}
@@ -100,7 +100,7 @@ func (c *session) create(ctx context.Context, name, columns string) error {
 	if err != nil || there {
 		return err
 	}
-	_, err = c.conn.ExecContext(ctx, "CREATE TABLE "+quoted(c.kind, name)+" ("+columns+c.kind.words().Replace("{end}"))
+	_, err = c.conn.ExecContext(ctx, c.kind.words().Replace("CREATE TABLE "+quoted(c.kind, name)+" ("+columns+"){end}"))
 	return err
 }
 
@@ -205,7 +205,7 @@ func (c *session) createRows(ctx context.Context, name string, row *batch.Type) 
 		}
 		b.WriteString(", ")
 	}
-	b.WriteString("PRIMARY KEY (" + strings.Join(quoteAll(c.kind, uniqueKey), ", ") + "))")
+	b.WriteString("PRIMARY KEY (" + strings.Join(quoteAll(c.kind, uniqueKey), ", ") + ")")
 	return c.create(ctx, name, b.String())
 }
 

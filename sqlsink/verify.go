@@ -67,7 +67,9 @@ func (c *session) gather(ctx context.Context, rep *verify.Report) (map[place]*se
 	if err != nil {
 		return nil, err
 	}
-	rep.Rounds = l.Number
+	if rep.Rounds, err = c.rounds(ctx); err != nil {
+		return nil, err
+	}
 	found := map[place]*sets{}
 	at := func(k table.Key, epoch int32) *sets {
 		p := place{k, epoch}

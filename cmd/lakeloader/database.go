@@ -29,7 +29,9 @@ func (d *daemon) database(p *configs.Pipeline, deps *pipeline.Deps) error {
 		return fail(exitUnreachable, err)
 	}
 	deps.Catalog, deps.Objects, deps.Root, deps.Database = s, s.Objects(), "", s
-	deps.Audit = func(context.Context) error { return errors.New("a database needs no audit: this is a defect of lakeloader") }
+	deps.Audit = func(context.Context) error {
+		return errors.New("a database needs no audit: this is a defect of lakeloader")
+	}
 	return nil
 }
 

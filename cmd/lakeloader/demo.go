@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -137,15 +138,17 @@ func (r *demoRun) run(hard context.Context, stop chan struct{}, log *slog.Logger
 	total := r.watch(ctx, cancel, stop, dm, produced)
 	close(ended)
 	err = errors.Join(dm.wait(hard, ended), produceErr)
-	st := dm.state.Status().Pipelines[0]
+	all := dm.state.Status().Pipelines
 	if err = errors.Join(err, dm.close()); err != nil {
 		return err
 	}
-	r.summary(st, total, time.Since(began))
-	if accounted := st.Rows + st.Filtered + st.DeadLetters; accounted != total {
-		return fail(exitFailed, fmt.Errorf("%d records were produced and %d are accounted for", total, accounted))
+	r.summary(all, total, time.Since(began))
+	for _, st := range all {
+		if accounted := st.Rows + st.Filtered + st.DeadLetters; accounted != total {
+			err = errors.Join(err, fail(exitFailed, fmt.Errorf("pipeline %s: %d records were produced and %d are accounted for", st.Name, total, accounted)))
+		}
 	}
-	return nil
+	return err
 }
 
 // watch shows the progress until everything that was produced is in the lake, or stop. It returns the number produced.
@@ -168,31 +171,30 @@ func (r *demoRun) watch(ctx context.Context, cancel func(), stop <-chan struct{}
 		case <-tick.C:
 			r.progress(dm)
 		}
-		st := dm.state.Status().Pipelines[0]
-		if total >= 0 && st.Records >= total {
+		if total >= 0 && readAll(dm, total) {
 			r.progress(dm)
 			return total
 		}
 	}
 }
 
+// readAll: every pipeline has read the records that were produced.
+func readAll(dm *daemon, total int64) bool {
+	return !slices.ContainsFunc(dm.state.Status().Pipelines, func(st obs.PipelineStatus) bool { return st.Records < total })
+}
+
 func (r *demoRun) progress(dm *daemon) {
-	st := dm.state.Status().Pipelines[0]
-	if !r.f.verbose {
-		line := fmt.Sprintf("%-8s read %11d  in the lake %11d  filtered %9d  dead letters %6d  %9.0f records/s  unpublished %9d",
-			st.Phase, st.Records, st.Rows, st.Filtered, st.DeadLetters, st.RecordsPerSecond, st.UnpublishedRows)
-		fmt.Fprintln(r.w, line)
+	all := dm.state.Status().Pipelines
+	for _, st := range all {
+		if r.f.verbose {
+			break
+		}
+		fmt.Fprintln(r.w, r.line(st, len(all) > 1))
 		if st.LastError != nil && st.Phase == obs.Failing {
 			fmt.Fprintln(r.w, "  ", st.LastError.Message)
 		}
 	}
-	below := map[int32]int64{}
-	for _, p := range st.Partitions {
-		if p.Committed > 0 {
-			below[p.Partition] = p.Committed
-		}
-	}
-	if len(below) > 0 && r.f.records == 0 {
+	if below := committedByAll(all); len(below) > 0 && r.f.records == 0 {
 		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
 		defer cancel()
 		if err := r.d.Trim(ctx, below); err != nil {
@@ -201,8 +203,46 @@ func (r *demoRun) progress(dm *daemon) {
 	}
 }
 
-func (r *demoRun) summary(st obs.PipelineStatus, total int64, took time.Duration) {
-	table := r.cfg.Pipelines[0].Table.Name
+func (r *demoRun) line(st obs.PipelineStatus, named bool) string {
+	name, where := "", "in the lake"
+	if named {
+		name = fmt.Sprintf("%-13s ", st.Name)
+	}
+	if r.database(st.Name) {
+		where = "in the table"
+	}
+	return fmt.Sprintf("%s%-8s read %11d  %s %11d  filtered %9d  dead letters %6d  %9.0f records/s  unpublished %9d",
+		name, st.Phase, st.Records, where, st.Rows, st.Filtered, st.DeadLetters, st.RecordsPerSecond, st.UnpublishedRows)
+}
+
+// database: the pipeline writes to a database.
+func (r *demoRun) database(name string) bool {
+	return slices.ContainsFunc(r.cfg.Pipelines, func(p configs.Pipeline) bool { return p.Name == name && p.SQL != nil })
+}
+
+// committedByAll says up to where every pipeline has committed each partition.
+func committedByAll(all []obs.PipelineStatus) map[int32]int64 {
+	below, seen := map[int32]int64{}, map[int32]int{}
+	for _, st := range all {
+		for _, p := range st.Partitions {
+			if before, ok := below[p.Partition]; p.Committed > 0 && (!ok || p.Committed < before) {
+				below[p.Partition] = p.Committed
+			}
+			if p.Committed > 0 {
+				seen[p.Partition]++
+			}
+		}
+	}
+	for p, n := range seen {
+		if n < len(all) {
+			delete(below, p)
+		}
+	}
+	return below
+}
+
+func (r *demoRun) summary(all []obs.PipelineStatus, total int64, took time.Duration) {
+	table, st := r.cfg.Pipelines[0].Table.Name, all[0]
 	fmt.Fprintf(r.w, `
 %d records were produced and loaded in %.1f s: %d rows, %d filtered, %d dead letters, %s, %.1f MB in %s
 
@@ -212,4 +252,7 @@ What to look at next:
   lakeloader query -c %[9]s "SELECT _kafka_partition, count(*), min(_kafka_offset), max(_kafka_offset) FROM %[10]s GROUP BY 1 ORDER BY 1"
   find %[11]s -name '*.parquet'
 `, total, took.Seconds(), st.Rows, st.Filtered, st.DeadLetters, count(st.Rounds, "round"), float64(st.WrittenBytes)/1e6, count(st.Files, "file"), r.path, table, filepath.Join(r.f.dir, "lake"))
+	for _, st := range all[1:] {
+		fmt.Fprintf(r.w, "\npipeline %s: %d rows, %d filtered, %d dead letters, %s, in %s\n", st.Name, st.Rows, st.Filtered, st.DeadLetters, count(st.Rounds, "round"), st.Table)
+	}
 }

@@ -87,7 +87,11 @@ func printReports(w io.Writer, format string, reports []*verify.Report) error {
 }
 
 func printReport(w io.Writer, r *verify.Report) error {
-	fmt.Fprintf(w, "pipeline %s, table %s, snapshot %d: %s, %s\n\n", r.Pipeline, r.Table, r.Snapshot, count(r.Rounds, "round"), count(r.Files, "file"))
+	if r.Snapshot == 0 && r.Files == 0 { // of a database
+		fmt.Fprintf(w, "pipeline %s, table %s: %s\n\n", r.Pipeline, r.Table, count(r.Rounds, "round"))
+	} else {
+		fmt.Fprintf(w, "pipeline %s, table %s, snapshot %d: %s, %s\n\n", r.Pipeline, r.Table, r.Snapshot, count(r.Rounds, "round"), count(r.Files, "file"))
+	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	var sum table.Counts
 	all := int64(0)
