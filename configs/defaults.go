@@ -136,6 +136,7 @@ func defaultPipeline(p *Pipeline) {
 	for i := range p.Cleanse {
 		defaultStep(&p.Cleanse[i], i)
 	}
+	defaultSQL(p)
 	if p.Table.PartitionBy == nil {
 		p.Table.PartitionBy = []string{"day(_kafka_timestamp)"}
 	}

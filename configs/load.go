@@ -132,6 +132,14 @@ func (e *expander) resolvePaths(c *Config) {
 	if local, is := localPath(w.Location); is {
 		w.Location = e.absolute(local)
 	}
+	for i := range c.Pipelines {
+		if s := c.Pipelines[i].SQL; s != nil {
+			s.Spool = e.absolute(s.Spool)
+			if file, is := s.file(); is {
+				s.URL = SQLite + ":" + e.absolute(file)
+			}
+		}
+	}
 	sqlite := c.Catalog.Type == "" || c.Catalog.Type == "sqlite"
 	if sqlite && !strings.Contains(c.Catalog.URI, ":") {
 		c.Catalog.URI = e.absolute(c.Catalog.URI)

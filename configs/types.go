@@ -245,8 +245,10 @@ type Pipeline struct {
 	Cleanse []Step `yaml:"cleanse"`
 	// Include adds the original key and headers as columns.
 	Include Include `yaml:"include"`
-	// Table is what is written.
+	// Table is what is written. Left out: see sql.
 	Table Table `yaml:"table"`
+	// SQL writes to a table of a database, instead of table. Left out: to the lake.
+	SQL *SQLSink `yaml:"sql"`
 	// Files says how Parquet files are written.
 	Files Files `yaml:"files"`
 	// Commit says when.
@@ -322,8 +324,8 @@ type Include struct {
 
 // Table is the primary table of a pipeline.
 type Table struct {
-	// Name of the table, or namespace.name.
-	Name string `yaml:"name" rule:"required"`
+	// Name of the table, or namespace.name. Left out: with sql only.
+	Name string `yaml:"name"`
 	// PartitionBy lists Iceberg transforms: day(ts), hour(ts), month(ts), country (identity), bucket(16, id), truncate(4, sku).
 	// Columns include _kafka_timestamp. Default: [day(_kafka_timestamp)]. An empty list: not partitioned.
 	PartitionBy []string `yaml:"partition_by"`

@@ -24,8 +24,9 @@ func (v *validator) pipeline(c *Config, p *Pipeline, path string) {
 	if p.Decode.Key != nil {
 		v.format(c, p.Decode.Key, path+".decode.key")
 	}
+	v.target(p, path)
 	v.table(&p.Table, path+".table")
-	if t := p.DeadLetters.Table; t != "" && t != p.Table.Name+deadLettersSuffix {
+	if t := p.DeadLetters.Table; t != "" && t != p.primary()+deadLettersSuffix {
 		v.tableName(path+".dead_letters.table", p.DeadLetters.Table)
 	}
 	v.complete(p, path+".table.complete")

@@ -87,8 +87,9 @@ type Loader struct {
 	rec       *obs.Recorder
 	consumer  Consumer
 	topics    Topics
-	committer *Committer
-	catalog   *watched // the committer's
+	primary   table.Ident
+	committer Keeper
+	catalog   *watched // whether the committer's questions are answered
 	stages    work
 	letters   LetterTopic // nil: none
 	memory    Memory

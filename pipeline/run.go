@@ -42,6 +42,8 @@ type Deps struct {
 	Views *views.Set
 	// Audit proves that the table holds what its ledger says (lakeloader verify).
 	Audit func(ctx context.Context) error
+	// Database is the primary instead of a lake table; nil: it is one.
+	Database Database
 
 	// limit outlives loaders that fail; nil: none.
 	limit *threshold
@@ -159,9 +161,8 @@ func open(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d De
 		return nil, err
 	}
 	catalog := &watched{tables: d.Catalog, rec: d.Recorder, log: d.Log, now: d.Now}
-	l := &Loader{cfg: cfg, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s, memory: d.Memory, catalog: catalog,
-		committer: newCommitter(cfg, d, catalog)}
-	l.committer.uuid = s.primary.info.UUID
+	l := &Loader{cfg: cfg, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s, memory: d.Memory, catalog: catalog, primary: d.Primary}
+	l.keep(d, s, catalog)
 	if d.NewLetterTopic != nil {
 		if s.topic, err = d.NewLetterTopic(ctx); err != nil {
 			return nil, fmt.Errorf("dead_letters.topic: %w", err)

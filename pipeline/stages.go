@@ -62,6 +62,9 @@ func Idents(cfg *configs.Config, p *configs.Pipeline) (primary, deadLetters tabl
 		}
 		return table.Ident{Namespace: cfg.Catalog.Namespace, Name: name}
 	}
+	if p.SQL != nil { // the name of the kind of database stands where that of a namespace is
+		return table.Ident{Namespace: p.SQL.Kind(), Name: p.SQL.Table}, table.Ident{Namespace: p.SQL.Kind(), Name: p.DeadLetters.Table}
+	}
 	primary = ident(p.Table.Name)
 	if p.DeadLetters.Table == "" {
 		return primary, table.Ident{Namespace: primary.Namespace, Name: primary.Name + "_dead_letters"}
@@ -207,6 +210,9 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 	if err := s.primary.refuse(b); err != nil {
 		return nil, err
 	}
+	if s.d.Database != nil {
+		s.d.Database.Refuse(b)
+	}
 	if s.routes == nil {
 		err = s.primary.append(ctx, b)
 	} else {
@@ -325,6 +331,9 @@ func (s *stages) abort() {
 		k.done, k.used = nil, false
 	}
 	s.d.limit.dropped()
+	if s.d.Database != nil {
+		s.d.Database.Dropped()
+	}
 }
 
 // size is the bytes of the round's files so far, as they would be if they ended now.

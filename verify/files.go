@@ -56,7 +56,8 @@ func (o *offsets) where() string {
 	return " (in " + strings.Join(o.files, ", ") + ")"
 }
 
-func ranges(set *roaring64.Bitmap) []Range {
+// Ranges are the runs of a set of offsets.
+func Ranges(set *roaring64.Bitmap) []Range {
 	var rs []Range
 	for it := set.Iterator(); it.HasNext(); {
 		v := int64(it.Next())

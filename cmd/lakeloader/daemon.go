@@ -21,6 +21,7 @@ import (
 	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/schemas"
 	"github.com/lakeloader/lakeloader/source"
+	"github.com/lakeloader/lakeloader/sqlsink"
 	"github.com/lakeloader/lakeloader/verify"
 	"github.com/lakeloader/lakeloader/views"
 )
@@ -33,6 +34,7 @@ type daemon struct {
 	admin  *source.Admin
 	state  *obs.State
 	memory *memory.Budget
+	sinks  []*sqlsink.Sink
 	server *obs.Server
 
 	done chan struct{} // closed when every pipeline has ended
@@ -150,6 +152,9 @@ func (d *daemon) close() error {
 	if d.admin != nil {
 		d.admin.Close()
 	}
+	for _, s := range d.sinks {
+		errs = append(errs, s.Close())
+	}
 	if d.lake != nil {
 		errs = append(errs, d.lake.catalog.Close())
 	}
@@ -237,7 +242,7 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 			return source.NewProducer(ctx, d.cfg.Kafka, name, "lakeloader-"+p.Name, log)
 		}
 	}
-	return pipeline.Deps{
+	deps := pipeline.Deps{
 		Catalog: d.lake.catalog, Objects: d.lake.objects, Root: d.lake.root, Topics: d.admin, Recorder: rec, Log: log, Now: point.Now,
 		Primary: primary, DeadLetters: dead, Memory: d.memory.Share(), NewLetterTopic: topic,
 		NewConsumer: func(h source.Handler) (pipeline.Consumer, error) {
@@ -248,7 +253,8 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 				Freeze: p.Table.Evolve != nil && !*p.Table.Evolve, Accept: accept})
 		},
 		Audit: audit(d.cfg, p, d.lake), Views: rolling,
-	}, nil
+	}
+	return deps, d.database(p, &deps)
 }
 
 // audit proves that a pipeline's tables hold what its ledger says.

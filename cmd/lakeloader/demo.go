@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -154,7 +155,7 @@ func (r *demoRun) run(hard context.Context, stop chan struct{}, log *slog.Logger
 			return fail(exitFailed, fmt.Errorf("pipeline %s: %d records were produced and %d are accounted for", p.Name, total, accounted))
 		}
 	}
-	return nil
+	return err
 }
 
 // total is how many of the records that were sent a pipeline has to load.
@@ -205,18 +206,26 @@ func (r *demoRun) watch(ctx context.Context, cancel func(), stop <-chan struct{}
 	}
 }
 
+// database: the pipeline writes to a database.
+func (r *demoRun) database(name string) bool {
+	return slices.ContainsFunc(r.cfg.Pipelines, func(p configs.Pipeline) bool { return p.Name == name && p.SQL != nil })
+}
+
 func (r *demoRun) progress(dm *daemon) {
 	pipelines := dm.state.Status().Pipelines
 	for _, st := range pipelines {
 		if r.f.verbose {
 			break
 		}
-		name := ""
+		name, where := "", "in the lake"
 		if len(pipelines) > 1 {
 			name = fmt.Sprintf("%-14s ", st.Name)
 		}
-		line := fmt.Sprintf("%s%-8s read %11d  in the lake %11d  filtered %9d  dead letters %6d  %9.0f records/s  unpublished %9d",
-			name, st.Phase, st.Records, st.Rows, st.Filtered, st.DeadLetters, st.RecordsPerSecond, st.UnpublishedRows)
+		if r.database(st.Name) {
+			where = "in the table"
+		}
+		line := fmt.Sprintf("%s%-8s read %11d  %s %11d  filtered %9d  dead letters %6d  %9.0f records/s  unpublished %9d",
+			name, st.Phase, st.Records, where, st.Rows, st.Filtered, st.DeadLetters, st.RecordsPerSecond, st.UnpublishedRows)
 		fmt.Fprintln(r.w, line)
 		if st.LastError != nil && st.Phase == obs.Failing {
 			fmt.Fprintln(r.w, "  ", st.LastError.Message)
@@ -271,14 +280,22 @@ func (r *demoRun) committed(pipelines []obs.PipelineStatus) map[string]map[int32
 }
 
 func (r *demoRun) summary(pipelines []obs.PipelineStatus, sent map[string]int64, took time.Duration) {
-	for _, st := range pipelines {
-		name := ""
-		if len(pipelines) > 1 {
-			name = st.Name + ": "
-		}
-		fmt.Fprintf(r.w, "\n%s%d records were produced and loaded in %.1f s: %d rows, %d filtered, %d dead letters, %s, %.1f MB in %s\n", name, r.total(st.Name, sent),
-			took.Seconds(), st.Rows, st.Filtered, st.DeadLetters, count(st.Rounds, "round"), float64(st.WrittenBytes)/1e6, count(st.Files, "file"))
+	topics := r.d.Topics()
+	fmt.Fprintf(r.w, "\n%d records were produced and loaded in %.1f s", sent[topics[0].Name], took.Seconds())
+	for _, t := range topics[1:] {
+		fmt.Fprintf(r.w, ", with %d of %s", sent[t.Name], t.Name)
 	}
+	for _, st := range pipelines {
+		name := ": "
+		if len(pipelines) > 1 {
+			name = "\n  " + st.Name + ", " + st.Table + ": "
+		}
+		fmt.Fprintf(r.w, "%s%d rows, %d filtered, %d dead letters, %s", name, st.Rows, st.Filtered, st.DeadLetters, count(st.Rounds, "round"))
+		if !r.database(st.Name) {
+			fmt.Fprintf(r.w, ", %.1f MB in %s", float64(st.WrittenBytes)/1e6, count(st.Files, "file"))
+		}
+	}
+	fmt.Fprintln(r.w)
 	fmt.Fprintf(r.w, `
 What to look at next:
   lakeloader verify -c %[1]s
