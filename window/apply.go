@@ -208,6 +208,7 @@ func (o *Owner) addRow(s *slot, key []byte, day, floor Day, a Amount) error {
 	if day > o.today {
 		return nil
 	}
+	e.told = true
 	if e.total, ok = e.total.plus(a); !ok {
 		return errOverflow
 	}
@@ -271,7 +272,11 @@ func (o *Owner) write() error {
 	for _, e := range o.entries {
 		if e.changed {
 			key = stateKey(key, e.slot.n, kindKey, e.key)
-			value = e.buckets.prune(floor).append(value[:0])
+			bs := e.buckets
+			if e.told { // else the walk must see what has left
+				bs = bs.prune(floor)
+			}
+			value = bs.append(value[:0])
 			if err := b.Set(key, value, nil); err != nil {
 				return err
 			}

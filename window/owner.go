@@ -121,7 +121,8 @@ type Owner struct {
 	sum *Sum
 
 	mu     sync.Mutex
-	want   map[int32]bool
+	want   map[int32]int // the how-manieth time each slot was dealt out
+	dealt  int
 	wanted chan struct{} // something changed
 	ended  chan struct{} // Run is over
 	freed  chan struct{} // closed and made anew when slots were released
@@ -141,14 +142,15 @@ type Owner struct {
 
 // slot is one that is owned.
 type slot struct {
-	n    int32
-	out  Output
-	m    mark
-	next []int64 // by part
-	ends []int64 // by part: where it is up to date
-	live bool
-	msgs []Message
-	walk []byte // key from which the walk goes on; nil: it has not begun
+	n     int32
+	dealt int
+	out   Output
+	m     mark
+	next  []int64 // by part
+	ends  []int64 // by part: where it is up to date
+	live  bool
+	msgs  []Message
+	walk  []byte // key from which the walk goes on; nil: it has not begun
 	// walkTo is the day that it is about.
 	walkTo Day
 }
@@ -161,11 +163,12 @@ type entry struct {
 	total   Amount
 	changed bool
 	dirty   bool
+	told    bool // its total is published, or it is dirty
 }
 
 // New makes an owner.
 func New(o Options, d Deps) *Owner {
-	return &Owner{o: o, d: d, want: map[int32]bool{}, wanted: make(chan struct{}, 1), ended: make(chan struct{}), freed: make(chan struct{}),
+	return &Owner{o: o, d: d, want: map[int32]int{}, wanted: make(chan struct{}, 1), ended: make(chan struct{}), freed: make(chan struct{}),
 		rec: &batch.Records{}, entries: map[string]*entry{}}
 }
 
@@ -221,7 +224,8 @@ func (o *Owner) Run(ctx context.Context) (err error) {
 func (o *Owner) Assigned(slots []int32) {
 	o.mu.Lock()
 	for _, n := range slots {
-		o.want[n] = true
+		o.dealt++
+		o.want[n] = o.dealt
 	}
 	o.mu.Unlock()
 	o.kick()
@@ -308,11 +312,12 @@ func (o *Owner) reconcile(ctx context.Context) error {
 	defer close(freed)
 	var take []int32
 	for n, s := range o.slots {
-		switch n := int32(n); {
-		case s != nil && !want[n]:
+		n := int32(n)
+		if s != nil && s.dealt != want[n] { // also where another had it in between
 			s.out.Close()
 			o.slots[n] = nil
-		case s == nil && want[n]:
+		}
+		if o.slots[n] == nil && want[n] > 0 {
 			take = append(take, n)
 		}
 	}
@@ -324,7 +329,7 @@ func (o *Owner) reconcile(ctx context.Context) error {
 		return nil
 	}
 	started := time.Now()
-	if err := o.acquire(ctx, take); err != nil {
+	if err := o.acquire(ctx, take, want); err != nil {
 		return err
 	}
 	o.d.Log.Info("slots of the window were taken over", "slots", len(take), "took", time.Since(started).Round(time.Millisecond))

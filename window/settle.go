@@ -13,7 +13,7 @@ import (
 const chunk = 10_000
 
 // acquire opens slots, and has a state for each: the one that is there, or one made from the lake.
-func (o *Owner) acquire(ctx context.Context, take []int32) error {
+func (o *Owner) acquire(ctx context.Context, take []int32, want map[int32]int) error {
 	h, err := o.d.Lake.History(ctx)
 	if err != nil {
 		return err
@@ -75,7 +75,7 @@ func (o *Owner) acquire(ctx context.Context, take []int32) error {
 		for p, i := range o.parts {
 			s.ends[i] = ends[p].High
 		}
-		o.today = max(o.today, s.m.Day)
+		o.today, s.dealt = max(o.today, s.m.Day), want[s.n]
 		o.slots[s.n] = s
 	}
 	owned = true

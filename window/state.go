@@ -10,6 +10,7 @@ import (
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
+	"github.com/cockroachdb/pebble/v2/vfs"
 )
 
 // Part is a partition of the topic that purchases or the like come from.
@@ -54,10 +55,14 @@ type mark struct {
 
 // OpenState opens or makes the state in a folder. memory is what it may take, bytes.
 func OpenState(dir string, memory int64, log *slog.Logger) (*State, error) {
+	return openState(dir, memory, log, vfs.Default)
+}
+
+func openState(dir string, memory int64, log *slog.Logger, fs vfs.FS) (*State, error) {
 	cache := pebble.NewCache(memory / 2)
 	defer cache.Unref()
 	db, err := pebble.Open(dir, &pebble.Options{
-		Cache: cache, MemTableSize: uint64(min(memory/8, 64<<20)), MemTableStopWritesThreshold: 4, L0CompactionThreshold: 4, L0StopWritesThreshold: 100,
+		FS: fs, Cache: cache, MemTableSize: uint64(min(memory/8, 64<<20)), MemTableStopWritesThreshold: 4, L0CompactionThreshold: 4, L0StopWritesThreshold: 100,
 		Merger: &pebble.Merger{Name: "lakeloader.window.1", Merge: newMerger}, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{log},
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 	})
