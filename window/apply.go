@@ -156,6 +156,7 @@ func (o *Owner) count(b *batch.Batch) error {
 	if err != nil {
 		return err
 	}
+	o.cache.next()
 	floor := o.o.Length.Floor(o.today)
 	part, topic, partition := -1, int32(-1), int32(-1)
 	for i, keep := range v.keep {
@@ -220,27 +221,6 @@ func (o *Owner) addRow(s *slot, key []byte, day, floor Day, a Amount) error {
 	return nil
 }
 
-// entry finds a key's.
-func (o *Owner) entry(s *slot, key []byte, floor Day) (*entry, error) {
-	if e, ok := o.entries[string(key)]; ok {
-		return e, nil
-	}
-	e := &entry{}
-	if n := len(o.spare); n > 0 {
-		e, o.spare = o.spare[n-1], o.spare[:n-1]
-	}
-	*e = entry{slot: s, key: append([]byte(nil), key...), buckets: e.buckets[:0]}
-	var err error
-	if e.buckets, err = o.d.State.buckets(s.n, key, e.buckets); err != nil {
-		return nil, err
-	}
-	if e.total, err = e.buckets.total(floor, o.today); err != nil {
-		return nil, err
-	}
-	o.entries[string(e.key)] = e
-	return e, nil
-}
-
 // publish sends the messages of all slots.
 func (o *Owner) publish(ctx context.Context) error {
 	var all sync.WaitGroup
@@ -269,14 +249,13 @@ func (o *Owner) write() error {
 	b := o.d.State.db.NewBatch()
 	floor := o.o.Length.Floor(o.today)
 	var key, value []byte
-	for _, e := range o.entries {
+	for _, e := range o.cache.used {
 		if e.changed {
 			key = stateKey(key, e.slot.n, kindKey, e.key)
-			bs := e.buckets
 			if e.told { // else the walk must see what has left
-				bs = bs.prune(floor)
+				e.buckets = e.buckets.prune(floor)
 			}
-			value = bs.append(value[:0])
+			value = e.buckets.append(value[:0])
 			if err := b.Set(key, value, nil); err != nil {
 				return err
 			}
@@ -286,9 +265,7 @@ func (o *Owner) write() error {
 				return err
 			}
 		}
-		o.spare = append(o.spare, e)
 	}
-	clear(o.entries)
 	for _, span := range o.rec.Spans {
 		p := Part{span.Topic, span.Partition}
 		i := o.parts[p]

@@ -94,6 +94,8 @@ type Deps struct {
 	Rows  Rows
 	Now   func() time.Time
 	Log   *slog.Logger
+	// Cache is what keys that were used last may take in memory, bytes.
+	Cache int
 	// Live is told of slots that are up to date, or no longer; nil: nobody is.
 	Live func(slots, live int)
 }
@@ -132,8 +134,7 @@ type Owner struct {
 	input   Input
 	rec     *batch.Records
 	view    *view
-	entries map[string]*entry
-	spare   []*entry
+	cache   *cache
 	today   Day
 	checked time.Time
 	history History           // as it was when slots were taken over
@@ -155,21 +156,10 @@ type slot struct {
 	walkTo Day
 }
 
-// entry is a key of the batch at hand.
-type entry struct {
-	slot    *slot
-	key     []byte
-	buckets buckets
-	total   Amount
-	changed bool
-	dirty   bool
-	told    bool // its total is published, or it is dirty
-}
-
 // New makes an owner.
 func New(o Options, d Deps) *Owner {
 	return &Owner{o: o, d: d, want: map[int32]int{}, wanted: make(chan struct{}, 1), ended: make(chan struct{}), freed: make(chan struct{}),
-		rec: &batch.Records{}, entries: map[string]*entry{}}
+		rec: &batch.Records{}, cache: newCache(d.Cache)}
 }
 
 // errChanged: what the owner knows is no longer so; it is to be started again.
@@ -299,7 +289,10 @@ func (o *Owner) turn(ctx context.Context) error {
 
 // look takes the day from the clock.
 func (o *Owner) look() {
-	o.today = max(o.today, DayOf(o.d.Now().In(o.o.Zone)))
+	if day := DayOf(o.d.Now().In(o.o.Zone)); day > o.today {
+		o.today = day
+		o.cache.clear()
+	}
 }
 
 // reconcile takes slots over, and gives others up.
@@ -316,6 +309,7 @@ func (o *Owner) reconcile(ctx context.Context) error {
 		if s != nil && s.dealt != want[n] { // also where another had it in between
 			s.out.Close()
 			o.slots[n] = nil
+			o.cache.clear()
 		}
 		if o.slots[n] == nil && want[n] > 0 {
 			take = append(take, n)

@@ -75,7 +75,10 @@ func (o *Owner) acquire(ctx context.Context, take []int32, want map[int32]int) e
 		for p, i := range o.parts {
 			s.ends[i] = ends[p].High
 		}
-		o.today, s.dealt = max(o.today, s.m.Day), want[s.n]
+		if s.dealt = want[s.n]; s.m.Day > o.today {
+			o.today = s.m.Day
+			o.cache.clear()
+		}
 		o.slots[s.n] = s
 	}
 	owned = true

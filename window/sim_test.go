@@ -91,7 +91,7 @@ func (m *simOwner) start() {
 	}
 	m.state = state
 	m.o = New(Options{Name: "w", Key: "key", Time: "day", Sum: "cents * 0.01", Decimals: 2, Length: simLength, Zone: time.UTC, Start: "earliest"},
-		Deps{State: state, Lake: Lake{Catalog: noCatalog{}}, Kafka: m, Rows: &simRows{}, Log: slog.New(slog.DiscardHandler),
+		Deps{State: state, Cache: 4000, Lake: Lake{Catalog: noCatalog{}}, Kafka: m, Rows: &simRows{}, Log: slog.New(slog.DiscardHandler),
 			Now: func() time.Time { return m.w.day.time().Add(time.Hour) }})
 	m.o.slots = make([]*slot, simSlots)
 	m.o.checked = time.Now()

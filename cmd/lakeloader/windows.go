@@ -101,7 +101,7 @@ func (d *daemon) runWindow(ctx context.Context, w *configs.Window, log *slog.Log
 	if err != nil {
 		return err
 	}
-	return window.New(o, window.Deps{State: state, Rows: rows, Now: point.Now, Log: log,
+	return window.New(o, window.Deps{State: state, Rows: rows, Cache: int(w.Memory / 4), Now: point.Now, Log: log,
 		Lake:  window.Lake{Catalog: d.lake.catalog, Objects: d.lake.objects, Pipeline: p.Name, Table: primary},
 		Kafka: &windowKafka{kafka: d.cfg.Kafka, admin: d.admin, source: p.Source, w: w, log: log},
 	}).Run(ctx)
