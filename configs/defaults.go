@@ -18,6 +18,7 @@ const (
 	minute = Duration(time.Minute)
 
 	defaultLocation   = "./lake"
+	defaultState      = "./lakeloader-state/"
 	groupPrefix       = "lakeloader-"
 	deadLettersSuffix = "_dead_letters"
 	sessionName       = "lakeloader"
@@ -82,6 +83,9 @@ func ApplyDefaults(c *Config) {
 	}
 	for i := range c.Aggregates {
 		defaultAggregate(&c.Aggregates[i])
+	}
+	for i := range c.Windows {
+		defaultWindow(&c.Windows[i])
 	}
 }
 

@@ -140,6 +140,12 @@ func (e *expander) resolvePaths(c *Config) {
 			}
 		}
 	}
+	for i := range c.Windows {
+		if w := &c.Windows[i]; w.State != "" || w.Name != "" {
+			def(&w.State, defaultState+w.Name)
+			w.State = e.absolute(w.State)
+		}
+	}
 	sqlite := c.Catalog.Type == "" || c.Catalog.Type == "sqlite"
 	if sqlite && !strings.Contains(c.Catalog.URI, ":") {
 		c.Catalog.URI = e.absolute(c.Catalog.URI)

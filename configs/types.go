@@ -38,6 +38,8 @@ type Config struct {
 	// Aggregates are tables that say something about each day of a table. Each is a job of its own. They are calculated by
 	// lakeloader jobs and lakeloader job run, never in loaders. Left out: none.
 	Aggregates []Aggregate `yaml:"aggregates"`
+	// Windows are totals over the last days, months or years for each key, in real time. Left out: none.
+	Windows []Window `yaml:"windows"`
 }
 
 // Kafka is how to reach a cluster.

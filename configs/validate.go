@@ -34,6 +34,7 @@ func Validate(c *Config, pos *Positions) Problems {
 	for i := range c.Aggregates {
 		v.aggregate(c, &c.Aggregates[i], item("aggregates", i))
 	}
+	v.windows(c)
 	return v.problems.Sort()
 }
 

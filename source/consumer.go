@@ -131,6 +131,19 @@ func New(o Options, h Handler) (*Consumer, error) {
 	if group == "" {
 		group = "lakeloader-" + o.Pipeline
 	}
+	c, err := connect(o, h, group)
+	if err != nil {
+		return nil, err
+	}
+	c.topics = topics
+	if err := c.start(); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// connect makes the client, which reads nothing yet.
+func connect(o Options, h Handler, group string) (*Consumer, error) {
 	conf, err := consumerConfig(o, group)
 	if err != nil {
 		return nil, err
@@ -139,7 +152,7 @@ func New(o Options, h Handler) (*Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Consumer{opts: o, log: o.Log, handler: h, topics: topics, ctx: context.Background(),
+	c := &Consumer{opts: o, log: o.Log, handler: h, ctx: context.Background(),
 		parts: map[Partition]*part{}, quiet: map[string]*backoff{}}
 	c.logs = startLogs(conf, o.Log)
 	if c.kc, err = kafka.NewConsumer(&conf); err != nil {
@@ -147,9 +160,6 @@ func New(o Options, h Handler) (*Consumer, error) {
 		return nil, fmt.Errorf("kafka client: %w; check kafka.properties and the files in kafka.tls", err)
 	}
 	c.tokens = startTokens(issue, c.kc, o.Log)
-	if err := c.start(); err != nil {
-		return nil, errors.Join(err, c.Close())
-	}
 	return c, nil
 }
 

@@ -96,6 +96,9 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 			}
 		})
 	}
+	kept, done := untilStopped(bg, stop)
+	d.bg.Go(func() { <-kept.Done(); done() })
+	d.windows(kept)
 	var running sync.WaitGroup
 	for i := range cfg.Pipelines {
 		p, deps := &cfg.Pipelines[i], all[i]
