@@ -279,6 +279,8 @@ type Decode struct {
 	Value Format `yaml:"value"`
 	// Key decodes the key; left out: it is not decoded.
 	Key *Format `yaml:"key"`
+	// Changes says that records are changes of a database's rows. Left out: every record is a row.
+	Changes *Changes `yaml:"changes"`
 }
 
 // Format is an encoding with its schema.
