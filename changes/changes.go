@@ -72,7 +72,7 @@ const (
 )
 
 // New makes an Unwrapper for records with the given columns. key are those of the record's key, by names without prefix; they are the
-// last of record. Empty or nil: keys are not decoded.
+// last of record. Nil: keys are not decoded; empty: their columns are not known yet.
 func New(cfg configs.Changes, record, key *batch.Type) (*Unwrapper, error) {
 	u := &Unwrapper{cfg: cfg, before: -1, after: -1, op: -1, deleted: -1}
 	keys := 0
@@ -88,7 +88,7 @@ func New(cfg configs.Changes, record, key *batch.Type) (*Unwrapper, error) {
 	if cfg.Form == "debezium" {
 		fields, err = u.envelope(values)
 	} else {
-		fields, err = u.unwrapped(values, keys)
+		fields, err = u.unwrapped(values, key != nil)
 	}
 	if err != nil {
 		return nil, err
@@ -153,7 +153,7 @@ func (u *Unwrapper) envelope(values *batch.Type) ([]batch.Field, error) {
 }
 
 // unwrapped finds the fields that Debezium's transform may have added to the row.
-func (u *Unwrapper) unwrapped(values *batch.Type, keys int) ([]batch.Field, error) {
+func (u *Unwrapper) unwrapped(values *batch.Type, keyed bool) ([]batch.Field, error) {
 	u.op, u.deleted = values.Index("__op"), values.Index("__deleted")
 	if u.op >= 0 && values.Fields[u.op].Type.Kind != batch.String {
 		return nil, fmt.Errorf("changes: the column __op is %s, not string", values.Fields[u.op].Type)
@@ -162,7 +162,7 @@ func (u *Unwrapper) unwrapped(values *batch.Type, keys int) ([]batch.Field, erro
 		if k := values.Fields[u.deleted].Type.Kind; k != batch.String && k != batch.Boolean {
 			return nil, fmt.Errorf("changes: the column __deleted is %s, neither string nor boolean", values.Fields[u.deleted].Type)
 		}
-	} else if keys == 0 {
+	} else if !keyed {
 		return nil, errors.New("changes: a null value deletes the row of the record's key, so keys must be decoded: set decode.key, or have the connector add __deleted to the rows")
 	}
 	// A tombstone has no position of the source, so where deletes are tombstones all are ordered by offsets.

@@ -16,3 +16,55 @@ type Changes struct {
 	// number). Numbers are read in either case.
 	Decimals string `yaml:"decimals" rule:"enum=precise|string"`
 }
+
+// Current is a table with the rows as they are now, by their key: made of the pipeline's own table, which has all changes.
+type Current struct {
+	// Table is the name of the table, or namespace.table.
+	Table string `yaml:"table" rule:"required"`
+	// Key lists the columns that tell one row from another, in the database its primary key.
+	Key []string `yaml:"key" rule:"required"`
+	// DeletedFor is how long it is known that a row was deleted, and from which change: an earlier change that comes after all
+	// cannot bring it back. At least as long as the topic keeps its records. Default 7d.
+	DeletedFor Duration `yaml:"deleted_for" rule:"range=1m:36500d"`
+}
+
+// CurrentJob is the job that brings tables with the present rows up to date.
+type CurrentJob struct {
+	// Schedule of the job. Default @every 10s.
+	Schedule string `yaml:"schedule"`
+}
+
+func defaultChanges(p *Pipeline) {
+	if c := p.Decode.Changes; c != nil {
+		def(&c.Position, "source")
+		def(&c.TimeUnit, "microseconds")
+		def(&c.Decimals, "precise")
+	}
+	if c := p.Table.Current; c != nil {
+		def(&c.DeletedFor, 7*24*60*minute)
+	}
+}
+
+func (v *validator) changes(p *Pipeline, path string) {
+	c := p.Decode.Changes
+	if k := p.Table.Current; k != nil {
+		at := path + ".table.current"
+		if c == nil {
+			v.bad(at, "set decode.changes", "the present rows can be told from changes only")
+		}
+		if k.Table != "" {
+			v.tableName(at+".table", k.Table)
+		}
+		v.distinct(at+".key", k.Key, func(string, string) {})
+	}
+	if c == nil {
+		return
+	}
+	f := &p.Decode.Value
+	if f.Format == "json" && len(f.Columns) == 0 && f.Schema == "" {
+		v.missing(path+".decode.value", "declare the row's columns, or a schema file", "changes in plain JSON need the columns of the row")
+	}
+	if f.Unknown == "dead_letter" {
+		v.bad(path+".decode.value.unknown_fields", "leave it out", "changes have more fields than the row, so unknown_fields has no effect")
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/changes"
 	"github.com/lakeloader/lakeloader/cleanse"
 	"github.com/lakeloader/lakeloader/configs"
 )
@@ -14,6 +15,7 @@ import (
 //
 // A chain belongs to one goroutine: it keeps memory from batch to batch.
 type chain struct {
+	changes *changes.Unwrapper // nil: records are rows
 	program *cleanse.Program
 }
 
@@ -31,9 +33,10 @@ func (p chainProblem) Error() string {
 	return fmt.Sprintf("%s: %s (%s)", p.Path, p.Message, p.Hint)
 }
 
-// compileChain checks the settings against the columns that decoding gives. The error joins all problems.
-func compileChain(row *batch.Type, cfg *configs.Pipeline) (*chain, error) {
-	c, problems := compileChainAll(row, cfg)
+// compileChain checks the settings against the columns that decoding gives; key are those of the record's key among them
+// (schemas.Decoder.KeyRow). The error joins all problems.
+func compileChain(row, key *batch.Type, cfg *configs.Pipeline) (*chain, error) {
+	c, problems := compileChainAll(row, key, cfg)
 	var errs []error
 	for _, p := range problems {
 		errs = append(errs, p)
@@ -42,7 +45,18 @@ func compileChain(row *batch.Type, cfg *configs.Pipeline) (*chain, error) {
 }
 
 // compileChainAll is compileChain with every problem found; the chain is nil if there is one.
-func compileChainAll(row *batch.Type, cfg *configs.Pipeline) (*chain, []chainProblem) {
+func compileChainAll(row, key *batch.Type, cfg *configs.Pipeline) (*chain, []chainProblem) {
+	var unwrap *changes.Unwrapper
+	if cfg.Decode.Changes != nil {
+		if key == nil && cfg.Decode.Key != nil {
+			key = batch.StructOf() // not known yet
+		}
+		var err error
+		if unwrap, err = changes.New(*cfg.Decode.Changes, row, key); err != nil {
+			return nil, []chainProblem{{"decode.changes", err.Error(), ""}}
+		}
+		row = unwrap.Row()
+	}
 	program, list := cleanse.CompileAll(row, cfg.Cleanse)
 	var problems []chainProblem
 	for _, x := range list {
@@ -55,12 +69,19 @@ func compileChainAll(row *batch.Type, cfg *configs.Pipeline) (*chain, []chainPro
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	return &chain{program: program}, nil
+	return &chain{changes: unwrap, program: program}, nil
 }
 
 // Apply brings a batch of the row type that the chain was compiled for through it. An error means that the batch cannot be used,
 // not that a record is bad. What is said of memory at cleanse.Program.Apply holds here too.
-func (c *chain) Apply(b *batch.Batch) error { return c.program.Apply(b) }
+func (c *chain) Apply(b *batch.Batch) error {
+	if c.changes != nil {
+		if err := c.changes.Apply(b); err != nil {
+			return err
+		}
+	}
+	return c.program.Apply(b)
+}
 
 // Row is the row type behind the chain.
 func (c *chain) Row() *batch.Type { return c.program.Row() }

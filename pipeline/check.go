@@ -19,12 +19,12 @@ type Checked struct {
 	Expressions []cleanse.Explained
 }
 
-// Check checks pipeline i against the columns that its records have; every problem has its place in the file.
-func Check(cfg *configs.Config, pos *configs.Positions, i int, row *batch.Type) (*Checked, configs.Problems) {
+// Check checks pipeline i against the columns that its records have, and those of their keys among them; every problem has its place in the file.
+func Check(cfg *configs.Config, pos *configs.Positions, i int, row, key *batch.Type) (*Checked, configs.Problems) {
 	p := &cfg.Pipelines[i]
 	at := fmt.Sprintf("pipelines[%d]", i)
 	var problems configs.Problems
-	chain, ps := compileChainAll(row, p)
+	chain, ps := compileChainAll(row, key, p)
 	for _, x := range ps {
 		problems = append(problems, pos.Problem(at+"."+x.Path, x.Message, x.Hint))
 	}

@@ -86,6 +86,14 @@ func (d *Decoder) sides() []*side {
 // It is an empty struct until the first schema is known.
 func (d *Decoder) Row() *batch.Type { return d.row }
 
+// Known reports whether the columns of values are known; those of keys alone say nothing of a change.
+func (d *Decoder) Known() bool {
+	if d.value.changes != nil {
+		return d.value.target != nil
+	}
+	return len(d.row.Fields) > 0
+}
+
 // KeyRow is the row type of keys, whose columns are the last ones of Row, without the prefix; nil: keys are not decoded, or none is known.
 func (d *Decoder) KeyRow() *batch.Type {
 	if d.key == nil {
@@ -296,14 +304,17 @@ func (d *Decoder) adopt(s *side, e *entry) {
 	}
 	if merged != s.row {
 		row, err := d.combine(s, target)
+		before, was := s.row, s.target
+		s.row, s.target = merged, target // whoever is asked may look at the key's columns
 		if err == nil && d.opts.Accept != nil {
 			err = d.opts.Accept(row)
 		}
 		if err != nil {
+			s.row, s.target = before, was
 			e.refuse(s, err)
 			return
 		}
-		s.row, s.target, d.row = merged, target, row
+		d.row = row
 		d.version++
 	}
 	e.plan, e.target = plan, target
