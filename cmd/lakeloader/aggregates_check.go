@@ -78,10 +78,10 @@ func tableRows(ctx context.Context, cfg *configs.Config, pos *configs.Positions,
 	for i := range cfg.Pipelines {
 		p := &cfg.Pipelines[i]
 		d, err := decoder(ctx, cfg, p, offline)
-		if err != nil || len(d.Row().Fields) == 0 {
+		if err != nil || !d.Known() {
 			continue
 		}
-		checked, problems := pipeline.Check(cfg, pos, i, d.Row())
+		checked, problems := pipeline.Check(cfg, pos, i, d.Row(), d.KeyRow())
 		if checked == nil || len(problems) > 0 {
 			continue
 		}

@@ -93,11 +93,11 @@ func check(ctx context.Context, cfg *configs.Config, pos *configs.Positions, off
 			problems = append(problems, pos.Problem(fmt.Sprintf("pipelines[%d].decode", i), err.Error(), ""))
 			continue
 		}
-		if len(d.Row().Fields) == 0 {
+		if !d.Known() {
 			unchecked = append(unchecked, fmt.Sprintf("pipeline %s: its steps were not checked against the columns: the schema is not known here", p.Name))
 			continue
 		}
-		_, ps := pipeline.Check(cfg, pos, i, d.Row())
+		_, ps := pipeline.Check(cfg, pos, i, d.Row(), d.KeyRow())
 		problems = append(problems, ps...)
 	}
 	return problems.Sort(), unchecked, nil
