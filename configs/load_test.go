@@ -75,14 +75,14 @@ func TestProblemPaths(t *testing.T) {
 	if got := places(ps); !reflect.DeepEqual(got, want) {
 		t.Errorf("got %q\nwant %q", got, want)
 	}
-	if p := pos.Problem(StepPath(0, 0, "cast", "columns[0]"), "no such column", "see plan"); p.String() != "f.yaml:5:22: no such column (see plan)" {
+	if p := pos.Problem("pipelines[0].cleanse[0].cast.columns[0]", "no such column", "see plan"); p.String() != "f.yaml:5:22: no such column (see plan)" {
 		t.Errorf("got %s", p)
 	}
-	if p := pos.Problem(StepPath(0, 0, "cast", "on_error"), "m", ""); p.Line != 5 || p.Column != 5 {
+	if p := pos.Problem("pipelines[0].cleanse[0].cast.on_error", "m", ""); p.Line != 5 || p.Column != 5 {
 		t.Errorf("a setting that is not there should be at the one around it: %s", p)
 	}
 	var none *Positions
-	if got := none.Problem(StepPath(0, 7, "", ""), "no", "").String(); got != "pipelines[0].cleanse[7]: no" {
+	if got := none.Problem("pipelines[0].cleanse[7]", "no", "").String(); got != "pipelines[0].cleanse[7]: no" {
 		t.Errorf("got %s", got)
 	}
 }

@@ -167,11 +167,6 @@ func (p *Positions) unreadable(path string, below bool) bool {
 	return false
 }
 
-// StepPath is the path of a cleanse step's setting; kind and field may be empty.
-func StepPath(pipeline, step int, kind, field string) string {
-	return join(join(fmt.Sprintf("pipelines[%d].cleanse[%d]", pipeline, step), kind), field)
-}
-
 func join(path, name string) string {
 	if path == "" || name == "" {
 		return path + name

@@ -24,22 +24,18 @@ func Check(cfg *configs.Config, pos *configs.Positions, i int, row *batch.Type) 
 	p := &cfg.Pipelines[i]
 	at := fmt.Sprintf("pipelines[%d]", i)
 	var problems configs.Problems
-	program, ps := cleanse.CompileAll(row, p.Cleanse)
+	chain, ps := compileChainAll(row, p)
 	for _, x := range ps {
-		path := configs.StepPath(i, x.Step, "", "")
-		if x.Field != "" {
-			path += "." + x.Field
-		}
-		problems = append(problems, pos.Problem(path, x.Message, x.Hint))
+		problems = append(problems, pos.Problem(at+"."+x.Path, x.Message, x.Hint))
 	}
-	if program == nil {
+	if chain == nil {
 		return nil, problems
 	}
-	full, err := auditType(program.Row(), p.Include)
+	full, err := auditType(chain.Row(), p.Include)
 	if err != nil {
 		return nil, append(problems, pos.Problem(at+".cleanse", err.Error(), ""))
 	}
-	c := &Checked{Decoded: row, Table: full, Expressions: program.Explain()}
+	c := &Checked{Decoded: row, Table: full, Expressions: chain.Explain()}
 	for j, entry := range p.Table.PartitionBy {
 		f, err := partitioner.Parse([]string{entry}, full)
 		if err != nil {

@@ -13,7 +13,6 @@ import (
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 
 	"github.com/lakeloader/lakeloader/batch"
-	"github.com/lakeloader/lakeloader/cleanse"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/schemas"
 	"github.com/lakeloader/lakeloader/table"
@@ -158,8 +157,8 @@ type replayMode struct {
 	least int64 // time of the oldest letter, milliseconds
 }
 
-func (m *replayMode) apply(p *cleanse.Program) {
-	for _, d := range p.Dedups() {
+func (m *replayMode) apply(c *chain) {
+	for _, d := range c.Dedups() {
 		d.Exact(m.near)
 	}
 }

@@ -15,7 +15,7 @@ import (
 // seed rebuilds the memory of deduplicate steps for partitions from the table: what is remembered is exactly what the
 // table holds, so it is right after every assignment, fence and unknown outcome.
 func (s *stages) seed(ctx context.Context, owned map[table.Key]bool, l *table.Ledger) error {
-	for _, d := range s.program.Dedups() {
+	for _, d := range s.chain.Dedups() {
 		for k := range owned {
 			d.Forget(k.Topic, k.Partition)
 		}
@@ -28,7 +28,7 @@ func (s *stages) seed(ctx context.Context, owned map[table.Key]bool, l *table.Le
 }
 
 // remembers reports whether what is decided about a record depends on rows that are in the table.
-func (s *stages) remembers() bool { return len(s.program.Dedups()) > 0 }
+func (s *stages) remembers() bool { return len(s.chain.Dedups()) > 0 }
 
 func (s *stages) seedOne(ctx context.Context, d *cleanse.Dedup, owned map[table.Key]bool, l *table.Ledger) error {
 	slowest := int64(math.MaxInt64) // of the partitions' newest timestamps: the window reaches back from there
@@ -135,14 +135,14 @@ func (s *stages) seedFile(ctx context.Context, d *cleanse.Dedup, owned map[table
 
 // forget drops what is remembered of a partition that was given up.
 func (s *stages) forget(topic string, partition int32) {
-	for _, d := range s.program.Dedups() {
+	for _, d := range s.chain.Dedups() {
 		d.Forget(topic, partition)
 	}
 }
 
 // committed tells the steps that the rows of the round are in the table.
 func (s *stages) committed() {
-	for _, d := range s.program.Dedups() {
+	for _, d := range s.chain.Dedups() {
 		d.Mark()
 	}
 	s.d.limit.committed(s.d.Now())

@@ -10,7 +10,6 @@ import (
 	"time"
 
 	"github.com/lakeloader/lakeloader/batch"
-	"github.com/lakeloader/lakeloader/cleanse"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/partitioner"
 	"github.com/lakeloader/lakeloader/schemas"
@@ -27,7 +26,7 @@ type stages struct {
 	decoder *schemas.Decoder
 	b       *batch.Batch
 
-	program *cleanse.Program
+	chain   *chain
 	audit   *audit
 	primary sink
 	dead    sink
@@ -102,11 +101,11 @@ func newStages(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline,
 // rebuild makes everything that follows from the decoder's row type.
 func (s *stages) rebuild(ctx context.Context) error {
 	row := s.decoder.Row()
-	program, err := cleanse.Compile(row, s.cfg.Cleanse)
+	chain, err := compileChain(row, s.cfg)
 	if err != nil {
 		return fmt.Errorf("%w: pipeline %s: the steps do not fit the columns: %w", ErrStop, s.cfg.Name, err)
 	}
-	full, err := auditType(program.Row(), s.cfg.Include)
+	full, err := auditType(chain.Row(), s.cfg.Include)
 	if err != nil {
 		return fmt.Errorf("%w: pipeline %s: %w", ErrStop, s.cfg.Name, err)
 	}
@@ -125,14 +124,14 @@ func (s *stages) rebuild(ctx context.Context) error {
 		}
 	}
 	if s.d.replay != nil {
-		s.d.replay.apply(program)
+		s.d.replay.apply(chain)
 	}
 	if s.cfg.Table.Complete != nil {
 		if s.times, err = newEventTimes(s.primary.info, full); err != nil {
 			return fmt.Errorf("%w: pipeline %s: table.complete: %w", ErrStop, s.cfg.Name, err)
 		}
 	}
-	s.program, s.audit = program, newAudit(program.Row(), full, s.cfg.Include)
+	s.chain, s.audit = chain, newAudit(chain.Row(), full, s.cfg.Include)
 	s.b = batch.New(&batch.Records{}, row)
 	return nil
 }
@@ -194,7 +193,7 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 			}
 		}
 	}
-	if err := s.program.Apply(b); err != nil {
+	if err := s.chain.Apply(b); err != nil {
 		return nil, fmt.Errorf("%w: pipeline %s: %w", ErrStop, s.cfg.Name, err)
 	}
 	s.audit.apply(b, ts.runs)
@@ -396,11 +395,11 @@ func topicsOf(ps []source.Partition) []string {
 // accepts refuses a row type that the configuration or the table cannot take, so that one bad version of a schema makes
 // dead letters and does not stop the others.
 func (s *stages) accepts(row *batch.Type) error {
-	program, err := cleanse.Compile(row, s.cfg.Cleanse)
+	chain, err := compileChain(row, s.cfg)
 	if err != nil {
 		return err
 	}
-	full, err := auditType(program.Row(), s.cfg.Include)
+	full, err := auditType(chain.Row(), s.cfg.Include)
 	if err != nil {
 		return err
 	}
