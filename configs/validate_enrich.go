@@ -113,7 +113,7 @@ func (v *validator) join(j *Join, l *Lookup, at string) {
 		}
 	}
 	if j.Join == "anti" {
-		for name, set := range map[string]bool{"columns": len(j.Columns) > 0, "prefix": j.Prefix != "", "miss": j.Miss != "", "defaults": len(j.Defaults) > 0, "matched": j.Matched != ""} {
+		for name, set := range map[string]bool{"columns": len(j.Columns) > 0, "prefix": j.Prefix != "", "miss": j.Miss != "", "defaults": len(j.Defaults) > 0, "version": j.Version != "", "matched": j.Matched != ""} {
 			if set {
 				v.bad(at+"."+name, "leave it out", "%s has no effect with an anti join, which keeps the rows without a match as they are", name)
 			}

@@ -23,6 +23,8 @@ type Status struct {
 	Ready     bool             `json:"ready"`
 	Memory    MemoryStatus     `json:"memory"`
 	Pipelines []PipelineStatus `json:"pipelines"` // by name
+	// Lookups are what pipelines join their rows with, in the order of the configuration.
+	Lookups []LookupStatus `json:"lookups,omitempty"`
 	// Jobs are those that this process has run, by name and target.
 	Jobs []JobStatus `json:"jobs,omitempty"`
 }
@@ -36,6 +38,8 @@ type MemoryStatus struct {
 	// Work is what the pipelines may hold together, Used what they hold.
 	Work int64 `json:"work_bytes"`
 	Used int64 `json:"used_bytes"`
+	// Lookups is what the lookups take, which the pipelines may hold less of Work by.
+	Lookups int64 `json:"lookups_bytes,omitempty"`
 }
 
 // MemoryUse is what a pipeline holds of MemoryStatus.Work, bytes.
@@ -92,6 +96,9 @@ type PipelineStatus struct {
 	LagRecords int64             `json:"lag_records"`
 	LagSeconds float64           `json:"lag_seconds"`
 	Partitions []PartitionStatus `json:"partitions"` // by topic and number
+
+	// Joins are those of enrich, in order.
+	Joins []JoinStatus `json:"joins,omitempty"`
 
 	// Complete is what the pipeline's tables say is complete, by table; of pipelines that say so.
 	Complete []CompleteStatus `json:"complete,omitempty"`

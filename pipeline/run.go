@@ -9,6 +9,7 @@ import (
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/enrich"
 	"github.com/lakeloader/lakeloader/objects"
 	"github.com/lakeloader/lakeloader/obs"
 	"github.com/lakeloader/lakeloader/schemas"
@@ -39,6 +40,9 @@ type Deps struct {
 	Memory Memory
 	// Audit proves that the table holds what its ledger says (lakeloader verify).
 	Audit func(ctx context.Context) error
+
+	// Lookup finds what rows are joined with, by its name; nil for one that is not configured.
+	Lookup func(name string) *enrich.Lookup
 
 	// limit outlives loaders that fail; nil: none.
 	limit *threshold
@@ -159,6 +163,7 @@ func open(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d De
 	l := &Loader{cfg: cfg, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s, memory: d.Memory, catalog: catalog,
 		committer: newCommitter(cfg, d, catalog)}
 	l.committer.uuid = s.primary.info.UUID
+	s.hold = l.hold
 	if d.NewLetterTopic != nil {
 		if s.topic, err = d.NewLetterTopic(ctx); err != nil {
 			return nil, fmt.Errorf("dead_letters.topic: %w", err)

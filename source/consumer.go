@@ -131,6 +131,19 @@ func New(o Options, h Handler) (*Consumer, error) {
 	if group == "" {
 		group = "lakeloader-" + o.Pipeline
 	}
+	c, err := openClient(o, group)
+	if err != nil {
+		return nil, err
+	}
+	c.handler, c.topics = h, topics
+	if err := c.start(); err != nil {
+		return nil, errors.Join(err, c.Close())
+	}
+	return c, nil
+}
+
+// openClient makes the client.
+func openClient(o Options, group string) (*Consumer, error) {
 	conf, err := consumerConfig(o, group)
 	if err != nil {
 		return nil, err
@@ -139,17 +152,13 @@ func New(o Options, h Handler) (*Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Consumer{opts: o, log: o.Log, handler: h, topics: topics, ctx: context.Background(),
-		parts: map[Partition]*part{}, quiet: map[string]*backoff{}}
+	c := &Consumer{opts: o, log: o.Log, ctx: context.Background(), parts: map[Partition]*part{}, quiet: map[string]*backoff{}}
 	c.logs = startLogs(conf, o.Log)
 	if c.kc, err = kafka.NewConsumer(&conf); err != nil {
 		c.logs.stop()
 		return nil, fmt.Errorf("kafka client: %w; check kafka.properties and the files in kafka.tls", err)
 	}
 	c.tokens = startTokens(issue, c.kc, o.Log)
-	if err := c.start(); err != nil {
-		return nil, errors.Join(err, c.Close())
-	}
 	return c, nil
 }
 
