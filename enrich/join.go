@@ -3,6 +3,7 @@ package enrich
 import (
 	"encoding/binary"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/lakeloader/lakeloader/batch"
@@ -30,6 +31,7 @@ type source struct {
 	typ    *batch.Type
 	// fallback is a column of the defaults; -1: null.
 	fallback int
+	valid    []bool // used again for each batch
 }
 
 // apply joins the rows of a batch, and adds columns to root.
@@ -56,19 +58,21 @@ func (j *join) apply(p *Program, b *batch.Batch, root *batch.Column) error {
 		root.Children = append(root.Children, c)
 		return c
 	}
-	for _, src := range j.added {
-		j.gather(add(), t.layout, src, s.found, b)
+	for i := range j.added {
+		j.gather(add(), t.layout, &j.added[i], s.found, b)
 	}
 	if j.version {
 		c, v := add(), b.AppendString(j.lookup.version)
-		for range s.found {
-			c.AppendView(v)
+		c.Len, c.Views = len(s.found), resize(c.Views, len(s.found))
+		for i := range c.Views {
+			c.Views[i] = v
 		}
 	}
 	if j.matched {
 		c := add()
-		for _, row := range s.found {
-			c.AppendBool(row != nil)
+		c.Len, c.Bools = len(s.found), resize(c.Bools, len(s.found))
+		for i, row := range s.found {
+			c.Bools[i] = row != nil
 		}
 	}
 	return nil
@@ -195,63 +199,98 @@ func (j *join) wait(p *Program, b *batch.Batch) error {
 	return w
 }
 
-// gather appends a column of the rows that were found.
-func (j *join) gather(c *batch.Column, l *layout, src source, found [][]byte, b *batch.Batch) {
-	p := l.columns[src.column]
-	null, bit := l.nulls+src.column>>3, byte(1)<<(src.column&7)
-	missing := func() {
-		if src.fallback >= 0 {
-			j.fill(c, src.fallback, b)
-		} else {
-			c.AppendNull()
+// gather fills a column with values of the rows that were found.
+func (j *join) gather(c *batch.Column, l *layout, src *source, found [][]byte, b *batch.Batch) {
+	p, n := l.columns[src.column], len(found)
+	c.Len, c.Valid = n, src.present(found, l)
+	switch p.store {
+	case batch.StoreBool:
+		c.Bools = resize(c.Bools, n)
+		for i, ok := range c.Valid {
+			c.Bools[i] = ok && found[i][p.at] == 1
+		}
+	case batch.StoreInt32:
+		c.Int32 = resize(c.Int32, n)
+		for i, ok := range c.Valid {
+			if c.Int32[i] = 0; ok {
+				c.Int32[i] = int32(binary.LittleEndian.Uint32(found[i][p.at:]))
+			}
+		}
+	case batch.StoreInt64:
+		c.Int64 = resize(c.Int64, n)
+		for i, ok := range c.Valid {
+			if c.Int64[i] = 0; ok {
+				c.Int64[i] = int64(binary.LittleEndian.Uint64(found[i][p.at:]))
+			}
+		}
+	case batch.StoreFloat32:
+		c.Float32 = resize(c.Float32, n)
+		for i, ok := range c.Valid {
+			if c.Float32[i] = 0; ok {
+				c.Float32[i] = math.Float32frombits(binary.LittleEndian.Uint32(found[i][p.at:]))
+			}
+		}
+	case batch.StoreFloat64:
+		c.Float64 = resize(c.Float64, n)
+		for i, ok := range c.Valid {
+			if c.Float64[i] = 0; ok {
+				c.Float64[i] = math.Float64frombits(binary.LittleEndian.Uint64(found[i][p.at:]))
+			}
+		}
+	case batch.StoreView:
+		c.Views = resize(c.Views, n)
+		for i, ok := range c.Valid {
+			if c.Views[i] = (batch.View{}); ok {
+				c.Views[i] = b.Append(l.view(found[i], p.at))
+			}
 		}
 	}
-	if j.cfg.Miss != "default" && j.cfg.Waited != "default" {
-		missing = c.AppendNull
+	if src.fallback >= 0 {
+		j.fill(c, src.fallback, found, b)
 	}
-	for _, row := range found {
-		switch {
-		case row == nil:
-			missing()
-			continue
-		case row[null]&bit != 0:
-			c.AppendNull()
-			continue
-		}
-		switch p.store {
-		case batch.StoreBool:
-			c.AppendBool(row[p.at] == 1)
-		case batch.StoreInt32:
-			c.AppendInt32(int32(binary.LittleEndian.Uint32(row[p.at:])))
-		case batch.StoreInt64:
-			c.AppendInt64(int64(binary.LittleEndian.Uint64(row[p.at:])))
-		case batch.StoreFloat32:
-			c.AppendFloat32(math.Float32frombits(binary.LittleEndian.Uint32(row[p.at:])))
-		case batch.StoreFloat64:
-			c.AppendFloat64(math.Float64frombits(binary.LittleEndian.Uint64(row[p.at:])))
-		case batch.StoreView:
-			c.AppendView(b.Append(l.view(row, p.at)))
-		}
+	if !slices.Contains(c.Valid, false) {
+		c.Valid = nil
 	}
 }
 
-// fill appends a default.
-func (j *join) fill(c *batch.Column, fallback int, b *batch.Batch) {
+// present says which of the rows that were found have a value in the column.
+func (src *source) present(found [][]byte, l *layout) []bool {
+	src.valid = resize(src.valid, len(found))
+	at, bit := l.nulls+src.column>>3, byte(1)<<(src.column&7)
+	for i, row := range found {
+		src.valid[i] = row != nil && row[at]&bit == 0
+	}
+	return src.valid
+}
+
+// fill puts the default into rows without a match.
+func (j *join) fill(c *batch.Column, fallback int, found [][]byte, b *batch.Batch) {
 	d := j.defaults.Root.Children[fallback]
-	switch {
-	case d.IsNull(0):
-		c.AppendNull()
-	case d.Bools != nil:
-		c.AppendBool(d.Bools[0])
-	case d.Int32 != nil:
-		c.AppendInt32(d.Int32[0])
-	case d.Int64 != nil:
-		c.AppendInt64(d.Int64[0])
-	case d.Float32 != nil:
-		c.AppendFloat32(d.Float32[0])
-	case d.Float64 != nil:
-		c.AppendFloat64(d.Float64[0])
-	default:
-		c.AppendView(b.Append(j.defaults.Bytes(d.Views[0])))
+	if d.IsNull(0) {
+		return
+	}
+	var view batch.View
+	if d.Type.Store() == batch.StoreView {
+		view = b.Append(j.defaults.Bytes(d.Views[0]))
+	}
+	for i, row := range found {
+		if row != nil {
+			continue
+		}
+		c.Valid[i] = true
+		switch d.Type.Store() {
+		case batch.StoreBool:
+			c.Bools[i] = d.Bools[0]
+		case batch.StoreInt32:
+			c.Int32[i] = d.Int32[0]
+		case batch.StoreInt64:
+			c.Int64[i] = d.Int64[0]
+		case batch.StoreFloat32:
+			c.Float32[i] = d.Float32[0]
+		case batch.StoreFloat64:
+			c.Float64[i] = d.Float64[0]
+		case batch.StoreView:
+			c.Views[i] = view
+		}
 	}
 }

@@ -246,20 +246,21 @@ func setNext(row []byte, ref uint32) { binary.LittleEndian.PutUint32(row, ref) }
 
 // probe finds the rows that belong to a batch's rows: found[r] is nil where there is none. key are the columns of the batch,
 // hashes those of the key in each row, at the batch's times (nil: the newest version counts). Rows where skip is true are passed over.
+//
+// It goes over the batch three times, so that the memory of many rows is waited for at once.
 func (t *Table) probe(found [][]byte, hashes []uint64, skip []bool, mem []byte, key []*batch.Column, at []int64) {
-	for r, h := range hashes {
+	if t.keys.n == 0 {
+		clear(found)
+		return
+	}
+	t.candidates(hashes, skip)
+	for r, h := range hashes { // the upper half is the tag still, the lower one is a reference now
 		found[r] = nil
-		if skip[r] {
-			continue
-		}
-		tag := uint32(h >> 32)
-		for i := t.keys.first(tag); i >= 0; i = t.keys.after(i, tag) {
-			if row := t.arena.at(t.keys.ref(i)); t.layout.equal(row, t.key, mem, key, r) {
-				found[r] = row
-				break
-			}
+		if ref := uint32(h); ref != 0 {
+			found[r] = t.arena.at(ref)
 		}
 	}
+	t.confirm(found, hashes, mem, key)
 	if at == nil || t.by < 0 {
 		return
 	}
@@ -272,6 +273,51 @@ func (t *Table) probe(found [][]byte, hashes []uint64, skip []bool, mem []byte, 
 		}
 		found[r] = row
 	}
+}
+
+// candidates puts a reference to the first row that may have the key into the lower half of each hash; 0: there is none.
+func (t *Table) candidates(hashes []uint64, skip []bool) {
+	slots, shift := t.keys.slots, t.keys.shift
+	for r, h := range hashes {
+		tag := uint32(h >> 32)
+		s := slots[tag>>shift]
+		switch {
+		case skip[r]:
+			s = 0
+		case s != 0 && uint32(s) != tag:
+			if i := t.keys.first(tag); i >= 0 {
+				s = slots[i]
+			} else {
+				s = 0
+			}
+		}
+		hashes[r] = h>>32<<32 | s>>32
+	}
+}
+
+// confirm compares the keys of rows that were found, and looks on where they are not equal.
+func (t *Table) confirm(found [][]byte, hashes []uint64, mem []byte, key []*batch.Column) {
+	p := t.layout.columns[t.key[0]]
+	if len(key) == 1 && p.store == batch.StoreInt64 && key[0].Type.Store() == batch.StoreInt64 {
+		for r, v := range key[0].Int64[:len(found)] {
+			if row := found[r]; row != nil && int64(binary.LittleEndian.Uint64(row[p.at:])) != v {
+				found[r] = t.search(hashes[r], mem, key, r)
+			}
+		}
+		return
+	}
+	for r, row := range found {
+		if row != nil && !t.layout.equal(row, t.key, mem, key, r) {
+			found[r] = t.search(hashes[r], mem, key, r)
+		}
+	}
+}
+
+func (t *Table) search(hash uint64, mem []byte, key []*batch.Column, r int) []byte {
+	if slot := t.find(uint32(hash>>32), mem, key, r); slot >= 0 {
+		return t.arena.at(t.keys.ref(slot))
+	}
+	return nil
 }
 
 // arena keeps rows in chunks. A reference is the place of a row in units of 8 bytes; rows that are freed are used again for rows
