@@ -82,7 +82,7 @@ type Reject struct {
 	SchemaID int32 // of the value, in the registry; 0: none known
 	// KeySchemaID is that of the key, when the key was refused; 0: none known.
 	KeySchemaID int32
-	Stage       string // decode, resolve, cleanse, enrich, partition, encode, evolve
+	Stage       string // decode, resolve, changes, cleanse, enrich, partition, encode, evolve
 	Step        string // name of the step within the stage, with its position: "cleanse[3] validate"
 	Reason      string
 }

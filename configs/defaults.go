@@ -65,6 +65,7 @@ func ApplyDefaults(c *Config) {
 	def(&c.Jobs.Retention.Schedule, "@daily")
 	def(&c.Jobs.Fold.Schedule, "@daily")
 	def(&c.Jobs.Complete.Schedule, "@every 1m")
+	def(&c.Jobs.Current.Schedule, "@every 10s")
 	def(&c.Jobs.Orphans.Schedule, "off")
 	def(&c.Jobs.Orphans.Age, 72*60*minute)
 	def(&c.Jobs.History.Schedule, "@hourly")
@@ -153,6 +154,7 @@ func defaultPipeline(p *Pipeline) {
 			def(&r.Limit, 50)
 		}
 	}
+	defaultChanges(p)
 	defaultFiles(&p.Files)
 	def(&p.Commit.Interval, 60*second)
 	def(&p.Commit.Size, gib)

@@ -22,6 +22,8 @@ type Jobs struct {
 	Fold Fold `yaml:"fold"`
 	// Complete says of pipelines with table.complete which of their time partitions are complete.
 	Complete CompleteJob `yaml:"complete"`
+	// Current brings the tables of pipelines with table.current up to date.
+	Current CurrentJob `yaml:"current"`
 	// Orphans removes objects from the tables' folders that no snapshot and no round refers to, such as programs leave that
 	// were killed. Every pipeline that writes into the tables must be in this configuration.
 	Orphans Orphans `yaml:"orphans"`

@@ -283,6 +283,8 @@ type Decode struct {
 	Value Format `yaml:"value"`
 	// Key decodes the key; left out: it is not decoded.
 	Key *Format `yaml:"key"`
+	// Changes says that records are changes of a database's rows. Left out: every record is a row.
+	Changes *Changes `yaml:"changes"`
 }
 
 // Format is an encoding with its schema.
@@ -347,6 +349,9 @@ type Table struct {
 	// Route sends rows to other tables than this one, by the value of a column. They have the same columns, partitions,
 	// sort order and properties. Left out: all rows go to this table.
 	Route *Route `yaml:"route"`
+	// Current has a second table kept with the rows as they are now, where the records are changes of them: see docs/change-data.md.
+	// Left out: there is none.
+	Current *Current `yaml:"current"`
 }
 
 // Route says which table a row goes to. The pipeline's own table keeps the offsets, and the rows that no route takes.

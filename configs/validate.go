@@ -157,7 +157,7 @@ func (v *validator) memory(c *Config) {
 func (v *validator) jobs(j *Jobs) {
 	v.timeZone("jobs.time_zone", j.TimeZone)
 	for path, schedule := range map[string]string{"jobs.expire.schedule": j.Expire.Schedule, "jobs.compact.schedule": j.Compact.Schedule, "jobs.retention.schedule": j.Retention.Schedule, "jobs.fold.schedule": j.Fold.Schedule, "jobs.orphans.schedule": j.Orphans.Schedule,
-		"jobs.complete.schedule": j.Complete.Schedule, "jobs.history.schedule": j.History.Schedule} {
+		"jobs.complete.schedule": j.Complete.Schedule, "jobs.current.schedule": j.Current.Schedule, "jobs.history.schedule": j.History.Schedule} {
 		v.schedule(path, schedule)
 	}
 }
@@ -190,6 +190,11 @@ func (v *validator) unique(c *Config) {
 		free = v.once(tables, qualified(c, p.Table.Name), path+".table.name", "the table", "every pipeline writes a table of its own")
 		if free || p.DeadLetters.Table != p.Table.Name+deadLettersSuffix {
 			v.once(tables, qualified(c, p.DeadLetters.Table), path+".dead_letters.table", "the table", "every pipeline needs its own dead letters")
+		}
+	}
+	for i := range c.Pipelines {
+		if k := c.Pipelines[i].Table.Current; k != nil {
+			v.once(tables, qualified(c, k.Table), item("pipelines", i)+".table.current.table", "the table", "present rows need a table of their own")
 		}
 	}
 	if c.Jobs.History.Table != Off {

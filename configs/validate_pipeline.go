@@ -34,6 +34,7 @@ func (v *validator) pipeline(c *Config, p *Pipeline, path string) {
 	v.commit(&p.Commit, path+".commit")
 	v.steps(p.Cleanse, path+".cleanse")
 	v.joins(c, p, path+".enrich")
+	v.changes(p, path)
 }
 
 func (v *validator) source(s *Source, path string) {

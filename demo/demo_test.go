@@ -154,7 +154,7 @@ func through(t *testing.T, cfg *configs.Config, d *Demo) (rejected, rows int) {
 	if _, err := dec.Prepare(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	if _, problems := pipeline.Check(cfg, nil, 0, dec.Row()); len(problems) > 0 {
+	if _, problems := pipeline.Check(cfg, nil, 0, dec.Row(), dec.KeyRow()); len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	b := batch.New(r, dec.Row())

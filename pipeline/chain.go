@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/changes"
 	"github.com/lakeloader/lakeloader/cleanse"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/enrich"
@@ -16,6 +17,7 @@ import (
 //
 // A chain belongs to one goroutine: it keeps memory from batch to batch.
 type chain struct {
+	changes *changes.Unwrapper // nil: records are rows
 	program *cleanse.Program
 	joins   *enrich.Program // nil: there are none
 	// cleansed: the batch has been through the steps, and waits for a lookup.
@@ -42,9 +44,10 @@ func (p chainProblem) Error() string {
 	return fmt.Sprintf("%s: %s (%s)", p.Path, p.Message, p.Hint)
 }
 
-// compileChain checks the settings against the columns that decoding gives. The error joins all problems.
-func compileChain(row *batch.Type, cfg *configs.Pipeline, l lookupsOf) (*chain, error) {
-	c, problems := compileChainAll(row, cfg, l)
+// compileChain checks the settings against the columns that decoding gives; key are those of the record's key among them
+// (schemas.Decoder.KeyRow). The error joins all problems.
+func compileChain(row, key *batch.Type, cfg *configs.Pipeline, l lookupsOf) (*chain, error) {
+	c, problems := compileChainAll(row, key, cfg, l)
 	var errs []error
 	for _, p := range problems {
 		errs = append(errs, p)
@@ -53,7 +56,18 @@ func compileChain(row *batch.Type, cfg *configs.Pipeline, l lookupsOf) (*chain, 
 }
 
 // compileChainAll is compileChain with every problem found; the chain is nil if there is one.
-func compileChainAll(row *batch.Type, cfg *configs.Pipeline, l lookupsOf) (*chain, []chainProblem) {
+func compileChainAll(row, key *batch.Type, cfg *configs.Pipeline, l lookupsOf) (*chain, []chainProblem) {
+	var unwrap *changes.Unwrapper
+	if cfg.Decode.Changes != nil {
+		if key == nil && cfg.Decode.Key != nil {
+			key = batch.StructOf() // not known yet
+		}
+		var err error
+		if unwrap, err = changes.New(*cfg.Decode.Changes, row, key); err != nil {
+			return nil, []chainProblem{{"decode.changes", err.Error(), ""}}
+		}
+		row = unwrap.Row()
+	}
 	program, list := cleanse.CompileAll(row, cfg.Cleanse)
 	var problems []chainProblem
 	for _, x := range list {
@@ -66,7 +80,7 @@ func compileChainAll(row *batch.Type, cfg *configs.Pipeline, l lookupsOf) (*chai
 	if len(problems) > 0 {
 		return nil, problems
 	}
-	c := &chain{program: program}
+	c := &chain{changes: unwrap, program: program}
 	if len(cfg.Enrich) == 0 {
 		return c, nil
 	}
@@ -110,6 +124,11 @@ func parseRow(fields []batch.Field, texts []string) (*batch.Batch, error) {
 // not that a record is bad; but after one of type *enrich.Wait it is called again, with the same batch, when the lookup may have what
 // rows wait for. What is said of memory at cleanse.Program.Apply holds here too.
 func (c *chain) Apply(b *batch.Batch) error {
+	if !c.cleansed && c.changes != nil {
+		if err := c.changes.Apply(b); err != nil {
+			return err
+		}
+	}
 	if !c.cleansed {
 		if err := c.program.Apply(b); err != nil {
 			return err

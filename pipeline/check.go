@@ -20,13 +20,13 @@ type Checked struct {
 	Expressions []cleanse.Explained
 }
 
-// Check checks pipeline i against the columns that its records have; every problem has its place in the file.
+// Check checks pipeline i against the columns that its records have, and those of their keys among them; every problem has its place in the file.
 // lookup finds lookups whose columns are known; nil where the pipeline has no joins.
-func Check(cfg *configs.Config, pos *configs.Positions, i int, row *batch.Type, lookup func(name string) *enrich.Lookup) (*Checked, configs.Problems) {
+func Check(cfg *configs.Config, pos *configs.Positions, i int, row, key *batch.Type, lookup func(name string) *enrich.Lookup) (*Checked, configs.Problems) {
 	p := &cfg.Pipelines[i]
 	at := fmt.Sprintf("pipelines[%d]", i)
 	var problems configs.Problems
-	chain, ps := compileChainAll(row, p, lookupsOf{named: lookup})
+	chain, ps := compileChainAll(row, key, p, lookupsOf{named: lookup})
 	for _, x := range ps {
 		problems = append(problems, pos.Problem(at+"."+x.Path, x.Message, x.Hint))
 	}

@@ -224,7 +224,9 @@ func TestRowsWaitForALookup(t *testing.T) {
 	e.Send(t, "a", 0, old)
 	l.Until("the old row", func() bool { return joinStatus(l).Rows == 1 })
 	e.Produce(t, "a", 0, rated(1, 7), rated(2, 8), `{"id":3}`)
-	l.Until("rows to wait", func() bool { return strings.Contains(l.State.Status().Pipelines[0].Reason, "rows wait for the lookup customers") })
+	l.Until("rows to wait", func() bool {
+		return strings.Contains(l.State.Status().Pipelines[0].Reason, "rows wait for the lookup customers")
+	})
 	e.Send(t, "customers", 0, customer(7, "seven@x", 7))
 	l.Until("one row to wait", func() bool { return strings.Contains(l.State.Status().Pipelines[0].Reason, " 1 rows wait") })
 	e.Send(t, "customers", 0, customer(8, "eight@x", 8))

@@ -90,10 +90,10 @@ func Plan(ctx context.Context, cfg *configs.Config, i, n int, d Deps) (rep *Plan
 	if _, err := s.decoder.Prepare(ctx, &recs.Records); err != nil {
 		return nil, err
 	}
-	if len(s.decoder.Row().Fields) == 0 {
+	if !s.decoder.Known() {
 		return nil, fmt.Errorf("pipeline %s: no schema is registered yet, and there is no record to learn one from", p.Name)
 	}
-	checked, problems := Check(cfg, nil, i, s.decoder.Row(), d.Lookup)
+	checked, problems := Check(cfg, nil, i, s.decoder.Row(), s.decoder.KeyRow(), d.Lookup)
 	if len(problems) > 0 {
 		return nil, problems.Err()
 	}

@@ -109,7 +109,7 @@ func newStages(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline,
 // rebuild makes everything that follows from the decoder's row type.
 func (s *stages) rebuild(ctx context.Context) error {
 	row := s.decoder.Row()
-	chain, err := compileChain(row, s.cfg, s.lookups())
+	chain, err := compileChain(row, s.decoder.KeyRow(), s.cfg, s.lookups())
 	if err != nil {
 		return fmt.Errorf("%w: pipeline %s: the steps do not fit the columns: %w", ErrStop, s.cfg.Name, err)
 	}
@@ -369,7 +369,7 @@ func (s *stages) bootstrap(ctx context.Context, stop <-chan struct{}) error {
 		if err != nil && !errors.Is(err, schemas.ErrRegistry) {
 			s.d.Log.Warn("some schemas cannot be used; their records become dead letters", "error", err)
 		}
-		if len(s.decoder.Row().Fields) > 0 {
+		if s.decoder.Known() {
 			return nil
 		}
 		if err == nil {
@@ -403,10 +403,21 @@ func topicsOf(ps []source.Partition) []string {
 	return slices.Sorted(maps.Keys(names))
 }
 
+// keyRow are the columns of keys, as far as they are known.
+func (s *stages) keyRow() *batch.Type {
+	if s.decoder == nil { // its first row type is asked about while it is made
+		return nil
+	}
+	return s.decoder.KeyRow()
+}
+
 // accepts refuses a row type that the configuration or the table cannot take, so that one bad version of a schema makes
 // dead letters and does not stop the others.
 func (s *stages) accepts(row *batch.Type) error {
-	chain, err := compileChain(row, s.cfg, s.lookups())
+	if s.cfg.Decode.Changes != nil && s.decoder != nil && !s.decoder.Known() {
+		return nil // the table is made when the columns of values are known too
+	}
+	chain, err := compileChain(row, s.keyRow(), s.cfg, s.lookups())
 	if err != nil {
 		return err
 	}

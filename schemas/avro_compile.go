@@ -11,29 +11,31 @@ import (
 type avroCode uint8
 
 const (
-	opAbsent       avroCode = iota // reads nothing: the target has a field that this version lacks
-	opSkip                         // reads what holds no data, appends nothing
-	opBool                         // byte -> Bools
-	opInt                          // varint of 32 bits -> Int32
-	opIntLong                      // varint of 32 bits -> Int64
-	opLong                         // varint -> Int64
-	opTimes                        // varint * by -> Int64
-	opDivide                       // varint / by, rounded down -> Int64
-	opTimeOfDay                    // varint * by, within a day -> Int64
-	opFloat                        // 4 bytes -> Float32
-	opFloatWide                    // 4 bytes -> Float64
-	opDouble                       // 8 bytes -> Float64
-	opString                       // length, UTF-8 -> Views of the payload
-	opBytes                        // length, bytes -> Views of the payload
-	opFixed                        // size bytes -> Views of the payload
-	opUUIDText                     // length, text -> Views
-	opDecimal                      // length, unscaled -> Int64 or Views
-	opDecimalFixed                 // size bytes, unscaled -> Int64 or Views
-	opEnum                         // varint -> Views
-	opRecord                       // sub -> the children
-	opUnion                        // varint, one of sub -> one of the children
-	opArray                        // blocks of sub[0] -> the child
-	opMap                          // blocks of key and value (sub) -> the children
+	opAbsent          avroCode = iota // reads nothing: the target has a field that this version lacks
+	opSkip                            // reads what holds no data, appends nothing
+	opBool                            // byte -> Bools
+	opInt                             // varint of 32 bits -> Int32
+	opIntLong                         // varint of 32 bits -> Int64
+	opLong                            // varint -> Int64
+	opTimes                           // varint * by -> Int64
+	opDivide                          // varint / by, rounded down -> Int64
+	opTimeOfDay                       // varint * by, within a day -> Int64
+	opFloat                           // 4 bytes -> Float32
+	opFloatWide                       // 4 bytes -> Float64
+	opDouble                          // 8 bytes -> Float64
+	opString                          // length, UTF-8 -> Views of the payload
+	opBytes                           // length, bytes -> Views of the payload
+	opFixed                           // size bytes -> Views of the payload
+	opUUIDText                        // length, text -> Views
+	opDecimal                         // length, unscaled -> Int64 or Views
+	opDecimalFixed                    // size bytes, unscaled -> Int64 or Views
+	opEnum                            // varint -> Views
+	opRecord                          // sub -> the children
+	opUnion                           // varint, one of sub -> one of the children
+	opArray                           // blocks of sub[0] -> the child
+	opMap                             // blocks of key and value (sub) -> the children
+	opTimeText                        // length, ISO 8601 with a zone -> Int64
+	opVariableDecimal                 // scale, length, unscaled -> Views of its text
 )
 
 // avroOp appends one slot to one column. A record's ops are in the order of its bytes; ops without bytes come last.
@@ -46,7 +48,7 @@ type avroOp struct {
 	dst    int32 // position of the column among its siblings; opSkip: none
 	size   int32 // opFixed, opDecimalFixed: bytes; opDecimal*: see digits
 	digits int32 // opDecimal*: the target's precision
-	by     int64 // opTimes, opDivide, opTimeOfDay
+	by     int64 // opTimes, opDivide, opTimeOfDay (negative: the time is divided)
 	min    int   // opArray, opMap: least bytes of an entry
 	width  int   // opArray, opMap: slots that an entry takes at least
 	name   string
@@ -116,6 +118,12 @@ func compileRecord(n *avroNode, target *batch.Type, path string) ([]avroOp, erro
 
 // compileNode compiles a node that holds data.
 func compileNode(n *avroNode, t *batch.Type, path string) (avroOp, error) {
+	if n.logical == variableDecimal {
+		if t.Kind != batch.String {
+			return avroOp{}, mismatch(n, t, path)
+		}
+		return avroOp{code: opVariableDecimal}, nil
+	}
 	switch n.kind {
 	case avro.Union:
 		return compileUnion(n, t, path)
@@ -249,6 +257,9 @@ func compileScalar(n *avroNode, t *batch.Type, path string) (avroOp, error) {
 		if n.typ.Kind == batch.UUID {
 			return avroOp{code: opUUIDText}, nil
 		}
+		if n.typ.Kind == batch.TimestampTZ {
+			return avroOp{code: opTimeText}, nil
+		}
 		return avroOp{code: opString}, nil
 	case avro.Bytes:
 		return avroOp{code: opBytes}, nil
@@ -268,6 +279,8 @@ func longOp(n *avroNode) avroOp {
 	switch n.logical {
 	case avro.TimeMicros:
 		return avroOp{code: opTimeOfDay, by: 1}
+	case nanoTime:
+		return avroOp{code: opTimeOfDay, by: -1000}
 	case avro.TimestampMillis, avro.LocalTimestampMillis:
 		return avroOp{code: opTimes, by: 1000}
 	case timestampNanos, localTimestampNanos:

@@ -242,6 +242,10 @@ func (p *avroPlan) scalar(o *avroOp, c *batch.Column, pos int) int {
 		return p.uuid(c, pos, n)
 	case opEnum:
 		return p.enum(o, c, pos)
+	case opTimeText:
+		return p.timeText(c, pos)
+	case opVariableDecimal:
+		return p.variableDecimal(c, pos)
 	}
 	return p.sized(o, c, pos)
 }
@@ -292,10 +296,14 @@ func micros(o *avroOp, v int64) (int64, error) {
 		}
 		return q, nil
 	}
-	if v > math.MaxInt64/o.by || v < math.MinInt64/o.by {
-		return 0, errMicros
+	if o.by < 0 {
+		v = floorDiv(v, -o.by)
+	} else {
+		if v > math.MaxInt64/o.by || v < math.MinInt64/o.by {
+			return 0, errMicros
+		}
+		v *= o.by
 	}
-	v *= o.by
 	if o.code == opTimeOfDay && (v < 0 || v >= microsADay) {
 		return 0, errDay
 	}

@@ -29,12 +29,15 @@ const (
 //
 // What can hold no data (null, an empty record, fixed of size 0, and what consists of these) gets no column. A schema
 // that is no record gives one column "value". Recursive types are an error: no table can hold them.
-func ParseAvro(text string, refs []Reference) (Schema, error) {
+func ParseAvro(text string, refs []Reference) (Schema, error) { return parseAvro(text, refs, false) }
+
+// parseAvro is ParseAvro; connect: the types of Kafka Connect and Debezium (connect.name) count too.
+func parseAvro(text string, refs []Reference, connect bool) (Schema, error) {
 	parsed, err := parseAvroText(text, refs)
 	if err != nil {
 		return nil, err
 	}
-	b := avroBuilder{open: map[string]bool{}}
+	b := avroBuilder{open: map[string]bool{}, connect: connect}
 	node, err := b.node(parsed, "", 0)
 	if err != nil {
 		return nil, err
@@ -194,6 +197,7 @@ func shorten(s string, n int) string {
 type avroBuilder struct {
 	open    map[string]bool // the named types around the current one
 	columns int
+	connect bool // the types of Kafka Connect and Debezium count
 }
 
 func (b *avroBuilder) node(s avro.Schema, path string, depth int) (*avroNode, error) {
@@ -209,7 +213,11 @@ func (b *avroBuilder) node(s avro.Schema, path string, depth int) (*avroNode, er
 	case *avro.NullSchema:
 		return &avroNode{kind: avro.Null, null: -1}, nil
 	case *avro.PrimitiveSchema:
-		return primitiveNode(s, path)
+		n, err := primitiveNode(s, path)
+		if err == nil && b.connect {
+			n.connect(s)
+		}
+		return n, err
 	case *avro.FixedSchema:
 		return fixedNode(s, path)
 	case *avro.EnumSchema:
@@ -227,6 +235,9 @@ func (b *avroBuilder) node(s avro.Schema, path string, depth int) (*avroNode, er
 }
 
 func (b *avroBuilder) record(s *avro.RecordSchema, path string, depth int) (*avroNode, error) {
+	if b.connect && isVariableDecimal(s) {
+		return &avroNode{kind: avro.Record, logical: variableDecimal, typ: batch.Prim(batch.String), null: -1, min: 2}, nil
+	}
 	if b.open[s.FullName()] {
 		return nil, fmt.Errorf("avro schema: field %s: type %s contains itself; a table cannot hold recursive types", path, s.FullName())
 	}

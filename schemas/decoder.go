@@ -31,7 +31,8 @@ type Options struct {
 
 // Decoder turns records into rows. It is not safe for concurrent use.
 //
-// The row type only ever grows: it is the union of all schemas seen, the columns of values before those of keys. For
+// The row type only ever grows: it is the union of all schemas seen, the columns of values before those of keys. With
+// Decode.Changes a null value is a row whose values are null, and the types of Kafka Connect and Debezium count. For
 // each batch of records, first Prepare (asks the registry for schema ids not known yet, so it may block and fail),
 // then, with a batch of the type that Row now says, Decode (pure computation). What became of a schema id is decided
 // once, in Prepare, except that an id which the registry did not know may turn up later.
@@ -53,11 +54,12 @@ func NewDecoder(cfg configs.Decode, reg Registry, opts Options) (*Decoder, error
 	}
 	d := &Decoder{opts: opts, row: batch.StructOf()}
 	var err error
-	if d.value, err = newSide("value", cfg.Value, "", reg); err != nil {
+	if d.value, err = newSide("value", cfg.Value, "", reg, cfg.Changes); err != nil {
 		return nil, err
 	}
+	d.value.nullable = cfg.Changes != nil
 	if cfg.Key != nil {
-		if d.key, err = newSide("key", *cfg.Key, "key_", reg); err != nil {
+		if d.key, err = newSide("key", *cfg.Key, "key_", reg, keyChanges(cfg.Changes)); err != nil {
 			return nil, err
 		}
 		d.key.nullable = true
@@ -83,6 +85,22 @@ func (d *Decoder) sides() []*side {
 // Row is the current row type: the columns of values, then those of keys, which are all optional, as a key may be null.
 // It is an empty struct until the first schema is known.
 func (d *Decoder) Row() *batch.Type { return d.row }
+
+// Known reports whether the columns of values are known; those of keys alone say nothing of a change.
+func (d *Decoder) Known() bool {
+	if d.value.changes != nil {
+		return d.value.target != nil
+	}
+	return len(d.row.Fields) > 0
+}
+
+// KeyRow is the row type of keys, whose columns are the last ones of Row, without the prefix; nil: keys are not decoded, or none is known.
+func (d *Decoder) KeyRow() *batch.Type {
+	if d.key == nil {
+		return nil
+	}
+	return d.key.target
+}
 
 // Version counts the changes of the row type; 0: none is known.
 func (d *Decoder) Version() int { return d.version }
@@ -286,14 +304,17 @@ func (d *Decoder) adopt(s *side, e *entry) {
 	}
 	if merged != s.row {
 		row, err := d.combine(s, target)
+		before, was := s.row, s.target
+		s.row, s.target = merged, target // whoever is asked may look at the key's columns
 		if err == nil && d.opts.Accept != nil {
 			err = d.opts.Accept(row)
 		}
 		if err != nil {
+			s.row, s.target = before, was
 			e.refuse(s, err)
 			return
 		}
-		s.row, s.target, d.row = merged, target, row
+		d.row = row
 		d.version++
 	}
 	e.plan, e.target = plan, target

@@ -16,6 +16,8 @@ type side struct {
 	format   configs.Format
 	prefix   string
 	nullable bool // a null payload is a row without these columns, not a dead letter
+	// changes: the records are changes of a database's rows; nil: they are not.
+	changes  *configs.Changes
 	registry Registry
 	fixed    *entry           // for payloads without a header: the only entry
 	entries  map[int32]*entry // by schema id
@@ -83,8 +85,8 @@ func (e *entry) refuse(s *side, err error) {
 // wireTypes are the formats in the Confluent wire format, with the registry's name for them.
 var wireTypes = map[string]string{"avro": "AVRO", "protobuf": "PROTOBUF", "json_schema": "JSON"}
 
-func newSide(name string, f configs.Format, prefix string, reg Registry) (*side, error) {
-	s := &side{name: name, format: f, prefix: prefix, registry: reg, entries: map[int32]*entry{}}
+func newSide(name string, f configs.Format, prefix string, reg Registry, changes *configs.Changes) (*side, error) {
+	s := &side{name: name, format: f, prefix: prefix, registry: reg, changes: changes, entries: map[int32]*entry{}}
 	if f.Prefix != nil {
 		s.prefix = *f.Prefix
 	}
@@ -98,6 +100,9 @@ func newSide(name string, f configs.Format, prefix string, reg Registry) (*side,
 		return nil, fmt.Errorf("decode.%s: format %q is none of avro, protobuf, json_schema, json", name, f.Format)
 	}
 	schema, err := plainSchema(f)
+	if err == nil && changes != nil {
+		schema, err = connectSchema(schema, *changes)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("decode.%s: %w", name, err)
 	}
@@ -124,9 +129,9 @@ func (s *side) parse(reg Registered) (Schema, error) {
 	case "protobuf":
 		return ParseProtobuf(reg.Text, reg.Refs)
 	case "json_schema":
-		return ParseJSONSchema(reg.Text, reg.Refs)
+		return parseJSONSchema(reg.Text, reg.Refs, s.changes != nil)
 	}
-	return ParseAvro(reg.Text, reg.Refs)
+	return parseAvro(reg.Text, reg.Refs, s.changes != nil)
 }
 
 // subjects are those whose latest schemas give the columns at the start.

@@ -30,7 +30,14 @@ import (
 // pattern, additionalProperties: false ...) are not. A schema of anything but an object with properties gives one
 // column "value".
 func ParseJSONSchema(text string, refs []Reference) (Schema, error) {
-	s, err := parseJSONSchemaAt(jsonSchemaURL, text, newJSONDocs(refs))
+	return parseJSONSchema(text, refs, false)
+}
+
+// parseJSONSchema is ParseJSONSchema; connect: the titles of Debezium's types count too.
+func parseJSONSchema(text string, refs []Reference, connect bool) (Schema, error) {
+	docs := newJSONDocs(refs)
+	docs.connect = connect
+	s, err := parseJSONSchemaAt(jsonSchemaURL, text, docs)
 	if err != nil {
 		return nil, err
 	}

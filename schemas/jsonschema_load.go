@@ -23,7 +23,9 @@ const jsonSchemaURL = "mem:///schema.json"
 type jsonDocs struct {
 	refs  map[string]string // references by the name that they are imported with
 	files bool              // file: URLs may be read
-	docs  map[string]*jsonDoc
+	// connect: the titles of Debezium's types count.
+	connect bool
+	docs    map[string]*jsonDoc
 }
 
 // jsonDoc is a JSON value whose objects keep their order.

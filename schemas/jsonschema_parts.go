@@ -15,10 +15,11 @@ import (
 type jsonParts struct {
 	schemas []*jsonschema.Schema
 	docs    []*jsonDoc
+	connect bool
 }
 
 func (m *jsonMapper) together(s *jsonschema.Schema) jsonParts {
-	var p jsonParts
+	p := jsonParts{connect: m.docs.connect}
 	seen := map[*jsonschema.Schema]bool{}
 	var add func(*jsonschema.Schema)
 	add = func(s *jsonschema.Schema) {
@@ -232,6 +233,9 @@ func (p jsonParts) scalar(kind, path string) (jsonMember, error) {
 	prim := func(k batch.Kind) (jsonMember, error) { return jsonMember{typ: batch.Prim(k)}, nil }
 	if kind != "boolean" && (title == connectDecimal || format == "decimal") {
 		return p.decimal(title == connectDecimal, kind, path)
+	}
+	if t := debeziumTypes[title]; p.connect && t.json == kind {
+		return jsonMember{typ: batch.Prim(t.kind), shape: shapeOf(jsonShape{unit: t.unit})}, nil
 	}
 	switch kind {
 	case "boolean":

@@ -78,14 +78,14 @@ func tableRows(ctx context.Context, cfg *configs.Config, pos *configs.Positions,
 	for i := range cfg.Pipelines {
 		p := &cfg.Pipelines[i]
 		d, err := decoder(ctx, cfg, p, offline)
-		if err != nil || len(d.Row().Fields) == 0 {
+		if err != nil || !d.Known() {
 			continue
 		}
 		lookup, unknown := defined(ctx, cfg, p, offline)
 		if len(unknown) > 0 {
 			continue
 		}
-		checked, problems := pipeline.Check(cfg, pos, i, d.Row(), lookup)
+		checked, problems := pipeline.Check(cfg, pos, i, d.Row(), d.KeyRow(), lookup)
 		if checked == nil || len(problems) > 0 {
 			continue
 		}

@@ -308,16 +308,23 @@ func newJobRun() *cobra.Command {
 	c := &cobra.Command{Use: "run NAME", Short: "Run a job once, now", Args: cobra.ExactArgs(1),
 		Long: `run runs a job once, on all tables or on one, for Kubernetes CronJobs, Airflow and people. It ends with exit code 1 when a table
 failed, or when another process is running the job on it. Of an aggregate --from and --to calculate all days between, both included,
-whether they changed or not.`,
+whether they changed or not. Of a table with the present rows of change data --rebuild lets all rows go and applies all changes that are
+loaded again, as is needed after a rewind; until it ends readers see a part of the rows.`,
 		Example: `  lakeloader job run expire -c lakeloader.yaml
   lakeloader job run expire -c lakeloader.yaml --table lake.clicks
-  lakeloader job run clicks_daily -c lakeloader.yaml --from 2026-11-01 --to 2026-11-20`}
+  lakeloader job run clicks_daily -c lakeloader.yaml --from 2026-11-01 --to 2026-11-20
+  lakeloader job run current -c lakeloader.yaml --table lake.customers --rebuild`}
 	target := c.Flags().String("table", "", "this table only")
+	rebuild := c.Flags().Bool("rebuild", false, "of the job current: make the table anew from all changes that are loaded")
 	days := daysFlags(c)
 	return jobCommand(c, func(c *cobra.Command, u *upkeep, out string, args []string) error {
 		if err := days(u, args[0]); err != nil {
 			return err
 		}
+		if *rebuild && (args[0] != "current" || *target == "") {
+			return fail(exitUsage, errors.New("--rebuild is of the job current, and needs --table"))
+		}
+		u.rebuild = *rebuild
 		r, err := u.runner(false)
 		if err != nil {
 			return err

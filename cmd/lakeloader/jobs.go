@@ -44,6 +44,8 @@ type upkeep struct {
 	seen jobs.Seen
 	// days are what aggregates are asked for; nil: those that changed.
 	days *aggregate.Range
+	// rebuild: tables with the present rows are made anew.
+	rebuild bool
 }
 
 func newUpkeep(cfg *configs.Config, l *lake, log *slog.Logger) *upkeep {
@@ -90,6 +92,11 @@ func (u *upkeep) tables(ctx context.Context) ([]owned, error) {
 		}
 		if err := add(owned{Ident: dead, pipeline: p}); err != nil {
 			return nil, err
+		}
+		if k := p.Table.Current; k != nil {
+			if err := add(owned{named(u.cfg, k.Table), p, pipeline.SortFields(k.Key), nil}); err != nil {
+				return nil, err
+			}
 		}
 	}
 	if id, ok := u.historyTable(); ok {
@@ -140,6 +147,7 @@ func (u *upkeep) jobs() []jobs.Job {
 	c := &u.cfg.Jobs
 	all := []jobs.Job{
 		{Name: "complete", Schedule: schedule(c.Complete.Schedule), Tasks: u.completions}, // before what it looks at expires
+		{Name: "current", Schedule: schedule(c.Current.Schedule), Tasks: u.currents},
 		{Name: "expire", Schedule: schedule(c.Expire.Schedule), Tasks: u.expiries},
 		{Name: "compact", Schedule: schedule(c.Compact.Schedule), Heavy: !u.compactsElsewhere(), Tasks: u.compactions},
 		{Name: "retention", Schedule: schedule(c.Retention.Schedule), Heavy: true, Tasks: u.retentions},
@@ -256,7 +264,7 @@ func (u *upkeep) orphans(ctx context.Context) ([]jobs.Task, error) {
 	for i, t := range all {
 		ids[i] = t.Ident
 	}
-	o := &jobs.Orphans{Lake: folders{u.lake}, Tables: ids, Age: time.Duration(u.cfg.Jobs.Orphans.Age), Now: u.now, Wait: table.Backoff(2 * time.Second), Delete: u.remove, Folders: u.uploadFolders, States: u.aggregateStates}
+	o := &jobs.Orphans{Lake: folders{u.lake}, Tables: ids, Age: time.Duration(u.cfg.Jobs.Orphans.Age), Now: u.now, Wait: table.Backoff(2 * time.Second), Delete: u.remove, Folders: u.uploadFolders, States: u.states}
 	o.Uploads, _ = u.lake.objects.(jobs.Uploads)
 	for i := range u.cfg.Pipelines {
 		p := &u.cfg.Pipelines[i]

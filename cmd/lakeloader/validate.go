@@ -94,7 +94,7 @@ func check(ctx context.Context, cfg *configs.Config, pos *configs.Positions, off
 			problems = append(problems, pos.Problem(fmt.Sprintf("pipelines[%d].decode", i), err.Error(), ""))
 			continue
 		}
-		if len(d.Row().Fields) == 0 {
+		if !d.Known() {
 			unchecked = append(unchecked, fmt.Sprintf("pipeline %s: its steps were not checked against the columns: the schema is not known here", p.Name))
 			continue
 		}
@@ -103,7 +103,7 @@ func check(ctx context.Context, cfg *configs.Config, pos *configs.Positions, off
 			unchecked = append(unchecked, fmt.Sprintf("pipeline %s: its steps were not checked against the columns: %s", p.Name, strings.Join(unknown, "; ")))
 			continue
 		}
-		_, ps := pipeline.Check(cfg, pos, i, d.Row(), lookup)
+		_, ps := pipeline.Check(cfg, pos, i, d.Row(), d.KeyRow(), lookup)
 		problems = append(problems, ps...)
 	}
 	return problems.Sort(), unchecked, nil

@@ -1,0 +1,184 @@
+package current
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/changes"
+	"github.com/lakeloader/lakeloader/follow"
+	"github.com/lakeloader/lakeloader/table"
+)
+
+// window is some changes behind the cursor, and the last one of each key.
+type window struct {
+	*batch.Batch // rows are copies, of the source's row type
+	to           follow.Cursor
+	winners      map[string]*change
+	truncated    string // the greatest position of a truncate
+	changes      int64
+	// keyless changes have no key; the first of them is named.
+	keyless int64
+	first   string
+}
+
+// change is a change of a row.
+type change struct {
+	place
+	op  byte
+	row int   // in the window
+	at  int64 // Kafka's timestamp, Unix milliseconds
+}
+
+// maxWindow bounds the values of a window, bytes.
+const maxWindow = 96 << 20
+
+// errWindow: fewer offsets at once are needed.
+var errWindow = errors.New("the window is full")
+
+// read brings changes behind the cursor into memory: fewer where they are large.
+func (a *Applier) read(ctx context.Context, from follow.Cursor, row *batch.Type) (*window, error) {
+	for limit := a.limit(); ; limit = max(1, limit/8) {
+		w := &window{Batch: batch.New(&batch.Records{}, row), winners: map[string]*change{}}
+		r := &follow.Reader{Catalog: a.Catalog, Objects: a.Objects, Root: a.Root, Pipeline: a.Pipeline, Primary: a.Source, Again: true, Limit: limit}
+		var err error
+		w.to, err = r.Read(ctx, from, nil, func(b *batch.Batch) error {
+			if limit > 1 && len(w.Mem) > maxWindow {
+				return errWindow
+			}
+			return w.add(b, a.Key)
+		})
+		if errors.Is(err, errWindow) {
+			continue
+		}
+		return w, err
+	}
+}
+
+// add copies the rows that are asked for.
+func (w *window) add(b *batch.Batch, key []string) error {
+	col := func(name string) (*batch.Column, error) {
+		if at := b.Root.Type.Index(name); at >= 0 {
+			return b.Root.Children[at], nil
+		}
+		return nil, fmt.Errorf("the table has no column %s: were its changes loaded with decode.changes from the beginning?", name)
+	}
+	op, err := col(changes.ColumnOp)
+	if err != nil {
+		return err
+	}
+	position, err := col(changes.ColumnPosition)
+	if err != nil {
+		return err
+	}
+	times, err := col("_kafka_timestamp")
+	if err != nil {
+		return err
+	}
+	for _, name := range key {
+		if _, err := col(name); err != nil {
+			return err
+		}
+	}
+	from := make([]*batch.Column, len(w.Root.Children))
+	for i, f := range w.Root.Type.Fields {
+		if at := b.Root.Type.Index(f.Name); at >= 0 && b.Root.Type.Fields[at].Type.Equal(f.Type) {
+			from[i] = b.Root.Children[at]
+		} else if at >= 0 {
+			return fmt.Errorf("column %s is %s in one table and %s in another", f.Name, b.Root.Type.Fields[at].Type, f.Type)
+		}
+	}
+	k, audit, scratch := keysOf(b, key), follow.KeysOf(b), []byte(nil)
+	for i := range b.Rows {
+		if b.Fate[i] != batch.Keep {
+			continue
+		}
+		w.changes++
+		if op.IsNull(i) || position.IsNull(i) {
+			return fmt.Errorf("%s, offset %d: the row has no %s: it was loaded before decode.changes was set", audit.Key(i), audit.Offset(i), changes.ColumnOp)
+		}
+		pos, what := string(b.Bytes(position.Views[i])), b.Bytes(op.Views[i])[0]
+		if what == changes.Truncate {
+			w.truncated = max(w.truncated, pos)
+			continue
+		}
+		var ok bool
+		if scratch, ok = k.append(scratch[:0], i); !ok {
+			if w.keyless++; w.first == "" {
+				w.first = fmt.Sprintf("%s, offset %d", audit.Key(i), audit.Offset(i))
+			}
+			continue
+		}
+		c := &change{place: place{pos, audit.Epoch(i), audit.Offset(i)}, op: what}
+		if have := w.winners[string(scratch)]; have != nil && have.compare(c.place) >= 0 {
+			continue
+		}
+		if !times.IsNull(i) {
+			c.at = times.Int64[i] / 1000
+		}
+		if what != changes.Delete {
+			c.row = w.Rows
+			w.copy(b, from, i)
+		}
+		w.winners[string(scratch)] = c
+	}
+	return nil
+}
+
+// copy appends a row.
+func (w *window) copy(b *batch.Batch, from []*batch.Column, i int) {
+	for c, to := range w.Root.Children {
+		if from[c] == nil {
+			to.AppendNull()
+		} else {
+			copySlot(w.Records, to, b.Records, from[c], i)
+		}
+	}
+	w.Root.AppendStruct()
+	w.AppendRow(w.Rows, 0)
+}
+
+// copySlot appends a slot of a column of the same type, with its bytes.
+func copySlot(into *batch.Records, to *batch.Column, rec *batch.Records, from *batch.Column, i int) {
+	if from.IsNull(i) {
+		to.AppendNull()
+		return
+	}
+	switch to.Type.Store() {
+	case batch.StoreBool:
+		to.AppendBool(from.Bools[i])
+	case batch.StoreInt32:
+		to.AppendInt32(from.Int32[i])
+	case batch.StoreInt64:
+		to.AppendInt64(from.Int64[i])
+	case batch.StoreFloat32:
+		to.AppendFloat32(from.Float32[i])
+	case batch.StoreFloat64:
+		to.AppendFloat64(from.Float64[i])
+	case batch.StoreView:
+		to.AppendView(into.Append(rec.Bytes(from.Views[i])))
+	case batch.StoreStruct:
+		for k, c := range to.Children {
+			copySlot(into, c, rec, from.Children[k], i)
+		}
+		to.AppendStruct()
+	case batch.StoreList:
+		for e := from.Starts[i]; e < from.Starts[i+1]; e++ {
+			for k, c := range to.Children {
+				copySlot(into, c, rec, from.Children[k], int(e))
+			}
+		}
+		to.AppendList()
+	}
+}
+
+// rewound names a partition whose offsets begin anew, in the same topic, between two cursors: a rewind or a backfill.
+func rewound(from, to follow.Cursor) (table.Key, bool) {
+	for k, was := range from.Partitions {
+		if now, ok := to.Partitions[k]; ok && now.TopicID == was.TopicID && now.Epoch > was.Epoch {
+			return k, true
+		}
+	}
+	return table.Key{}, false
+}
