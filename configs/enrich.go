@@ -40,7 +40,8 @@ type LookupFile struct {
 type LookupTopic struct {
 	// Name of the topic.
 	Name string `yaml:"name" rule:"required"`
-	// Decode says how keys and values become columns. Without a key, a record's row is known by the bytes of its key.
+	// Decode says how keys and values become columns. Without a key, a record's row is known by the bytes of its key. With changes, the
+	// rows are those of the database; _op, _source_ts and _position are kept where they are named only.
 	Decode Decode `yaml:"decode"`
 }
 
@@ -114,6 +115,7 @@ func defaultLookup(l *Lookup) {
 		if t.Decode.Key != nil {
 			defaultFormat(t.Decode.Key, topics, "-key", "key_")
 		}
+		defaultUnwrap(t.Decode.Changes)
 	}
 	if t := l.Table; t != nil {
 		def(&t.Refresh, minute)

@@ -3,8 +3,10 @@ package lookups
 import (
 	"errors"
 	"fmt"
+	"slices"
 
 	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/changes"
 	"github.com/lakeloader/lakeloader/cleanse"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/enrich"
@@ -27,7 +29,7 @@ func (f *filler) rows(in *batch.Type, steps ...configs.Step) error {
 	if err != nil {
 		return err
 	}
-	if err := f.k.Define(row); err != nil {
+	if err := f.k.Define(offered(f.k.Config(), row)); err != nil {
 		return err
 	}
 	f.in, f.program = in, program
@@ -45,6 +47,24 @@ func (f *filler) bind(row *batch.Type) error {
 	}
 	f.kept = make([]*batch.Column, len(f.columns))
 	return nil
+}
+
+// offered leaves out what changes have beside the columns of their rows, where no one asks for it by name.
+func offered(l *configs.Lookup, row *batch.Type) *batch.Type {
+	if l.Topic == nil || l.Topic.Decode.Changes == nil {
+		return row
+	}
+	out := batch.StructOf()
+	for _, f := range row.Fields {
+		switch named := slices.Contains(l.Key, f.Name) || slices.Contains(l.Columns, f.Name) || l.Versions != nil && l.Versions.By == f.Name; f.Name {
+		case changes.ColumnOp, changes.ColumnSourceTS, changes.ColumnPosition:
+			if !named {
+				continue
+			}
+		}
+		out.Fields = append(out.Fields, f)
+	}
+	return out
 }
 
 // cleansed is what rows are like behind the steps.

@@ -5,6 +5,7 @@ import (
 	"errors"
 
 	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/changes"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/objects"
 	"github.com/lakeloader/lakeloader/scan"
@@ -17,10 +18,10 @@ func Row(ctx context.Context, l *configs.Lookup, files func(path string) (object
 	switch f := l.File; {
 	case l.Topic != nil:
 		d, err := schemas.NewDecoder(l.Topic.Decode, nil, schemas.Options{})
-		if err != nil || len(d.Row().Fields) == 0 {
+		if err != nil || !d.Known() {
 			return nil, nil // the schemas are in the registry
 		}
-		row = d.Row()
+		return TopicRow(l, d)
 	case f == nil:
 		return nil, nil
 	case f.Format == "jsonl":
@@ -51,7 +52,34 @@ func Row(ctx context.Context, l *configs.Lookup, files func(path string) (object
 // Cleansed is what rows are like behind the lookup's steps.
 func Cleansed(l *configs.Lookup, row *batch.Type) (*batch.Type, error) {
 	out, _, err := cleansed(l, row)
-	return out, err
+	if err != nil {
+		return nil, err
+	}
+	return offered(l, out), nil
+}
+
+// TopicRow is what the rows of a lookup are like that a decoder knows the columns of.
+func TopicRow(l *configs.Lookup, d *schemas.Decoder) (*batch.Type, error) {
+	row := d.Row()
+	if c := l.Topic.Decode.Changes; c != nil {
+		u, err := changes.New(*c, row, keyRow(l, d))
+		if err != nil {
+			return nil, err
+		}
+		row = u.Row()
+	}
+	return Cleansed(l, row)
+}
+
+// keyRow are the columns of keys, of which none may be known yet.
+func keyRow(l *configs.Lookup, d *schemas.Decoder) *batch.Type {
+	if l.Topic.Decode.Key == nil {
+		return nil
+	}
+	if d != nil && d.KeyRow() != nil {
+		return d.KeyRow()
+	}
+	return batch.StructOf()
 }
 
 // fileRow looks into a file.

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/changes"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/enrich"
 	"github.com/lakeloader/lakeloader/schemas"
@@ -32,7 +33,8 @@ type topic struct {
 	cfg *configs.LookupTopic
 
 	decoder *schemas.Decoder
-	keys    *schemas.Decoder // decodes keys as if they were values; nil: their bytes say which row it is
+	unwrap  *changes.Unwrapper // nil: values are rows
+	keys    *schemas.Decoder   // decodes keys as if they were values; nil: their bytes say which row it is
 	fill    filler
 	b, kb   *batch.Batch
 	whole   bool  // the row's key is that of the record
@@ -44,7 +46,9 @@ type topic struct {
 	t     *enrich.Table
 	ready bool // t is the lookup's
 
-	skipped int64 // records of the present batch
+	op      int    // column of the operation, of changes
+	does    []byte // what each row of the batch does
+	skipped int64  // records of the present batch
 	why     string
 }
 
@@ -150,10 +154,10 @@ func (t *topic) decoders(ctx context.Context) error {
 		if x == nil {
 			continue
 		}
-		if err := x.Bootstrap(ctx, []string{t.cfg.Name}); err != nil && len(x.Row().Fields) == 0 {
+		if err := x.Bootstrap(ctx, []string{t.cfg.Name}); err != nil && !x.Known() {
 			return err
 		}
-		if len(x.Row().Fields) == 0 {
+		if !x.Known() {
 			return errors.New("no schema is registered yet")
 		}
 	}
@@ -168,7 +172,16 @@ func (t *topic) decoders(ctx context.Context) error {
 // columns follows the row types of the decoders.
 func (t *topic) columns(d *schemas.Decoder) error {
 	t.fill.k = t.keeper
-	if err := t.fill.rows(d.Row()); err != nil {
+	row := d.Row()
+	if c := t.cfg.Decode.Changes; c != nil {
+		u, err := changes.New(*c, row, keyRow(t.Config(), d))
+		if err != nil {
+			return err
+		}
+		t.unwrap, row = u, u.Row()
+		t.op = row.Index(changes.ColumnOp)
+	}
+	if err := t.fill.rows(row); err != nil {
 		return err
 	}
 	t.b = batch.New(&batch.Records{}, d.Row())
@@ -205,7 +218,17 @@ func (t *topic) sameKey() (order []int, same bool) {
 
 // accepts refuses a schema that the lookup's columns cannot be taken from.
 func (t *topic) accepts(row *batch.Type) error {
-	out, _, err := cleansed(t.Config(), row)
+	if c := t.cfg.Decode.Changes; c != nil {
+		if t.decoder == nil || !t.decoder.Known() {
+			return nil // columns says it, when all are known
+		}
+		u, err := changes.New(*c, row, keyRow(t.Config(), t.decoder))
+		if err != nil {
+			return err
+		}
+		row = u.Row()
+	}
+	out, err := Cleansed(t.Config(), row)
 	if err != nil {
 		return err
 	}
@@ -310,10 +333,9 @@ func (t *topic) take(ctx context.Context, recs *batch.Records) error {
 	if err := t.decoder.Decode(recs, t.b); err != nil {
 		return err
 	}
-	if err := t.fill.program.Apply(t.b); err != nil {
+	if err := t.rows(); err != nil {
 		return err
 	}
-	t.fill.take(t.b)
 	next := maps.Clone(t.next)
 	for _, s := range recs.Spans {
 		next[source.Partition{Topic: s.Topic, Partition: s.Partition}] = s.Next
@@ -332,6 +354,64 @@ func (t *topic) take(ctx context.Context, recs *batch.Records) error {
 	return err
 }
 
+// what a record does to its row.
+const (
+	rowPut byte = iota
+	rowGone
+	allGone
+	noChange
+	rowBroken
+)
+
+// rows brings the decoded batch through the steps, and finds out what each row of it does.
+func (t *topic) rows() error {
+	t.does = t.does[:0]
+	if t.unwrap == nil {
+		for range t.b.Rows {
+			t.does = append(t.does, rowPut)
+		}
+	} else if err := t.unwrapped(); err != nil {
+		return err
+	}
+	if err := t.fill.program.Apply(t.b); err != nil {
+		return err
+	}
+	for i, fate := range t.b.Fate {
+		switch {
+		case t.does[i] != rowPut:
+		case fate == batch.Filtered:
+			t.does[i] = rowGone
+		case fate == batch.Dead:
+			t.does[i] = rowBroken
+		}
+	}
+	t.fill.take(t.b)
+	return nil
+}
+
+// unwrapped takes the rows out of changes.
+func (t *topic) unwrapped() error {
+	if err := t.unwrap.Apply(t.b); err != nil {
+		return err
+	}
+	ops := t.b.Root.Children[t.op]
+	for i, fate := range t.b.Fate {
+		does := rowPut
+		switch {
+		case fate == batch.Dead:
+			does = rowBroken
+		case fate == batch.Filtered: // it changes no row
+			does = noChange
+		case t.b.Mem[ops.Views[i].Off] == changes.Delete:
+			does = rowGone
+		case t.b.Mem[ops.Views[i].Off] == changes.Truncate:
+			does = allGone
+		}
+		t.does = append(t.does, does)
+	}
+	return nil
+}
+
 // apply makes of the records what they say: in their order, as one key may be there several times.
 func (t *topic) apply(table *enrich.Table, recs *batch.Records, ids []int32) error {
 	row := 0
@@ -341,33 +421,47 @@ func (t *topic) apply(table *enrich.Table, recs *batch.Records, ids []int32) err
 			here = row
 			row++
 		}
-		if ids[i] == noIdentity {
-			t.skip(recs, i, "its key is null or cannot be decoded, so it is not known which row it is")
-			continue
+		does := rowBroken
+		if here >= 0 {
+			does = t.does[here]
+		} else if recs.Value[i].IsNull() {
+			does = rowGone
 		}
-		null := recs.Value[i].IsNull()
-		if here < 0 && !null || here >= 0 && t.b.Fate[here] == batch.Dead {
-			t.skip(recs, i, t.reason(i))
-			continue
-		}
-		gone := null || t.b.Fate[here] == batch.Filtered
 		switch {
-		case gone && t.whole:
-			table.DeleteKey(t.kb.Mem, t.keyColumns(), int(ids[i]))
-		case gone:
-			table.Delete(t.identity(table, recs, i, ids[i]))
+		case does == noChange:
+		case does == allGone:
+			table.Clear()
+		case does == rowBroken:
+			t.skip(recs, i, t.reason(i))
+		case ids[i] == noIdentity:
+			t.skip(recs, i, "its key is null or cannot be decoded, so it is not known which row it is")
 		default:
-			var id [2]uint64
-			if !t.whole {
-				id = t.identity(table, recs, i, ids[i])
-			}
-			err := table.Put(t.b.Mem, t.fill.kept, here, id)
-			if errors.Is(err, enrich.ErrNoKey) {
-				t.skip(recs, i, err.Error())
-			} else if err != nil {
+			if err := t.change(table, recs, i, here, ids[i], does == rowPut); err != nil {
 				return err
 			}
 		}
+	}
+	return nil
+}
+
+// change puts the row of a record into the table, or takes it away.
+func (t *topic) change(table *enrich.Table, recs *batch.Records, i, row int, key int32, put bool) error {
+	var id [2]uint64
+	if !t.whole {
+		id = t.identity(table, recs, i, key)
+	}
+	switch {
+	case put:
+		err := table.Put(t.b.Mem, t.fill.kept, row, id)
+		if errors.Is(err, enrich.ErrNoKey) {
+			t.skip(recs, i, err.Error())
+			return nil
+		}
+		return err
+	case t.whole:
+		table.DeleteKey(t.kb.Mem, t.keyColumns(), int(key))
+	default:
+		table.Delete(id)
 	}
 	return nil
 }

@@ -290,3 +290,68 @@ func TestPlanJoins(t *testing.T) {
 		t.Errorf("%+v", rep)
 	}
 }
+
+// change is a record of Debezium in plain JSON.
+func change(op string, id int, before, after string) *kgo.Record {
+	row := func(email string) string {
+		if email == "" {
+			return "null"
+		}
+		return fmt.Sprintf(`{"id":%d,"email":%q}`, id, email)
+	}
+	return &kgo.Record{Key: []byte(fmt.Sprintf(`{"id":%d}`, id)), Value: []byte(fmt.Sprintf(`{"before":%s,"after":%s,"op":%q,"ts_ms":1,"source":{"ts_ms":1}}`, row(before), row(after), op))}
+}
+
+// TestRekeyedChanges: a lookup of a database's changes, by another column than its primary key. A row whose column changes, or that
+// is deleted, is found no longer by the old value; of two with the same value the newer one counts, and the older one again when that is gone.
+func TestRekeyedChanges(t *testing.T) {
+	t.Parallel()
+	columns := []configs.ColumnDef{{Name: "id", Type: "long"}, {Name: "email", Type: "string"}}
+	value := configs.Format{Format: "json", Columns: columns}
+	key := configs.Format{Format: "json", Columns: columns[:1]}
+	none := ""
+	for name, decode := range map[string]configs.Decode{
+		"bytes of the key": {Value: value, Changes: &configs.Changes{Form: "debezium"}},
+		"decoded key":      {Value: value, Key: &key, Changes: &configs.Changes{Form: "debezium"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			e := pipelinetest.New(t)
+			e.Create(t, "a", 1)
+			e.Create(t, "db.customers", 1)
+			cfg := pipelinetest.Pipeline("n long, email string", func(p *configs.Pipeline) {
+				p.Enrich = []configs.Join{{Lookup: "customers", Columns: []string{"id"}, Prefix: "customer_"}}
+			}, "a")
+			if decode.Key != nil {
+				decode.Key.Prefix = &none
+			}
+			cfg.Lookups = []configs.Lookup{{Name: "customers", Key: []string{"email"}, Topic: &configs.LookupTopic{Name: "db.customers", Decode: decode}}}
+			configs.ApplyDefaults(cfg)
+			l := e.Start(t, cfg, nil)
+			n, sent := 0, int64(0)
+			var wants []string
+			says := func(want string, rs ...*kgo.Record) {
+				t.Helper()
+				if len(rs) > 0 {
+					e.Send(t, "db.customers", 0, rs...)
+					sent += int64(len(rs))
+				}
+				version := fmt.Sprintf("0:%d", sent)
+				l.Until("the lookup to be at "+version, func() bool { return l.State.Status().Lookups[0].Version == version })
+				e.Produce(t, "a", 0, `{"n":0,"email":"x"}`, `{"n":1,"email":"y"}`)
+				n += 2
+				l.Until("the rows", func() bool { return joinStatus(l).Rows == int64(n) })
+				wants = append(wants, strings.Split(want, " ")...)
+			}
+			says("1 <nil>", change("c", 1, "", "x"))
+			says("2 <nil>", change("c", 2, "", "x"))
+			says("1 2", change("u", 2, "x", "y"))
+			says("<nil> 1", change("u", 1, "x", "y"))
+			says("<nil> 2", change("d", 1, "y", ""), &kgo.Record{Key: []byte(`{"id":1}`)})
+			says("<nil> 2")
+			says("<nil> <nil>", change("t", 0, "", ""))
+			stop(t, l)
+			same(t, rowsOf(t, e, "customer_id"), strings.Join(wants, "\n"))
+		})
+	}
+}

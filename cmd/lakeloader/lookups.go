@@ -106,10 +106,10 @@ func define(ctx context.Context, cfg *configs.Config, l *enrich.Lookup, offline 
 	}
 	if c.Topic != nil {
 		d, err := decoder(ctx, cfg, &configs.Pipeline{Source: configs.Source{Topics: []string{c.Topic.Name}}, Decode: c.Topic.Decode}, offline)
-		if err != nil || len(d.Row().Fields) == 0 {
+		if err != nil || !d.Known() {
 			return errors.Join(err, errNotKnown)
 		}
-		if row, err = lookups.Cleansed(c, d.Row()); err != nil {
+		if row, err = lookups.TopicRow(c, d); err != nil {
 			return err
 		}
 		return l.Define(row)
