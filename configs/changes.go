@@ -34,12 +34,16 @@ type CurrentJob struct {
 	Schedule string `yaml:"schedule"`
 }
 
-func defaultChanges(p *Pipeline) {
-	if c := p.Decode.Changes; c != nil {
+func defaultUnwrap(c *Changes) {
+	if c != nil {
 		def(&c.Position, "source")
 		def(&c.TimeUnit, "microseconds")
 		def(&c.Decimals, "precise")
 	}
+}
+
+func defaultChanges(p *Pipeline) {
+	defaultUnwrap(p.Decode.Changes)
 	if c := p.Table.Current; c != nil {
 		def(&c.DeletedFor, 7*24*60*minute)
 	}
@@ -57,14 +61,19 @@ func (v *validator) changes(p *Pipeline, path string) {
 		}
 		v.distinct(at+".key", k.Key, func(string, string) {})
 	}
-	if c == nil {
+	v.unwraps(&p.Decode, path+".decode")
+}
+
+// unwraps checks what is decoded for changes.
+func (v *validator) unwraps(d *Decode, path string) {
+	if d.Changes == nil {
 		return
 	}
-	f := &p.Decode.Value
+	f := &d.Value
 	if f.Format == "json" && len(f.Columns) == 0 && f.Schema == "" {
-		v.missing(path+".decode.value", "declare the row's columns, or a schema file", "changes in plain JSON need the columns of the row")
+		v.missing(path+".value", "declare the row's columns, or a schema file", "changes in plain JSON need the columns of the row")
 	}
 	if f.Unknown == "dead_letter" {
-		v.bad(path+".decode.value.unknown_fields", "leave it out", "changes have more fields than the row, so unknown_fields has no effect")
+		v.bad(path+".value.unknown_fields", "leave it out", "changes have more fields than the row, so unknown_fields has no effect")
 	}
 }

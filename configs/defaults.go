@@ -79,6 +79,9 @@ func ApplyDefaults(c *Config) {
 	for i := range c.Engines {
 		defaultEngine(&c.Engines[i])
 	}
+	for i := range c.Lookups {
+		defaultLookup(&c.Lookups[i])
+	}
 	for i := range c.Pipelines {
 		defaultPipeline(&c.Pipelines[i])
 	}
@@ -142,6 +145,9 @@ func defaultPipeline(p *Pipeline) {
 		defaultStep(&p.Cleanse[i], i)
 	}
 	defaultSQL(p)
+	for i := range p.Enrich {
+		defaultJoin(&p.Enrich[i], i)
+	}
 	if p.Table.PartitionBy == nil {
 		p.Table.PartitionBy = []string{"day(_kafka_timestamp)"}
 	}

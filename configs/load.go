@@ -125,6 +125,13 @@ func (e *expander) resolvePaths(c *Config) {
 			v.SetString(e.absolute(v.String()))
 		}
 	})
+	for i := range c.Lookups {
+		if f := c.Lookups[i].File; f != nil {
+			if local, is := localPath(f.Path); is {
+				f.Path = e.absolute(local)
+			}
+		}
+	}
 	w := &c.Warehouse
 	if w.Location == "" {
 		w.Location = defaultLocation

@@ -170,6 +170,7 @@ func TestEverySetting(t *testing.T) {
 		t.Fatalf("cannot be read: %v", err)
 	}
 	plain := &Config{Warehouse: Warehouse{S3: S3{Endpoint: "x"}}, Pipelines: []Pipeline{{Decode: Decode{Value: Format{Format: "avro"}, Key: &Format{Format: "avro"}}, Cleanse: make([]Step, len(c.Pipelines[0].Cleanse))}}}
+	plain.Lookups = []Lookup{{File: &LookupFile{}, Topic: &LookupTopic{Decode: plain.Pipelines[0].Decode}, Table: &LookupTable{}, Cleanse: plain.Pipelines[0].Cleanse}}
 	for i := range plain.Pipelines[0].Cleanse {
 		emptyKind(&plain.Pipelines[0].Cleanse[i], c.Pipelines[0].Cleanse[i].Kinds()[0])
 	}

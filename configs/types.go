@@ -33,6 +33,8 @@ type Config struct {
 	Jobs Jobs `yaml:"jobs"`
 	// Engines answer SQL over the lake beside the embedded one: for aggregates, and to compact tables.
 	Engines []Engine `yaml:"engines"`
+	// Lookups are tables that pipelines join their rows with (enrich). Left out: none.
+	Lookups []Lookup `yaml:"lookups"`
 	// Pipelines are independent of each other: one consumer group and one primary table each.
 	Pipelines []Pipeline `yaml:"pipelines" rule:"required"`
 	// Aggregates are tables that say something about each day of a table. Each is a job of its own. They are calculated by
@@ -245,6 +247,8 @@ type Pipeline struct {
 	Decode Decode `yaml:"decode"`
 	// Cleanse lists steps, applied in order.
 	Cleanse []Step `yaml:"cleanse"`
+	// Enrich joins rows with lookups, in order, after all steps. Left out: none.
+	Enrich []Join `yaml:"enrich"`
 	// Include adds the original key and headers as columns.
 	Include Include `yaml:"include"`
 	// Table is what is written. Left out: see sql.

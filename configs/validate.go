@@ -28,6 +28,7 @@ func Validate(c *Config, pos *Positions) Problems {
 	v.jobs(&c.Jobs)
 	v.engines(c)
 	v.unique(c)
+	v.lookups(c)
 	for i := range c.Pipelines {
 		v.pipeline(c, &c.Pipelines[i], item("pipelines", i))
 	}

@@ -35,6 +35,7 @@ func (v *validator) pipeline(c *Config, p *Pipeline, path string) {
 	v.commit(&p.Commit, path+".commit")
 	v.steps(p.Cleanse, path+".cleanse")
 	v.views(p.Views, path+".views")
+	v.joins(c, p, path+".enrich")
 	v.changes(p, path)
 }
 

@@ -165,7 +165,7 @@ func through(t *testing.T, cfg *configs.Config, at int, d *Demo) (rejected, rows
 	if _, err := dec.Prepare(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	if _, problems := pipeline.Check(cfg, nil, at, dec.Row(), dec.KeyRow()); len(problems) > 0 {
+	if _, problems := pipeline.Check(cfg, nil, at, dec.Row(), dec.KeyRow(), nil); len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	b := batch.New(r, dec.Row())

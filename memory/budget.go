@@ -21,6 +21,8 @@ type Budget struct {
 	mu     sync.Mutex
 	shares int64
 	total  int64
+	// lookups is what pipelines join their rows with, which belongs to none of them.
+	lookups int64
 }
 
 // NewBudget returns an empty one.
@@ -28,6 +30,13 @@ func NewBudget(l Limits) *Budget { return &Budget{limits: l} }
 
 // Limits are those that it was made with.
 func (b *Budget) Limits() Limits { return b.limits }
+
+// Lookups says what lookups take: the pipelines may hold less by that.
+func (b *Budget) Lookups(bytes int64) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.lookups = bytes
+}
 
 // Share adds a pipeline.
 func (b *Budget) Share() *Share {
@@ -52,10 +61,12 @@ func (s *Share) Set(u Use) (excess int64) {
 	defer b.mu.Unlock()
 	b.total += u.Total() - s.use.Total()
 	s.use = u
-	fair := b.limits.Work / b.shares
-	if b.total <= b.limits.Work || u.Total() <= fair {
+	// Half of the work is the pipelines' in any case: with less they would write nothing but tiny files.
+	work := max(b.limits.Work-b.lookups, b.limits.Work/2)
+	fair := work / b.shares
+	if b.total <= work || u.Total() <= fair {
 		return 0
 	}
 	// Some more than the excess, so that it is not exceeded by the next batch again.
-	return min(b.total-b.limits.Work*7/8, u.Total()-fair*7/8)
+	return min(b.total-work*7/8, u.Total()-fair*7/8)
 }

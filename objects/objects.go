@@ -22,6 +22,8 @@ type Info struct {
 	URI      string
 	Size     int64
 	Modified time.Time
+	// ETag is another one for other bytes, where the store says so (S3); else empty.
+	ETag string
 }
 
 // Store reads and writes objects below one location. URIs are absolute: s3://bucket/key, or file:///path.

@@ -316,7 +316,7 @@ func (s *s3Store) List(ctx context.Context, prefix string) ([]Info, error) {
 			return nil, s.classify("list", bucket, key, err)
 		}
 		for _, o := range page.Contents {
-			out = append(out, Info{URI: "s3://" + bucket + "/" + aws.ToString(o.Key), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified)})
+			out = append(out, Info{URI: "s3://" + bucket + "/" + aws.ToString(o.Key), Size: aws.ToInt64(o.Size), Modified: aws.ToTime(o.LastModified), ETag: strings.Trim(aws.ToString(o.ETag), `"`)})
 		}
 	}
 	slices.SortFunc(out, func(a, b Info) int { return strings.Compare(a.URI, b.URI) })

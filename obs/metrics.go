@@ -24,6 +24,7 @@ type collector struct {
 	memory, limit              *prometheus.Desc
 	jobs                       jobMetrics
 	complete                   completeMetrics
+	enrich                     enrichMetrics
 }
 
 // NewRegistry returns a registry of its own with the metrics of the state, the process and the Go runtime. It computes
@@ -53,6 +54,7 @@ func newCollector(s *State) *collector {
 		build:      desc("build_info", "1, with the version.", "version"),
 		jobs:       newJobMetrics(desc),
 		complete:   newCompleteMetrics(desc),
+		enrich:     newEnrichMetrics(desc),
 	}
 	add := func(kind prometheus.ValueType, name, help string, value func(*PipelineStatus) float64) {
 		c.metrics = append(c.metrics, metric{desc(name, help, "pipeline"), kind, value})
@@ -107,6 +109,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	gauge(c.build, 1, c.state.version)
 	status := c.state.Status()
 	c.jobs.collect(status.Jobs, out)
+	c.enrich.lookups(status.Lookups, out)
 	m := status.Memory
 	for part, n := range map[string]int64{"ceiling": m.Ceiling, "fetch": m.Fetch, "go": m.Go, "work": m.Work} {
 		gauge(c.limit, float64(n), part)
@@ -115,6 +118,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		p := r.Status()
 		out <- r.commits
 		c.complete.collect(p, out)
+		c.enrich.joins(&p, out)
 		for _, m := range c.metrics {
 			out <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&p), p.Name)
 		}

@@ -52,6 +52,7 @@ func RenderStatusWidth(w io.Writer, s Status, width int) error {
 	pipelines.write(&b, width)
 	partitions.write(&b, width)
 	renderViews(&b, s, width)
+	renderLookups(&b, s, width)
 	renderJobs(&b, s, width)
 	_, err := io.WriteString(w, b.String())
 	return err
@@ -87,6 +88,11 @@ func pipelineNotes(p PipelineStatus, now time.Time) []string {
 	for i, t := range p.Partitions {
 		if t.Stopped != "" && (i == 0 || p.Partitions[i-1].Topic != t.Topic || p.Partitions[i-1].Stopped == "") {
 			out = append(out, "stopped: topic "+t.Topic+": "+t.Stopped)
+		}
+	}
+	for _, j := range p.Joins {
+		if j.Misses > 0 {
+			out = append(out, fmt.Sprintf("%s: %s of %s rows without a match", j.Name, count(j.Misses), count(j.Rows)))
 		}
 	}
 	if n := len(p.RoutedRows); n > 0 {

@@ -20,6 +20,7 @@ type State struct {
 	recorders map[string]*Recorder
 	jobs      []JobStatus           // by job and target
 	views     map[string]*views.Set // by pipeline
+	lookups   func() []LookupStatus
 }
 
 // NewState returns the state of a daemon without pipelines. now is the clock, nil for the machine's.
@@ -57,7 +58,11 @@ func (s *State) Status() Status {
 	all := s.list()
 	s.mu.Lock()
 	out.Memory, out.Jobs = s.memory, slices.Clone(s.jobs)
+	lookups := s.lookups
 	s.mu.Unlock()
+	if lookups != nil {
+		out.Lookups = lookups()
+	}
 	out.Ready = len(all) > 0
 	for _, r := range all {
 		p := r.Status()
@@ -67,6 +72,9 @@ func (s *State) Status() Status {
 		out.Ready = out.Ready && p.Ready
 		out.Memory.Used += p.Memory.Batches + p.Memory.Files + p.Memory.Uploads + p.Memory.Finished
 		out.Pipelines = append(out.Pipelines, p)
+	}
+	for _, l := range out.Lookups {
+		out.Memory.Lookups += l.Bytes
 	}
 	return out
 }

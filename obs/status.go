@@ -27,6 +27,8 @@ type Status struct {
 	Ready     bool             `json:"ready"`
 	Memory    MemoryStatus     `json:"memory"`
 	Pipelines []PipelineStatus `json:"pipelines"` // by name
+	// Lookups are what pipelines join their rows with, in the order of the configuration.
+	Lookups []LookupStatus `json:"lookups,omitempty"`
 	// Jobs are those that this process has run, by name and target.
 	Jobs []JobStatus `json:"jobs,omitempty"`
 }
@@ -40,6 +42,8 @@ type MemoryStatus struct {
 	// Work is what the pipelines may hold together, Used what they hold.
 	Work int64 `json:"work_bytes"`
 	Used int64 `json:"used_bytes"`
+	// Lookups is what the lookups take, which the pipelines may hold less of Work by.
+	Lookups int64 `json:"lookups_bytes,omitempty"`
 }
 
 // MemoryUse is what a pipeline holds of MemoryStatus.Work, bytes.
@@ -99,6 +103,8 @@ type PipelineStatus struct {
 
 	// Views are what the rows of the last minutes add up to.
 	Views []views.Table `json:"views,omitempty"`
+	// Joins are those of enrich, in order.
+	Joins []JoinStatus `json:"joins,omitempty"`
 
 	// Complete is what the pipeline's tables say is complete, by table; of pipelines that say so.
 	Complete []CompleteStatus `json:"complete,omitempty"`

@@ -230,6 +230,9 @@ func (l *Loader) Revoked(ctx context.Context, ps []source.Partition, lost bool) 
 	records, moved := l.tracks.records()
 	switch {
 	case !moved || l.reseek:
+	case l.inside:
+		l.log.Info("rows wait for a lookup while partitions are handed over: the open round is dropped, and read again", "partitions", len(ps), "records", records)
+		l.drop()
 	case lost:
 		l.log.Warn("partitions were lost (the group went on without this member): the open round is dropped", "partitions", len(ps), "records", records)
 		l.drop()

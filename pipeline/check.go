@@ -6,6 +6,7 @@ import (
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/cleanse"
 	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/enrich"
 	"github.com/lakeloader/lakeloader/partitioner"
 	"github.com/lakeloader/lakeloader/table"
 	"github.com/lakeloader/lakeloader/views"
@@ -21,11 +22,12 @@ type Checked struct {
 }
 
 // Check checks pipeline i against the columns that its records have, and those of their keys among them; every problem has its place in the file.
-func Check(cfg *configs.Config, pos *configs.Positions, i int, row, key *batch.Type) (*Checked, configs.Problems) {
+// lookup finds lookups whose columns are known; nil where the pipeline has no joins.
+func Check(cfg *configs.Config, pos *configs.Positions, i int, row, key *batch.Type, lookup func(name string) *enrich.Lookup) (*Checked, configs.Problems) {
 	p := &cfg.Pipelines[i]
 	at := fmt.Sprintf("pipelines[%d]", i)
 	var problems configs.Problems
-	chain, ps := compileChainAll(row, key, p)
+	chain, ps := compileChainAll(row, key, p, lookupsOf{named: lookup})
 	for _, x := range ps {
 		problems = append(problems, pos.Problem(at+"."+x.Path, x.Message, x.Hint))
 	}

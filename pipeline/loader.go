@@ -114,7 +114,9 @@ type Loader struct {
 	progressed bool
 	// holding: prepare waits with fetched records that are not yet accounted for.
 	holding bool
-	failed  error // what a rebalance callback ran into
+	// inside: rows of a batch wait for a lookup, whose positions are accounted for already.
+	inside bool
+	failed error // what a rebalance callback ran into
 	// absent: a topic is not there, which keeps the others going.
 	absent error
 }
@@ -200,6 +202,9 @@ func (l *Loader) take(ctx context.Context) error {
 		l.waiting.Store(now.UnixNano())
 	}
 	b, err := l.stages.run(ctx, &l.recs, &l.tracks)
+	if errors.Is(err, errGivenUp) {
+		return nil // reseek says so
+	}
 	if err != nil {
 		return err
 	}

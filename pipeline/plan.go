@@ -73,7 +73,7 @@ func Plan(ctx context.Context, cfg *configs.Config, i, n int, d Deps) (rep *Plan
 		return nil, err
 	}
 	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
-	s := &stages{cfg: p, letters: newDeadLetters(p.Name, Version), primaryTable: d.Primary, deadTable: d.DeadLetters}
+	s := &stages{cfg: p, sampling: true, letters: newDeadLetters(p.Name, Version), primaryTable: d.Primary, deadTable: d.DeadLetters}
 	if p.Table.Route != nil {
 		if s.routes, err = newRoutes(ctx, p, d); err != nil {
 			return nil, err
@@ -93,7 +93,7 @@ func Plan(ctx context.Context, cfg *configs.Config, i, n int, d Deps) (rep *Plan
 	if !s.decoder.Known() {
 		return nil, fmt.Errorf("pipeline %s: no schema is registered yet, and there is no record to learn one from", p.Name)
 	}
-	checked, problems := Check(cfg, nil, i, s.decoder.Row(), s.decoder.KeyRow())
+	checked, problems := Check(cfg, nil, i, s.decoder.Row(), s.decoder.KeyRow(), d.Lookup)
 	if len(problems) > 0 {
 		return nil, problems.Err()
 	}

@@ -107,6 +107,9 @@ func (a *amender) replay(ctx context.Context, o ReplayOptions) (*ReplayReport, e
 // stagesSoon is newStages for someone who does not wait for ever until it is known what the columns are.
 func stagesSoon(ctx context.Context, cfg *configs.Pipeline, d Deps) (*stages, error) {
 	stop := make(chan struct{})
+	if err := barrier(ctx, stop, cfg, d); err != nil { // reading a long topic may take longer
+		return nil, err
+	}
 	limit := time.AfterFunc(registryPatience, func() { close(stop) })
 	defer limit.Stop()
 	s, err := newStages(ctx, stop, cfg, d)

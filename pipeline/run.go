@@ -9,6 +9,7 @@ import (
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/enrich"
 	"github.com/lakeloader/lakeloader/objects"
 	"github.com/lakeloader/lakeloader/obs"
 	"github.com/lakeloader/lakeloader/schemas"
@@ -44,6 +45,9 @@ type Deps struct {
 	Audit func(ctx context.Context) error
 	// Database is the primary instead of a lake table; nil: it is one.
 	Database Database
+
+	// Lookup finds what rows are joined with, by its name; nil for one that is not configured.
+	Lookup func(name string) *enrich.Lookup
 
 	// limit outlives loaders that fail; nil: none.
 	limit *threshold
@@ -162,6 +166,7 @@ func open(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d De
 	}
 	catalog := &watched{tables: d.Catalog, rec: d.Recorder, log: d.Log, now: d.Now}
 	l := &Loader{cfg: cfg, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s, memory: d.Memory, catalog: catalog, primary: d.Primary}
+	s.hold = l.hold
 	l.keep(d, s, catalog)
 	if d.NewLetterTopic != nil {
 		if s.topic, err = d.NewLetterTopic(ctx); err != nil {

@@ -35,6 +35,11 @@ type stages struct {
 	routes  *routes     // nil: all rows go to the primary
 	times   *eventTimes // nil: nobody asks for the rows' event times
 
+	// sampling: what is tried is only a sample, and no row waits for a lookup.
+	sampling bool
+	// hold lets a moment pass while rows wait for a lookup, and serves rebalances; nil: nobody but this waits for the pipeline.
+	hold func(ctx context.Context, wait time.Duration) error
+
 	def table.Def // of the primary; routed tables have the same but for the name
 	// topic gets dead letters besides the table; nil: none does.
 	topic LetterTopic
@@ -89,6 +94,9 @@ func newStages(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline,
 			return nil, err
 		}
 	}
+	if err = barrier(ctx, stop, cfg, d); err != nil {
+		return nil, err
+	}
 	if s.decoder, err = d.NewDecoder(s.accepts); err != nil {
 		return nil, fmt.Errorf("%w: %w", ErrStop, err)
 	}
@@ -105,7 +113,7 @@ func newStages(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline,
 // rebuild makes everything that follows from the decoder's row type.
 func (s *stages) rebuild(ctx context.Context) error {
 	row := s.decoder.Row()
-	chain, err := compileChain(row, s.decoder.KeyRow(), s.cfg)
+	chain, err := compileChain(row, s.decoder.KeyRow(), s.cfg, s.lookups())
 	if err != nil {
 		return fmt.Errorf("%w: pipeline %s: the steps do not fit the columns: %w", ErrStop, s.cfg.Name, err)
 	}
@@ -202,8 +210,8 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 			}
 		}
 	}
-	if err := s.chain.Apply(b); err != nil {
-		return nil, fmt.Errorf("%w: pipeline %s: %w", ErrStop, s.cfg.Name, err)
+	if err := s.through(ctx, b); err != nil {
+		return nil, err
 	}
 	s.audit.apply(b, ts.runs)
 	if err := s.primary.refuse(b); err != nil {
@@ -325,6 +333,9 @@ func (k *sink) finish(ctx context.Context) ([]table.File, error) {
 
 // abort drops the open round's files. Durable ones stay behind as orphans: a commit of them may be on its way.
 func (s *stages) abort() {
+	if s.chain != nil {
+		s.chain.forget()
+	}
 	for _, k := range s.sinks() {
 		k.w.Abort()
 		k.done, k.used = nil, false
@@ -433,7 +444,7 @@ func (s *stages) accepts(row *batch.Type) error {
 	if s.cfg.Decode.Changes != nil && s.decoder != nil && !s.decoder.Known() {
 		return nil // the table is made when the columns of values are known too
 	}
-	chain, err := compileChain(row, s.keyRow(), s.cfg)
+	chain, err := compileChain(row, s.keyRow(), s.cfg, s.lookups())
 	if err != nil {
 		return err
 	}

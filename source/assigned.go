@@ -17,7 +17,7 @@ func NewAssigned(o Options, start map[Partition]int64) (*Consumer, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	c, err := connect(o, nil, "lakeloader-unused") // the client wants a name, and does not use it without a subscription
+	c, err := openClient(o, "lakeloader-unused") // the client wants a name, and does not use it without a subscription
 	if err != nil {
 		return nil, err
 	}

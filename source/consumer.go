@@ -131,19 +131,19 @@ func New(o Options, h Handler) (*Consumer, error) {
 	if group == "" {
 		group = "lakeloader-" + o.Pipeline
 	}
-	c, err := connect(o, h, group)
+	c, err := openClient(o, group)
 	if err != nil {
 		return nil, err
 	}
-	c.topics = topics
+	c.handler, c.topics = h, topics
 	if err := c.start(); err != nil {
 		return nil, errors.Join(err, c.Close())
 	}
 	return c, nil
 }
 
-// connect makes the client, which reads nothing yet.
-func connect(o Options, h Handler, group string) (*Consumer, error) {
+// openClient makes the client.
+func openClient(o Options, group string) (*Consumer, error) {
 	conf, err := consumerConfig(o, group)
 	if err != nil {
 		return nil, err
@@ -152,8 +152,7 @@ func connect(o Options, h Handler, group string) (*Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Consumer{opts: o, log: o.Log, handler: h, ctx: context.Background(),
-		parts: map[Partition]*part{}, quiet: map[string]*backoff{}}
+	c := &Consumer{opts: o, log: o.Log, ctx: context.Background(), parts: map[Partition]*part{}, quiet: map[string]*backoff{}}
 	c.logs = startLogs(conf, o.Log)
 	if c.kc, err = kafka.NewConsumer(&conf); err != nil {
 		c.logs.stop()

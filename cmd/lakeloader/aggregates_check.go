@@ -81,7 +81,11 @@ func tableRows(ctx context.Context, cfg *configs.Config, pos *configs.Positions,
 		if err != nil || !d.Known() {
 			continue
 		}
-		checked, problems := pipeline.Check(cfg, pos, i, d.Row(), d.KeyRow())
+		lookup, unknown := defined(ctx, cfg, p, offline)
+		if len(unknown) > 0 {
+			continue
+		}
+		checked, problems := pipeline.Check(cfg, pos, i, d.Row(), d.KeyRow(), lookup)
 		if checked == nil || len(problems) > 0 {
 			continue
 		}

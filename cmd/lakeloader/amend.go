@@ -44,6 +44,9 @@ func (f *amendFlags) run(c *cobra.Command, group string, do func(ctx context.Con
 		if err := d.connect(c.Context(), nil); err != nil {
 			return err
 		}
+		if err := d.join(c.Context(), []configs.Pipeline{*p}); err != nil {
+			return err
+		}
 		deps, err := d.deps(p)
 		if err != nil {
 			return err

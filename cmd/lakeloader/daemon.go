@@ -16,6 +16,7 @@ import (
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/internal/point"
 	"github.com/lakeloader/lakeloader/jobs"
+	"github.com/lakeloader/lakeloader/lookups"
 	"github.com/lakeloader/lakeloader/memory"
 	"github.com/lakeloader/lakeloader/obs"
 	"github.com/lakeloader/lakeloader/pipeline"
@@ -28,20 +29,24 @@ import (
 
 // daemon is the running pipelines of a configuration and what they share.
 type daemon struct {
-	cfg    *configs.Config
-	log    *slog.Logger
-	lake   *lake
-	admin  *source.Admin
-	state  *obs.State
-	memory *memory.Budget
-	sinks  []*sqlsink.Sink
-	server *obs.Server
+	cfg   *configs.Config
+	log   *slog.Logger
+	lake  *lake
+	admin *source.Admin
+	state *obs.State
+	// lookups is what the pipelines join their rows with; nil until they are begun.
+	lookups *lookups.Set
+	memory  *memory.Budget
+	sinks   []*sqlsink.Sink
+	server  *obs.Server
 
 	done chan struct{} // closed when every pipeline has ended
 	mu   sync.Mutex
 	errs []error
 	stop context.CancelFunc // of what runs beside the pipelines
-	bg   sync.WaitGroup
+	// unjoin ends the lookups.
+	unjoin context.CancelFunc
+	bg     sync.WaitGroup
 }
 
 // startLimit is how long servers may be unreachable at start.
@@ -60,6 +65,9 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 	l := d.memory.Limits()
 	d.state.Memory(obs.MemoryStatus{Ceiling: l.Ceiling, Fetch: l.Fetch * int64(len(cfg.Pipelines)), Go: l.Go, Work: l.Work})
 	if err := d.connect(ctx, stop); err != nil {
+		return d, err
+	}
+	if err := d.join(ctx, cfg.Pipelines); err != nil {
 		return d, err
 	}
 	all := make([]pipeline.Deps, len(cfg.Pipelines))
@@ -144,8 +152,11 @@ func (d *daemon) errors() error {
 func (d *daemon) close() error {
 	if d.stop != nil {
 		d.stop()
-		d.bg.Wait()
 	}
+	if d.unjoin != nil {
+		d.unjoin()
+	}
+	d.bg.Wait()
 	var errs []error
 	if d.server != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
@@ -255,7 +266,7 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 			return schemas.NewDecoder(p.Decode, reg, schemas.Options{Clock: point.Now, UnknownIDAfter: time.Duration(d.cfg.Registry.UnknownIDAfter),
 				Freeze: p.Table.Evolve != nil && !*p.Table.Evolve, Accept: accept})
 		},
-		Audit: audit(d.cfg, p, d.lake), Views: rolling,
+		Audit: audit(d.cfg, p, d.lake), Views: rolling, Lookup: d.lookups.Lookup,
 	}
 	return deps, d.database(p, &deps)
 }

@@ -34,6 +34,9 @@ of its commands asks Kafka; loaders may be running.`,
 
 // letterFlags choose dead letters.
 type letterFlags struct {
+	// joins: letters go through the pipeline, so its lookups are needed.
+	joins bool
+
 	config, out, pipeline, stage, step, reason, topic, since, until *string
 	partition                                                       *int32
 }
@@ -112,6 +115,11 @@ func (f *letterFlags) run(c *cobra.Command, do func(ctx context.Context, p *conf
 	return withPipeline(c, *f.config, *f.pipeline, func(d *daemon, p *configs.Pipeline) (err error) {
 		if d.lake, err = openLake(c.Context(), d.cfg); err != nil {
 			return err
+		}
+		if f.joins {
+			if err := d.join(c.Context(), []configs.Pipeline{*p}); err != nil {
+				return err
+			}
 		}
 		deps, err := d.deps(p)
 		if err != nil {
@@ -209,6 +217,7 @@ be running. Repeating it, or breaking it off, loses and duplicates nothing.`,
 		Args: cobra.MaximumNArgs(1),
 	}
 	f := newLetterFlags(c)
+	f.joins = true
 	dry := c.Flags().Bool("dry-run", false, "only show what would become of them; nothing is written")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		filter, err := f.filter("no")

@@ -73,6 +73,9 @@ func plan(ctx context.Context, cfg *configs.Config, only string, n int) (reports
 	if err := d.connect(ctx, nil); err != nil {
 		return nil, err
 	}
+	if err := d.join(ctx, chosen(cfg, only)); err != nil {
+		return nil, err
+	}
 	for i := range cfg.Pipelines {
 		p := &cfg.Pipelines[i]
 		if only != "" && p.Name != only {

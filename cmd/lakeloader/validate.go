@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -97,7 +98,12 @@ func check(ctx context.Context, cfg *configs.Config, pos *configs.Positions, off
 			unchecked = append(unchecked, fmt.Sprintf("pipeline %s: its steps were not checked against the columns: the schema is not known here", p.Name))
 			continue
 		}
-		_, ps := pipeline.Check(cfg, pos, i, d.Row(), d.KeyRow())
+		lookup, unknown := defined(ctx, cfg, p, offline)
+		if len(unknown) > 0 {
+			unchecked = append(unchecked, fmt.Sprintf("pipeline %s: its steps were not checked against the columns: %s", p.Name, strings.Join(unknown, "; ")))
+			continue
+		}
+		_, ps := pipeline.Check(cfg, pos, i, d.Row(), d.KeyRow(), lookup)
 		problems = append(problems, ps...)
 	}
 	return problems.Sort(), unchecked, nil

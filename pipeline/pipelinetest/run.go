@@ -105,6 +105,9 @@ func (e *Env) deps(t testing.TB, cfg *configs.Config, log *slog.Logger, state *o
 			return source.NewProducer(ctx, e.Config, name, "lakeloader-"+p.Name, log)
 		}
 	}
+	if len(cfg.Lookups) > 0 {
+		d.Lookup = e.lookups(t, cfg, log, state)
+	}
 	d.NewDecoder = func(accept func(*batch.Type) error) (*schemas.Decoder, error) {
 		var reg schemas.Registry
 		if e.Registry != "" {
