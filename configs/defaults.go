@@ -147,6 +147,9 @@ func defaultPipeline(p *Pipeline) {
 			def(&r.Limit, 50)
 		}
 	}
+	for i := range p.Outlets {
+		defaultOutlet(&p.Outlets[i])
+	}
 	defaultFiles(&p.Files)
 	def(&p.Commit.Interval, 60*second)
 	def(&p.Commit.Size, gib)

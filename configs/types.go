@@ -253,6 +253,8 @@ type Pipeline struct {
 	Commit Commit `yaml:"commit"`
 	// DeadLetters is where records go that break a rule.
 	DeadLetters DeadLetters `yaml:"dead_letters"`
+	// Outlets send rows, besides the lake, to topics, webhooks and search indexes. Left out: none do.
+	Outlets []Outlet `yaml:"routes" json:",omitempty"`
 }
 
 // Source is the topics of a pipeline.

@@ -33,6 +33,7 @@ func (v *validator) pipeline(c *Config, p *Pipeline, path string) {
 	v.files(&p.Files, path+".files")
 	v.commit(&p.Commit, path+".commit")
 	v.steps(p.Cleanse, path+".cleanse")
+	v.outlets(c, p, path+".routes")
 }
 
 func (v *validator) source(s *Source, path string) {

@@ -24,6 +24,7 @@ type collector struct {
 	memory, limit              *prometheus.Desc
 	jobs                       jobMetrics
 	complete                   completeMetrics
+	routes                     routeMetrics
 }
 
 // NewRegistry returns a registry of its own with the metrics of the state, the process and the Go runtime. It computes
@@ -53,6 +54,7 @@ func newCollector(s *State) *collector {
 		build:      desc("build_info", "1, with the version.", "version"),
 		jobs:       newJobMetrics(desc),
 		complete:   newCompleteMetrics(desc),
+		routes:     newRouteMetrics(desc),
 	}
 	add := func(kind prometheus.ValueType, name, help string, value func(*PipelineStatus) float64) {
 		c.metrics = append(c.metrics, metric{desc(name, help, "pipeline"), kind, value})
@@ -115,6 +117,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		p := r.Status()
 		out <- r.commits
 		c.complete.collect(p, out)
+		c.routes.collect(p, out)
 		for _, m := range c.metrics {
 			out <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&p), p.Name)
 		}

@@ -39,6 +39,8 @@ type Deps struct {
 	Memory Memory
 	// Audit proves that the table holds what its ledger says (lakeloader verify).
 	Audit func(ctx context.Context) error
+	// Committed is told of every round that was committed, and must not block; nil: nobody is.
+	Committed func()
 
 	// limit outlives loaders that fail; nil: none.
 	limit *threshold
@@ -157,7 +159,7 @@ func open(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d De
 	}
 	catalog := &watched{tables: d.Catalog, rec: d.Recorder, log: d.Log, now: d.Now}
 	l := &Loader{cfg: cfg, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s, memory: d.Memory, catalog: catalog,
-		committer: newCommitter(cfg, d, catalog)}
+		committer: newCommitter(cfg, d, catalog), committed: d.Committed}
 	l.committer.uuid = s.primary.info.UUID
 	if d.NewLetterTopic != nil {
 		if s.topic, err = d.NewLetterTopic(ctx); err != nil {

@@ -19,6 +19,7 @@ import (
 	"github.com/lakeloader/lakeloader/memory"
 	"github.com/lakeloader/lakeloader/obs"
 	"github.com/lakeloader/lakeloader/pipeline"
+	"github.com/lakeloader/lakeloader/routes"
 	"github.com/lakeloader/lakeloader/schemas"
 	"github.com/lakeloader/lakeloader/source"
 	"github.com/lakeloader/lakeloader/verify"
@@ -39,13 +40,16 @@ type daemon struct {
 	errs []error
 	stop context.CancelFunc // of what runs beside the pipelines
 	bg   sync.WaitGroup
+	// drain, when it is closed, has routes end when they have sent what is committed; routing are they.
+	drain   chan struct{}
+	routing sync.WaitGroup
 }
 
 // startLimit is how long servers may be unreachable at start.
 const startLimit = 30 * time.Second
 
 func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, log *slog.Logger) (d *daemon, err error) {
-	d = &daemon{cfg: cfg, log: log, state: obs.NewState(version, time.Now), done: make(chan struct{})}
+	d = &daemon{cfg: cfg, log: log, state: obs.NewState(version, time.Now), done: make(chan struct{}), drain: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -59,11 +63,16 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 	if err := d.connect(ctx, stop); err != nil {
 		return d, err
 	}
-	all := make([]pipeline.Deps, len(cfg.Pipelines))
+	all, outlets := make([]pipeline.Deps, len(cfg.Pipelines)), []*routes.Route{}
 	for i := range cfg.Pipelines {
 		if all[i], err = d.deps(&cfg.Pipelines[i]); err != nil {
 			return d, err
 		}
+		r, err := d.routes(&cfg.Pipelines[i], all[i].Recorder, d.drain)
+		if err != nil {
+			return d, err
+		}
+		all[i].Committed, outlets = r.committed, append(outlets, r.all...)
 	}
 	if cfg.HTTP.Address != "off" { // after deps: the state must name the pipelines before anyone asks for it
 		if err := d.listen(); err != nil {
@@ -92,6 +101,9 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 				log.Error("jobs are not run", "error", err)
 			}
 		})
+	}
+	for _, r := range outlets {
+		d.routing.Go(func() { r.Run(bg) })
 	}
 	var running sync.WaitGroup
 	for i := range cfg.Pipelines {
@@ -137,6 +149,10 @@ func (d *daemon) errors() error {
 
 func (d *daemon) close() error {
 	if d.stop != nil {
+		close(d.drain)
+		limit := time.AfterFunc(routeDrain, d.stop)
+		d.routing.Wait()
+		limit.Stop()
 		d.stop()
 		d.bg.Wait()
 	}
