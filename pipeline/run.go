@@ -39,6 +39,8 @@ type Deps struct {
 	Memory Memory
 	// Audit proves that the table holds what its ledger says (lakeloader verify).
 	Audit func(ctx context.Context) error
+	// Rows is given every batch whose rows have gone to files, which is good during the call and must be left as it is; nil: nobody is.
+	Rows func(b *batch.Batch)
 	// Committed is told of every round that was committed, and must not block; nil: nobody is.
 	Committed func()
 

@@ -44,7 +44,7 @@ func (c *calls) close() { c.s.close() }
 func (c *calls) deliver(ctx context.Context, rows []Row, to follow.Cursor) error {
 	from := c.saved.Cursor
 	for len(rows) > 0 {
-		suppressed := c.suppressed()
+		before := suppressed(c.s)
 		n, refused, err := c.s.send(ctx, rows)
 		if len(refused) > 0 && !c.keep {
 			x := refused[0]
@@ -59,8 +59,8 @@ func (c *calls) deliver(ctx context.Context, rows []Row, to follow.Cursor) error
 		if kerr := c.refuse(ctx, refused); kerr != nil {
 			return errors.Join(kerr, err)
 		}
-		suppressed = c.suppressed() - suppressed
-		c.r.d.Recorder.Delivered(int64(n-len(refused))-suppressed, int64(len(refused)), suppressed)
+		left := suppressed(c.s) - before
+		c.r.d.Recorder.Delivered(int64(n-len(refused))-left, int64(len(refused)), left)
 		c.partway(from, to, rows[:n])
 		if err != nil {
 			return err
@@ -84,8 +84,9 @@ func (c *calls) settle(ctx context.Context) error {
 	return nil
 }
 
-func (c *calls) suppressed() int64 {
-	if w, ok := c.s.(*webhook); ok {
+// suppressed counts the rows that were left out as repetitions.
+func suppressed(s sender) int64 {
+	if w, ok := s.(*webhook); ok {
 		return w.suppressed
 	}
 	return 0

@@ -33,8 +33,13 @@ type Row struct {
 	HasTime bool
 }
 
-// ID names the row for good: topic, partition and offset.
-func (r *Row) ID() string { return fmt.Sprintf("%s-%d-%d", r.Topic, r.Partition, r.Offset) }
+// ID names the row for good: topic, partition and offset, and the epoch where offsets began anew.
+func (r *Row) ID() string {
+	if r.Epoch > 0 {
+		return fmt.Sprintf("%s-%d-%d-%d", r.Topic, r.Partition, r.Offset, r.Epoch)
+	}
+	return fmt.Sprintf("%s-%d-%d", r.Topic, r.Partition, r.Offset)
+}
 
 // order sorts rows so that those of a partition are in their order.
 func order(rows []Row) {
@@ -168,6 +173,36 @@ func Check(o *configs.Outlet, row *batch.Type) (explained *cleanse.Explained, er
 	}
 	x := b.cond.Explain()
 	return &x, nil
+}
+
+// Sample counts the rows that a route is for.
+type Sample struct {
+	sel  selection
+	Rows int64
+	Err  error // the first one
+}
+
+// NewSample makes one that has counted none.
+func NewSample(o *configs.Outlet) *Sample {
+	return &Sample{sel: selection{o: o, make: func(*batch.Type, []int) (encoding, error) { return jsonEncoding{}, nil }}}
+}
+
+// Take counts the rows of a batch.
+func (s *Sample) Take(b *batch.Batch) {
+	rows, err := s.sel.take(b, nil)
+	s.Rows += int64(len(rows))
+	if s.Err == nil {
+		s.Err = err
+	}
+}
+
+// Explained says how the condition runs; nil: there is none, or there were no rows.
+func (s *Sample) Explained() *cleanse.Explained {
+	if s.sel.cond == nil {
+		return nil
+	}
+	x := s.sel.cond.Explain()
+	return &x
 }
 
 // columns are the names of those of a table that the route reads.

@@ -123,11 +123,15 @@ func (k *topicReceiver) deliver(ctx context.Context, rows []Row, to follow.Curso
 	return nil
 }
 
+// message is that of a row.
+func message(r *Row) source.Message {
+	return source.Message{Key: r.MessageKey, Value: r.Body, Timestamp: r.Timestamp, Headers: []source.Header{{Name: HeaderRow, Value: []byte(r.ID())}}}
+}
+
 func (k *topicReceiver) transaction(ctx context.Context, rows []Row) error {
 	messages := make([]source.Message, len(rows))
 	for i := range rows {
-		r := &rows[i]
-		messages[i] = source.Message{Key: r.MessageKey, Value: r.Body, Timestamp: r.Timestamp, Headers: []source.Header{{Name: HeaderRow, Value: []byte(r.ID())}}}
+		messages[i] = message(&rows[i])
 	}
 	to := k.saved.Cursor
 	anew := k.r.d.Now().Sub(k.group) > groupEvery

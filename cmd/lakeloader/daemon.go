@@ -19,7 +19,6 @@ import (
 	"github.com/lakeloader/lakeloader/memory"
 	"github.com/lakeloader/lakeloader/obs"
 	"github.com/lakeloader/lakeloader/pipeline"
-	"github.com/lakeloader/lakeloader/routes"
 	"github.com/lakeloader/lakeloader/schemas"
 	"github.com/lakeloader/lakeloader/source"
 	"github.com/lakeloader/lakeloader/verify"
@@ -63,16 +62,21 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 	if err := d.connect(ctx, stop); err != nil {
 		return d, err
 	}
-	all, outlets := make([]pipeline.Deps, len(cfg.Pipelines)), []*routes.Route{}
+	all := make([]pipeline.Deps, len(cfg.Pipelines))
 	for i := range cfg.Pipelines {
 		if all[i], err = d.deps(&cfg.Pipelines[i]); err != nil {
 			return d, err
 		}
-		r, err := d.routes(&cfg.Pipelines[i], all[i].Recorder, d.drain)
+	}
+	bg, cancel := context.WithCancel(ctx)
+	d.stop = cancel
+	var outlets []func(ctx context.Context)
+	for i := range cfg.Pipelines {
+		r, err := d.route(bg, &cfg.Pipelines[i], &all[i])
 		if err != nil {
 			return d, err
 		}
-		all[i].Committed, outlets = r.committed, append(outlets, r.all...)
+		outlets = append(outlets, r.run...)
 	}
 	if cfg.HTTP.Address != "off" { // after deps: the state must name the pipelines before anyone asks for it
 		if err := d.listen(); err != nil {
@@ -82,8 +86,6 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 	if _, err := memory.DropPages(); err != nil { // then they stay
 		log.Debug("the executable's pages that only the start needed are still in memory", "error", err)
 	}
-	bg, cancel := context.WithCancel(ctx)
-	d.stop = cancel
 	if *cfg.Jobs.InDaemon {
 		u := newUpkeep(cfg, d.lake, log)
 		u.admin, u.said = d.admin, d.state.Complete
@@ -102,8 +104,8 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 			}
 		})
 	}
-	for _, r := range outlets {
-		d.routing.Go(func() { r.Run(bg) })
+	for _, run := range outlets {
+		d.routing.Go(func() { run(bg) })
 	}
 	var running sync.WaitGroup
 	for i := range cfg.Pipelines {

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"time"
 
+	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/follow"
 	"github.com/lakeloader/lakeloader/internal/point"
@@ -23,12 +24,22 @@ const (
 	routeTTL = time.Minute
 	// routeDrain is how long routes may take to send what the last commit brought, when the daemon stops.
 	routeDrain = 5 * time.Second
+	// routePatience is how long a fetch may be held up by routes that send before the commit.
+	routePatience = time.Second
 )
 
 // routed is the routes of a pipeline.
 type routed struct {
-	all   []*routes.Route
+	run   []func(ctx context.Context)
 	wakes []chan struct{}
+	takes []func(b *batch.Batch)
+}
+
+// take passes rows on to the routes that send before the commit.
+func (r *routed) take(b *batch.Batch) {
+	for _, f := range r.takes {
+		f(b)
+	}
 }
 
 // committed wakes the routes.
@@ -41,23 +52,62 @@ func (r *routed) committed() {
 	}
 }
 
-// routes makes the routes of a pipeline that send what was committed.
-func (d *daemon) routes(p *configs.Pipeline, rec *obs.Recorder, drain <-chan struct{}) (*routed, error) {
+// route adds the routes of a pipeline to what it works with. They run until ctx ends.
+func (d *daemon) route(ctx context.Context, p *configs.Pipeline, deps *pipeline.Deps) (*routed, error) {
 	r := &routed{}
 	for i := range p.Outlets {
 		o := &p.Outlets[i]
-		if o.Mode != "committed" {
+		log, rec := d.log.With("pipeline", p.Name, "route", o.Name), deps.Recorder.Route(o.Name, o.Target(), o.Mode)
+		if o.Mode == "immediate" {
+			m, err := d.immediate(ctx, p, o, rec, log)
+			if err != nil {
+				return nil, err
+			}
+			r.takes = append(r.takes, m.Take)
+			r.run = append(r.run, func(ctx context.Context) { m.Run(ctx, d.drain) })
 			continue
 		}
 		wake := make(chan struct{}, 1)
-		deps, err := d.routeDeps(p, o, d.log.With("pipeline", p.Name, "route", o.Name))
+		of, err := d.routeDeps(p, o, log)
 		if err != nil {
 			return nil, err
 		}
-		deps.Recorder, deps.Wake, deps.Stop = rec.Route(o.Name, o.Target(), o.Mode), wake, drain
-		r.all, r.wakes = append(r.all, routes.New(o, deps)), append(r.wakes, wake)
+		of.Recorder, of.Wake, of.Stop = rec, wake, d.drain
+		r.run, r.wakes = append(r.run, routes.New(o, of).Run), append(r.wakes, wake)
+	}
+	if len(r.wakes) > 0 {
+		deps.Committed = r.committed
+	}
+	if len(r.takes) > 0 {
+		deps.Rows = r.take
 	}
 	return r, nil
+}
+
+func (d *daemon) immediate(ctx context.Context, p *configs.Pipeline, o *configs.Outlet, rec *obs.Route, log *slog.Logger) (*routes.Immediate, error) {
+	deps := routes.ImmediateDeps{Recorder: rec, Log: log, Now: point.Now, Wait: routePatience}
+	if o.Topic != nil {
+		deps.NewProducer = func(ctx context.Context) (routes.Producer, error) {
+			return source.NewProducer(ctx, d.cfg.Kafka, o.Topic.Name, "lakeloader-"+p.Name+"-"+o.Name, log)
+		}
+		var err error
+		if deps.NewSchema, err = d.registers(o); err != nil {
+			return nil, err
+		}
+	}
+	return routes.NewImmediate(ctx, o, deps), nil
+}
+
+// registers is nil for a topic whose messages need no schema.
+func (d *daemon) registers(o *configs.Outlet) (func(ctx context.Context, subject, kind, text string) (int, error), error) {
+	if o.Topic.Format == "json" {
+		return nil, nil
+	}
+	client, err := schemas.NewRegistryClient(d.cfg.Registry)
+	if err != nil {
+		return nil, fail(exitUsage, err)
+	}
+	return client.Register, nil
 }
 
 func (d *daemon) routeDeps(p *configs.Pipeline, o *configs.Outlet, log *slog.Logger) (routes.Deps, error) {
@@ -86,12 +136,7 @@ func (d *daemon) routeDeps(p *configs.Pipeline, o *configs.Outlet, log *slog.Log
 	deps.NewTopic = func(ctx context.Context) (routes.Topic, error) {
 		return source.NewTransactions(ctx, d.cfg.Kafka, o.Topic.Name, id, id, log)
 	}
-	if o.Topic.Format != "json" {
-		client, err := schemas.NewRegistryClient(d.cfg.Registry)
-		if err != nil {
-			return deps, fail(exitUsage, err)
-		}
-		deps.NewSchema = client.Register
-	}
-	return deps, nil
+	var err error
+	deps.NewSchema, err = d.registers(o)
+	return deps, err
 }

@@ -97,8 +97,11 @@ func check(ctx context.Context, cfg *configs.Config, pos *configs.Positions, off
 			unchecked = append(unchecked, fmt.Sprintf("pipeline %s: its steps were not checked against the columns: the schema is not known here", p.Name))
 			continue
 		}
-		_, ps := pipeline.Check(cfg, pos, i, d.Row())
+		checked, ps := pipeline.Check(cfg, pos, i, d.Row())
 		problems = append(problems, ps...)
+		if checked != nil {
+			problems = append(problems, checkRoutes(p, pos, i, checked.Table)...)
+		}
 	}
 	return problems.Sort(), unchecked, nil
 }
