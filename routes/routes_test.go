@@ -3,7 +3,6 @@ package routes_test
 import (
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -17,7 +16,6 @@ import (
 
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/follow"
-	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
 	"github.com/lakeloader/lakeloader/routes"
 	"github.com/lakeloader/lakeloader/source"
@@ -263,6 +261,3 @@ func TestTopic(t *testing.T) {
 		t.Errorf("%v", ids)
 	}
 }
-
-var _ = errors.New
-var _ = pipeline.Version
