@@ -21,7 +21,7 @@ import (
 	"github.com/lakeloader/lakeloader/routes"
 )
 
-// clock is told to the routes of a test, which then hardly wait: what they note about time moves by itself.
+// ids are those of bodies, in order.
 func ids(bodies []string) (out []int) {
 	for _, b := range bodies {
 		var v struct{ ID int }
@@ -186,12 +186,13 @@ func TestWebhookLosesNothing(t *testing.T) {
 		e.Produce(t, "a", int32(i%2), values(i*each, (i+1)*each)...)
 		load(t, e, cfg, each)
 		var two []*running
+		both := newRecorder()
 		for range 2 {
 			store := &flaky{Store: e.Objects, rnd: rand.New(rand.NewPCG(rnd.Uint64(), 3))}
-			two = append(two, start(t, e, o, func(d *routes.Deps) { d.Cursors.Store = store }))
+			two = append(two, start(t, e, o, func(d *routes.Deps) { d.Cursors.Store, d.Recorder = store, both }))
 		}
-		n, who := int64(rnd.IntN(each)), two[rnd.IntN(2)]
-		who.until(t, "some rows or a failure", func() bool { return who.rows >= n || len(who.errs) > 0 })
+		n := int64(rnd.IntN(each))
+		both.until(t, "some rows or a failure", func() bool { return both.rows >= n || len(both.errs) > 0 })
 		for _, r := range two {
 			r.kill()
 			<-r.done
@@ -325,22 +326,23 @@ func exactlyOnce(t *testing.T, e *pipelinetest.Env, rounds int) {
 	cfg := pipelinetest.Pipeline(columns, nil, "a")
 	o := outlet(configs.Outlet{Name: "all", Columns: []string{"id"}, Start: "earliest", Topic: &configs.OutletTopic{Name: "out", Key: []string{"id"}}})
 	rnd := rand.New(rand.NewPCG(7, 7))
-	var fenced []*running
+	var errs []string
 	for i := range rounds {
 		e.Produce(t, "a", int32(i%2), values(i*each, (i+1)*each)...)
 		load(t, e, cfg, each)
 		var two []*running
+		both := newRecorder()
 		for range 2 {
-			two = append(two, start(t, e, o, nil))
+			two = append(two, start(t, e, o, func(d *routes.Deps) { d.Recorder = both }))
 		}
-		if who := two[rnd.IntN(2)]; i%2 == 0 {
-			who.until(t, "some rows or a failure", func() bool { return who.rows > 0 || len(who.errs) > 0 })
+		if rnd.IntN(2) == 0 {
+			both.until(t, "some rows or a failure", func() bool { return both.rows > 0 || len(both.errs) > 0 })
 		}
 		for _, r := range two {
 			r.kill()
 			<-r.done
 		}
-		fenced = append(fenced, two...)
+		errs = append(errs, both.errs...)
 	}
 	start(t, e, o, nil).end()
 	var got []int
@@ -354,11 +356,9 @@ func exactlyOnce(t *testing.T, e *pipelinetest.Env, rounds int) {
 		}
 	}
 	n := 0
-	for _, r := range fenced {
-		for _, err := range r.errs {
-			if strings.Contains(err, "another instance sends") {
-				n++
-			}
+	for _, err := range errs {
+		if strings.Contains(err, "another instance sends") {
+			n++
 		}
 	}
 	t.Logf("%d rows, %d times an instance was fenced", len(got), n)

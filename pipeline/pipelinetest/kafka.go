@@ -165,10 +165,10 @@ func (k *Kafka) Transaction(t testing.TB, commit bool, topic string, partition i
 	}
 }
 
-// Records reads a topic from its beginning until n records are there, and returns them all.
+// Records reads what is committed of a topic from its beginning until n records are there, and returns them all.
 func (k *Kafka) Records(t testing.TB, topic string, n int) (rs []*kgo.Record) {
 	t.Helper()
-	c, err := kgo.NewClient(k.options(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
+	c, err := kgo.NewClient(k.options(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))...)
 	if err != nil {
 		t.Fatal(err)
 	}
