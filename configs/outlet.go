@@ -203,6 +203,9 @@ func (v *validator) outletTopic(c *Config, p *Pipeline, o *Outlet, path string) 
 		v.bad(path+".name", "choose another topic", "the pipeline reads %s, so its rows would come back for ever", v.pos.Quote(path+".name", t.Name))
 	}
 	v.distinct(path+".key", t.Key, func(string, string) {})
+	if o.Mode == "immediate" && t.Format == "protobuf" {
+		v.bad(path+".format", "choose avro or json, or the mode committed", "protobuf takes its field numbers from the table, which rows that are sent before the commit do not come from")
+	}
 	if t.Format == "json" {
 		if t.Subject != "" {
 			v.bad(path+".subject", "leave it out, or choose avro or protobuf", "subject has no effect with json")

@@ -14,11 +14,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/google/uuid"
+
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/objects"
 	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
 	"github.com/lakeloader/lakeloader/routes"
+	"github.com/lakeloader/lakeloader/source"
 )
 
 // ids are those of bodies, in order.
@@ -316,24 +319,50 @@ func TestSearch(t *testing.T) {
 func TestTopicIsExactlyOnce(t *testing.T) {
 	t.Parallel()
 	e := pipelinetest.New(t)
-	e.Create(t, "a", 2)
-	e.Create(t, "out", 2)
 	exactlyOnce(t, e, 8)
+}
+
+// lossy loses what a transaction's sender is told, or the transaction.
+type lossy struct {
+	routes.Topic
+	rnd *rand.Rand
+}
+
+func (l lossy) Send(ctx context.Context, records []source.Message, offsets map[source.Partition]source.GroupOffset) error {
+	switch l.rnd.IntN(4) {
+	case 0:
+		return errors.New("the transaction is lost")
+	case 1:
+		return errors.Join(l.Topic.Send(ctx, records, offsets), errors.New("the reply is lost"))
+	}
+	return l.Topic.Send(ctx, records, offsets)
 }
 
 func exactlyOnce(t *testing.T, e *pipelinetest.Env, rounds int) {
 	const each = 50
-	cfg := pipelinetest.Pipeline(columns, nil, "a")
-	o := outlet(configs.Outlet{Name: "all", Columns: []string{"id"}, Start: "earliest", Topic: &configs.OutletTopic{Name: "out", Key: []string{"id"}}})
+	in := "in-" + uuid.NewString()
+	out := "out-" + in
+	e.Create(t, in, 2)
+	e.Create(t, out, 2)
+	cfg := pipelinetest.Pipeline(columns, func(p *configs.Pipeline) { p.Source.Group = in }, in)
+	o := outlet(configs.Outlet{Name: in, Columns: []string{"id"}, Start: "earliest", Topic: &configs.OutletTopic{Name: out, Key: []string{"id"}}})
 	rnd := rand.New(rand.NewPCG(7, 7))
 	var errs []string
 	for i := range rounds {
-		e.Produce(t, "a", int32(i%2), values(i*each, (i+1)*each)...)
+		e.Produce(t, in, int32(i%2), values(i*each, (i+1)*each)...)
 		load(t, e, cfg, each)
 		var two []*running
 		both := newRecorder()
 		for range 2 {
-			two = append(two, start(t, e, o, func(d *routes.Deps) { d.Recorder = both }))
+			mine := rand.New(rand.NewPCG(rnd.Uint64(), 5))
+			two = append(two, start(t, e, o, func(d *routes.Deps) {
+				d.Recorder = both
+				open := d.NewTopic
+				d.NewTopic = func(ctx context.Context) (routes.Topic, error) {
+					k, err := open(ctx)
+					return lossy{k, mine}, err
+				}
+			}))
 		}
 		if rnd.IntN(2) == 0 {
 			both.until(t, "some rows or a failure", func() bool { return both.rows > 0 || len(both.errs) > 0 })
@@ -346,7 +375,7 @@ func exactlyOnce(t *testing.T, e *pipelinetest.Env, rounds int) {
 	}
 	start(t, e, o, nil).end()
 	var got []int
-	for _, rec := range e.Records(t, "out", rounds*each) {
+	for _, rec := range e.Records(t, out, rounds*each) {
 		got = append(got, ids([]string{string(rec.Value)})...)
 	}
 	slices.Sort(got)

@@ -88,7 +88,7 @@ func (d *daemon) immediate(ctx context.Context, p *configs.Pipeline, o *configs.
 	deps := routes.ImmediateDeps{Recorder: rec, Log: log, Now: point.Now, Wait: routePatience}
 	if o.Topic != nil {
 		deps.NewProducer = func(ctx context.Context) (routes.Producer, error) {
-			return source.NewProducer(ctx, d.cfg.Kafka, o.Topic.Name, "lakeloader-"+p.Name+"-"+o.Name, log)
+			return source.NewProducer(ctx, d.cfg.Kafka, o.Topic.Name, p.Source.Group+"."+o.Name, log)
 		}
 		var err error
 		if deps.NewSchema, err = d.registers(o); err != nil {
@@ -112,7 +112,7 @@ func (d *daemon) registers(o *configs.Outlet) (func(ctx context.Context, subject
 
 func (d *daemon) routeDeps(p *configs.Pipeline, o *configs.Outlet, log *slog.Logger) (routes.Deps, error) {
 	primary, _ := pipeline.Idents(d.cfg, p)
-	id := "lakeloader-" + p.Name + "-" + o.Name
+	id := p.Source.Group + "." + o.Name // names have no dots; the group is what tells two lakes with such a pipeline apart
 	leases := newUpkeep(d.cfg, d.lake, log).leases()
 	leases.TTL, leases.Keep, leases.Outbox = routeTTL, 1, ""
 	deps := routes.Deps{

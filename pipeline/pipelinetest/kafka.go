@@ -36,8 +36,20 @@ func NewKafka(t testing.TB) *Kafka {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	k := &Kafka{Cluster: c, Config: configs.Kafka{Brokers: c.ListenAddrs(), Properties: map[string]string{
-		"topic.metadata.refresh.interval.ms": "300", "session.timeout.ms": "6000", "heartbeat.interval.ms": "200", "fetch.wait.max.ms": "50"}}}
+	return connect(t, &Kafka{Cluster: c}, c.ListenAddrs()...)
+}
+
+// Real connects to a cluster of brokers; it has no Cluster.
+func Real(t testing.TB, brokers ...string) *Kafka {
+	t.Helper()
+	return connect(t, &Kafka{}, brokers...)
+}
+
+func connect(t testing.TB, k *Kafka, brokers ...string) *Kafka {
+	t.Helper()
+	k.Config = configs.Kafka{Brokers: brokers, Properties: map[string]string{
+		"topic.metadata.refresh.interval.ms": "300", "session.timeout.ms": "6000", "heartbeat.interval.ms": "200", "fetch.wait.max.ms": "50"}}
+	var err error
 	if k.client, err = kgo.NewClient(k.options()...); err != nil {
 		t.Fatal(err)
 	}
