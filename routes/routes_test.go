@@ -47,11 +47,11 @@ func outlet(o configs.Outlet) *configs.Outlet {
 
 // recorder notes what becomes of a route.
 type recorder struct {
-	mu                        sync.Mutex
-	rows, refused, suppressed int64
-	errs                      []string
-	standby                   int
-	changed                   chan struct{}
+	mu                                 sync.Mutex
+	rows, refused, suppressed, dropped int64
+	errs                               []string
+	standby                            int
+	changed                            chan struct{}
 }
 
 func newRecorder() *recorder { return &recorder{changed: make(chan struct{}, 1)} }
