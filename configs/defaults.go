@@ -163,6 +163,9 @@ func defaultPipeline(p *Pipeline) {
 		}
 	}
 	defaultChanges(p)
+	for i := range p.Outlets {
+		defaultOutlet(&p.Outlets[i])
+	}
 	defaultFiles(&p.Files)
 	def(&p.Commit.Interval, 60*second)
 	def(&p.Commit.Size, gib)

@@ -263,6 +263,8 @@ type Pipeline struct {
 	DeadLetters DeadLetters `yaml:"dead_letters"`
 	// Views are what the rows of the last minutes add up to, kept in memory for dashboards. Left out: none.
 	Views []View `yaml:"views"`
+	// Outlets send rows, besides the lake, to topics, webhooks and search indexes. Left out: none do.
+	Outlets []Outlet `yaml:"routes" json:",omitempty"`
 }
 
 // Source is the topics of a pipeline.

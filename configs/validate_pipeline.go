@@ -37,6 +37,7 @@ func (v *validator) pipeline(c *Config, p *Pipeline, path string) {
 	v.views(p.Views, path+".views")
 	v.joins(c, p, path+".enrich")
 	v.changes(p, path)
+	v.outlets(c, p, path+".routes")
 }
 
 func (v *validator) source(s *Source, path string) {

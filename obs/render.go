@@ -109,6 +109,9 @@ func pipelineNotes(p PipelineStatus, now time.Time) []string {
 	for _, c := range p.Complete {
 		out = append(out, c.line(now))
 	}
+	for _, r := range p.Routes {
+		out = append(out, r.line(now))
+	}
 	if p.NotReady != "" && p.Phase != Failing {
 		out = append(out, "not ready: "+p.NotReady)
 	}

@@ -108,6 +108,8 @@ type PipelineStatus struct {
 
 	// Complete is what the pipeline's tables say is complete, by table; of pipelines that say so.
 	Complete []CompleteStatus `json:"complete,omitempty"`
+	// Routes are where rows are sent besides the lake, by name.
+	Routes []RouteStatus `json:"routes,omitempty"`
 }
 
 // ErrorStatus is the last error of a pipeline. It stays after the pipeline has recovered; its phase tells.

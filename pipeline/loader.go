@@ -93,6 +93,7 @@ type Loader struct {
 	stages    work
 	letters   LetterTopic // nil: none
 	memory    Memory
+	committed func() // tells that a round was; nil: nobody wants to know
 
 	tracks tracks
 	recs   batch.Records

@@ -48,6 +48,10 @@ type Deps struct {
 
 	// Lookup finds what rows are joined with, by its name; nil for one that is not configured.
 	Lookup func(name string) *enrich.Lookup
+	// Rows is given every batch whose rows have gone to files, which is good during the call and must be left as it is; nil: nobody is.
+	Rows func(b *batch.Batch)
+	// Committed is told of every round that was committed, and must not block; nil: nobody is.
+	Committed func()
 
 	// limit outlives loaders that fail; nil: none.
 	limit *threshold
@@ -165,7 +169,7 @@ func open(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d De
 		return nil, err
 	}
 	catalog := &watched{tables: d.Catalog, rec: d.Recorder, log: d.Log, now: d.Now}
-	l := &Loader{cfg: cfg, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s, memory: d.Memory, catalog: catalog, primary: d.Primary}
+	l := &Loader{cfg: cfg, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s, memory: d.Memory, catalog: catalog, primary: d.Primary, committed: d.Committed}
 	s.hold = l.hold
 	l.keep(d, s, catalog)
 	if d.NewLetterTopic != nil {

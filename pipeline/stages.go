@@ -245,6 +245,9 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 			return nil, err
 		}
 	}
+	if s.d.Rows != nil {
+		s.d.Rows(b)
+	}
 	b.Root = root // the decoder appends to its own columns again
 	return b, nil
 }

@@ -137,7 +137,7 @@ func (t *Transactions) Close() {
 }
 
 // ErrFenced: another process has taken up the transactional id.
-var ErrFenced = errors.New("another process has taken over")
+var ErrFenced = errors.New("another process has taken up the transactional id")
 
 func (t *Transactions) explain(what string, err error) error {
 	if err == nil {

@@ -47,13 +47,16 @@ type daemon struct {
 	// unjoin ends the lookups.
 	unjoin context.CancelFunc
 	bg     sync.WaitGroup
+	// drain, when it is closed, has routes end when they have sent what is committed; routing are they.
+	drain   chan struct{}
+	routing sync.WaitGroup
 }
 
 // startLimit is how long servers may be unreachable at start.
 const startLimit = 30 * time.Second
 
 func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, log *slog.Logger) (d *daemon, err error) {
-	d = &daemon{cfg: cfg, log: log, state: obs.NewState(version, time.Now), done: make(chan struct{})}
+	d = &daemon{cfg: cfg, log: log, state: obs.NewState(version, time.Now), done: make(chan struct{}), drain: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -76,6 +79,16 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 			return d, err
 		}
 	}
+	bg, cancel := context.WithCancel(ctx)
+	d.stop = cancel
+	var outlets []func(ctx context.Context)
+	for i := range cfg.Pipelines {
+		r, err := d.route(bg, &cfg.Pipelines[i], &all[i])
+		if err != nil {
+			return d, err
+		}
+		outlets = append(outlets, r.run...)
+	}
 	if cfg.HTTP.Address != "off" { // after deps: the state must name the pipelines before anyone asks for it
 		if err := d.listen(); err != nil {
 			return d, err
@@ -84,8 +97,6 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 	if _, err := memory.DropPages(); err != nil { // then they stay
 		log.Debug("the executable's pages that only the start needed are still in memory", "error", err)
 	}
-	bg, cancel := context.WithCancel(ctx)
-	d.stop = cancel
 	if *cfg.Jobs.InDaemon {
 		u := newUpkeep(cfg, d.lake, log)
 		u.admin, u.said = d.admin, d.state.Complete
@@ -107,6 +118,9 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 	kept, done := untilStopped(bg, stop)
 	d.bg.Go(func() { <-kept.Done(); done() })
 	d.windows(kept)
+	for _, run := range outlets {
+		d.routing.Go(func() { run(bg) })
+	}
 	var running sync.WaitGroup
 	for i := range cfg.Pipelines {
 		p, deps := &cfg.Pipelines[i], all[i]
@@ -151,6 +165,10 @@ func (d *daemon) errors() error {
 
 func (d *daemon) close() error {
 	if d.stop != nil {
+		close(d.drain)
+		limit := time.AfterFunc(routeDrain, d.stop)
+		d.routing.Wait()
+		limit.Stop()
 		d.stop()
 	}
 	if d.unjoin != nil {

@@ -302,7 +302,9 @@ func (m *windowMember) Assigned(ctx context.Context, ps []source.Partition) (map
 	return start, nil
 }
 
-func (m *windowMember) Revoked(_ context.Context, ps []source.Partition, _ bool) { m.h.Revoked(slotsOf(ps)) }
+func (m *windowMember) Revoked(_ context.Context, ps []source.Partition, _ bool) {
+	m.h.Revoked(slotsOf(ps))
+}
 
 func slotsOf(ps []source.Partition) (slots []int32) {
 	for _, p := range ps {

@@ -42,6 +42,12 @@ func StartRegistry(t testing.TB) *Server {
 	return start(t, "registry", nil)
 }
 
+// StartOpenSearch starts a node of OpenSearch.
+func StartOpenSearch(t testing.TB) *Server {
+	t.Helper()
+	return start(t, "opensearch", nil)
+}
+
 // StartPostgres starts a PostgreSQL server.
 func StartPostgres(t testing.TB) *Server {
 	t.Helper()
@@ -117,7 +123,7 @@ func (s *Server) URL() string {
 		return "postgres://lakeloader:lakeloader-secret@" + s.Addr() + "/lakeloader"
 	case "mariadb":
 		return "mysql://lakeloader:lakeloader-secret@" + s.Addr() + "/lakeloader"
-	case "s3":
+	case "s3", "opensearch":
 		return "http://" + s.Addr()
 	default:
 		return s.Addr()
