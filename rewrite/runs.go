@@ -301,6 +301,7 @@ type passing struct {
 	b     *batch.Batch
 	picks []pick
 	rows  []int32
+	begun bool // something was passed on: who writes chooses encodings by the first piece
 	pass  func(b *batch.Batch, rows []int32) error
 }
 
@@ -309,7 +310,7 @@ const stretchRows = 128
 
 // add picks rows of a batch.
 func (p *passing) add(from int32, rows []int32) error {
-	if len(rows) >= stretchRows {
+	if len(rows) >= stretchRows && p.begun {
 		if err := p.flush(); err != nil {
 			return err
 		}
@@ -333,6 +334,6 @@ func (p *passing) flush() error {
 		p.rows = append(p.rows, int32(len(p.rows)))
 	}
 	rows := p.rows[:len(p.picks)]
-	p.picks = p.picks[:0]
+	p.picks, p.begun = p.picks[:0], true
 	return p.pass(p.b, rows)
 }
