@@ -51,6 +51,9 @@ type dictionary struct {
 	mark  uint32
 }
 
+// plainDictionary is what old programs call a dictionary, and a page with numbers in it.
+const plainDictionary format.Encoding = 2
+
 // errForeign is a page in an encoding that is not decoded here.
 var errForeign = errors.New("the page is left to the Parquet library")
 
@@ -159,7 +162,8 @@ func (c *chunk) nextPage() error {
 	return nil // an index, or something of the future
 }
 
-func width(level int) uint { return uint(bits.Len(uint(level))) }
+// width is how many bits a level has.
+func width(most int) uint { return uint(bits.Len(uint(most))) }
 
 // levels cuts levels, whose length stands before them, off a page.
 func levels(h *hybrid, b []byte, most int) ([]byte, error) {
@@ -175,11 +179,11 @@ func (c *chunk) begin(entries int, encoding format.Encoding, b []byte) error {
 	if entries < 0 {
 		return fmt.Errorf("%w: a page has %d values", errDamaged, entries)
 	}
-	number := c.kind == parquet.Types.Int32 || c.kind == parquet.Types.Int64
+	size := map[parquet.Type]uint{parquet.Types.Int32: 32, parquet.Types.Int64: 64}[c.kind]
 	switch {
 	case encoding == format.Plain:
 		c.plain, c.bit = b, 0
-	case encoding == format.RLEDictionary || encoding == format.PlainDictionary:
+	case encoding == format.RLEDictionary || encoding == plainDictionary:
 		if c.dict.n < 0 {
 			return fmt.Errorf("%w: a page refers to a dictionary that is not there", errDamaged)
 		}
@@ -191,8 +195,8 @@ func (c *chunk) begin(entries int, encoding format.Encoding, b []byte) error {
 		if err := c.codes.open(b, w); err != nil {
 			return err
 		}
-	case encoding == format.DeltaBinaryPacked && number:
-		if err := c.deltas.open(b); err != nil {
+	case encoding == format.DeltaBinaryPacked && size > 0:
+		if err := c.deltas.open(b, size); err != nil {
 			return err
 		}
 	default:
@@ -253,7 +257,7 @@ func (c *chunk) fixed() int {
 
 func (c *chunk) readDictionary(h format.DictionaryPageHeader, b []byte) error {
 	d := &c.dict
-	if d.n >= 0 || h.Encoding != format.Plain && h.Encoding != format.PlainDictionary {
+	if d.n >= 0 || h.Encoding != format.Plain && h.Encoding != plainDictionary {
 		return fmt.Errorf("%w: it has two dictionaries, or one that is encoded", errDamaged)
 	}
 	b, err := c.whole(b, 0, true)

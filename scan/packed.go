@@ -48,7 +48,7 @@ func (h *hybrid) open(src []byte, width uint) error {
 func (h *hybrid) begin() error {
 	n, size := binary.Uvarint(h.src)
 	if size <= 0 || n>>1 > 1<<31 {
-		return fmt.Errorf("%w: a page ends before its values", errDamaged)
+		return errShort
 	}
 	h.src = h.src[size:]
 	if n&1 != 0 {
@@ -58,13 +58,13 @@ func (h *hybrid) begin() error {
 			h.packed = min(h.packed, len(h.src)*8/int(h.width))
 		}
 		if h.packed == 0 && n > 1 {
-			return fmt.Errorf("%w: a page ends before its values", errDamaged)
+			return errShort
 		}
 		return nil
 	}
 	size = int(h.width+7) / 8
 	if size > len(h.src) {
-		return fmt.Errorf("%w: a page ends before its values", errDamaged)
+		return errShort
 	}
 	h.run, h.value = int(n>>1), uint32(bitsAt(h.src[:size], 0, h.width))
 	h.src = h.src[size:]
@@ -123,10 +123,12 @@ type deltas struct {
 	width  uint
 	bit    uint
 	least  uint64 // difference in the block
+	most   uint   // bits of a difference
 }
 
-func (d *deltas) open(src []byte) error {
-	*d = deltas{src: src, first: true}
+// open begins a page of numbers of 32 or 64 bits.
+func (d *deltas) open(src []byte, most uint) error {
+	*d = deltas{src: src, first: true, most: most}
 	var head [3]uint64
 	for i := range head {
 		n, size := binary.Uvarint(d.src)
@@ -139,8 +141,19 @@ func (d *deltas) open(src []byte) error {
 	if size <= 0 || head[0] == 0 || head[1] == 0 || head[0]%128 != 0 || head[0]%head[1] != 0 || head[0]/head[1]%32 != 0 {
 		return fmt.Errorf("%w: a page of differences has blocks of %d in %d parts", errDamaged, head[0], head[1])
 	}
+	if err := d.fits(first); err != nil {
+		return err
+	}
 	d.src = d.src[size:]
 	d.size, d.blocks, d.left, d.last = int(head[0]/head[1]), int(head[1]), int(head[2]), uint64(first)
+	return nil
+}
+
+// fits refuses differences between numbers of 32 bits that have more, which the format forbids: readers make different values of them.
+func (d *deltas) fits(v int64) error {
+	if d.most == 32 && int64(int32(v)) != v {
+		return fmt.Errorf("%w: the difference %d exceeds the INT32 range", errDamaged, v)
+	}
 	return nil
 }
 
@@ -150,15 +163,21 @@ func (d *deltas) begin() error {
 	if len(d.widths) == 0 {
 		least, size := binary.Varint(d.src)
 		if size <= 0 || len(d.src) < size+d.blocks {
-			return fmt.Errorf("%w: a page ends before its values", errDamaged)
+			return errShort
+		}
+		if err := d.fits(least); err != nil {
+			return err
 		}
 		d.least, d.widths, d.src = uint64(least), d.src[size:size+d.blocks], d.src[size+d.blocks:]
 	}
 	d.width, d.widths = uint(d.widths[0]), d.widths[1:]
 	d.here, d.bit = d.size, 0
 	// The last block may be cut short after its last number.
-	if need := min(d.here, d.left) * int(d.width); d.width > 64 || need > len(d.src)*8 {
-		return fmt.Errorf("%w: a page ends before its values", errDamaged)
+	if d.width > d.most {
+		return fmt.Errorf("%w: differences of %d bits exceed the INT%d range", errDamaged, d.width, d.most)
+	}
+	if min(d.here, d.left)*int(d.width) > len(d.src)*8 {
+		return errShort
 	}
 	return nil
 }
@@ -166,7 +185,7 @@ func (d *deltas) begin() error {
 // readDeltas fills out.
 func readDeltas[T int32 | int64](d *deltas, out []T) error {
 	if len(out) > d.left {
-		return fmt.Errorf("%w: a page ends before its values", errDamaged)
+		return errShort
 	}
 	if d.first && len(out) > 0 {
 		out[0], out = T(d.last), out[1:]
