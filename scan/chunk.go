@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"io"
 	"math"
 	"math/bits"
 
@@ -117,8 +118,11 @@ func (c *chunk) decode(l *leaf) (entries, values int, err error) {
 
 func (c *chunk) nextPage() error {
 	h, b, err := c.next()
+	if errors.Is(err, io.EOF) {
+		return fmt.Errorf("%w: a column chunk ends before its values", errDamaged)
+	}
 	if err != nil {
-		return fmt.Errorf("%w: a column chunk ends before its values", err)
+		return err
 	}
 	switch h.Type {
 	case format.DictionaryPage:

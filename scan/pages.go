@@ -26,11 +26,12 @@ type pages struct {
 	body     []byte // memory for what was decompressed
 }
 
-// firstHeader is how many bytes a page's header has at most, as a rule: bounds of texts can make it longer.
 const (
+	// firstHeader is how many bytes a page's header has at most, as a rule: bounds of texts can make it longer.
 	firstHeader = 1 << 10
 	maxHeader   = 16 << 20
-	maxBody     = 1 << 30
+	// maxPage is the largest page that is read here, before or after compression. A damaged header may speak of any.
+	maxPage = 64 << 20
 )
 
 // decompresses reports whether pages of a codec can be read.
@@ -86,8 +87,11 @@ func (p *pages) next() (*format.PageHeader, []byte, error) {
 		}
 	}
 	n, full := int(p.header.CompressedPageSize), p.header.UncompressedPageSize
-	if n < 0 || full < 0 || n > maxBody || full > maxBody {
+	if n < 0 || full < 0 {
 		return nil, nil, fmt.Errorf("%w: a page has %d bytes, and %d before compression", errDamaged, n, full)
+	}
+	if n > maxPage || full > maxPage {
+		return nil, nil, errForeign
 	}
 	b, err := p.need(n)
 	if err != nil {
