@@ -57,9 +57,11 @@ func TestMergingOrder(t *testing.T) {
 		m.begin()
 		for m.left > 0 {
 			w := m.tree[0]
-			c, n := m.runs[w], 1
-			if rnd.IntN(2) == 0 {
-				n = m.stretch()
+			c, n, whole := m.runs[w], 1, rnd.IntN(2) == 0
+			if whole {
+				if n = m.stretch(); n < 1 {
+					rt.Fatal("a stretch of no rows")
+				}
 			}
 			for _, row := range c.rows[c.at : c.at+n] {
 				got = append(got, place{string(c.keys.key(int(row))), int(w), int(row)})
@@ -67,6 +69,9 @@ func TestMergingOrder(t *testing.T) {
 			c.at += n
 			m.load(w, c.at < len(c.rows))
 			m.replay()
+			if whole && c.at < len(c.rows) && m.tree[0] == w {
+				rt.Fatalf("a stretch of %d rows ends too early", n)
+			}
 		}
 		if !slices.Equal(got, want) {
 			rt.Fatal(fmt.Sprint("the order is wrong: ", len(got), " rows of ", len(want)))
