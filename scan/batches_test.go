@@ -401,10 +401,16 @@ func TestBatchesAreBounded(t *testing.T) {
 
 // A file with any byte changed gives rows or an error.
 func TestBatchesOfDamagedFiles(t *testing.T) {
+	for _, codec := range []string{"zstd", "none", "gzip"} {
+		t.Run(codec, func(t *testing.T) { testDamagedFiles(t, codec) })
+	}
+}
+
+func testDamagedFiles(t *testing.T, codec string) {
 	dir := t.TempDir()
 	m := &maker{Rand: rand.New(rand.NewPCG(3, 3))}
 	row := m.structType(3, 8)
-	_, file := written(t, dir, row, configs.Files{RowGroupSize: 3000}, "", m.batch(row, 300))
+	_, file := written(t, dir, row, configs.Files{RowGroupSize: 3000, Compression: codec}, "", m.batch(row, 300))
 	path := strings.TrimPrefix(file.Path, "file://")
 	whole, err := os.ReadFile(path)
 	if err != nil {

@@ -112,7 +112,7 @@ func (f *File) read(group int, name string, t *batch.Type, rec *batch.Records) (
 		}
 		f.blocks(1)
 		g := f.p.RowGroup(group)
-		if err := n.value.open(g); err != nil {
+		if err := n.value.open(f, g); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, n.value.close()) }()
