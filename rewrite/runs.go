@@ -50,7 +50,7 @@ type cursor struct {
 }
 
 func (m *merger) openRun(ctx context.Context, r run, o *order, read *rowSum, budget int64) (_ *cursor, err error) {
-	f, err := scan.Open(ctx, r.store, r.Path)
+	f, err := scan.Open(ctx, r.store, r.Path, r.Size)
 	if err != nil {
 		return nil, err
 	}

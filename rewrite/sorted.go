@@ -92,7 +92,7 @@ type sorting struct {
 // runsOf gives the runs of a file: its row groups where the footer says that they are sorted, and the whole file where the table's
 // metadata says so too; nil: it is not sorted.
 func (s *sorting) runsOf(ctx context.Context, source table.File, distrusted bool) (runs []run, err error) {
-	f, err := scan.Open(ctx, s.Store, source.Path)
+	f, err := scan.Open(ctx, s.Store, source.Path, source.Size)
 	if err != nil {
 		return nil, err
 	}
@@ -192,7 +192,7 @@ func (s *sorting) toScratch(ctx context.Context, rows func(pass func(b *batch.Ba
 		return err
 	}
 	r := run{groups: groups{files[0], 0, -1}, store: s.scratch.store, scratch: true}
-	f, err := scan.Open(ctx, r.store, r.Path)
+	f, err := scan.Open(ctx, r.store, r.Path, r.Size)
 	if err != nil {
 		return err
 	}

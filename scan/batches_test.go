@@ -250,7 +250,7 @@ func written(t testing.TB, dir string, row *batch.Type, files configs.Files, pag
 	if err != nil || len(done) != 1 {
 		t.Fatalf("%d files, %v", len(done), err)
 	}
-	f, err := Open(t.Context(), objects.NewLocal(), done[0].Path)
+	f, err := Open(t.Context(), objects.NewLocal(), done[0].Path, done[0].Size)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -419,7 +419,7 @@ func TestBatchesOfDamagedFiles(t *testing.T) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		f, err := Open(t.Context(), objects.NewLocal(), file.Path)
+		f, err := Open(t.Context(), objects.NewLocal(), file.Path, file.Size)
 		if err != nil {
 			failed++
 			continue

@@ -123,7 +123,7 @@ func (v *verifier) each(ctx context.Context, files []table.File, deleted map[str
 
 // file passes on the rows of one data file, but those at deleted positions and marked ones.
 func (v *verifier) file(ctx context.Context, f table.File, deleted *roaring64.Bitmap, marked string, rows rowsOf) (err error) {
-	p, err := scan.Open(ctx, v.in.Objects, f.Path)
+	p, err := scan.Open(ctx, v.in.Objects, f.Path, f.Size)
 	if err != nil {
 		return err
 	}
