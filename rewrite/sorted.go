@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/objects"
 	"github.com/lakeloader/lakeloader/scan"
 	"github.com/lakeloader/lakeloader/table"
 	"github.com/lakeloader/lakeloader/writers"
@@ -57,6 +58,10 @@ func (m *merger) trySort(ctx context.Context, distrust map[string]bool) (err err
 	s := &sorting{merger: m, order: o, scratch: scratch, read: newRowSum()}
 	var loose []groups
 	for _, f := range m.Sources {
+		if f.Size <= objects.WholeSize { // faster in memory, many at once, than as a run of its own
+			loose = append(loose, groups{f, 0, -1})
+			continue
+		}
 		sorted, err := s.runsOf(ctx, f, distrust[f.Path])
 		if err != nil {
 			return err
@@ -138,8 +143,10 @@ func (s *sorting) sortLoose(ctx context.Context, files []groups) error {
 	b := batch.New(&batch.Records{}, s.Info.Row)
 	held := batch.New(&batch.Records{}, s.Info.Row)
 	var rows []int32
+	ahead := objects.NewAhead(ctx, s.Store, sized(files))
+	defer ahead.Close()
 	for _, g := range files {
-		err := eachOf(ctx, s.Store, g, b, func(b *batch.Batch, at int64) error {
+		err := eachOf(ctx, ahead, g, b, func(b *batch.Batch, at int64) error {
 			rows = s.left(rows[:0], s.Deleted[g.Path], b, at)
 			s.read.some(b, rows)
 			writers.CopyRows(held, b, rows)
