@@ -59,7 +59,7 @@ chaos: ## strike loaders and servers with faults for MINUTES, or replay the roun
 
 day: ## load a day of RECORDS clicks in COMMITS commits while all jobs run and are killed; DuckDB and Trino judge it (downloads about 1.6 GB once)
 	$(STACK)/fetch.sh engines
-	DAY_RECORDS=$(RECORDS) DAY_COMMITS=$(COMMITS) LAKELOADER_STACK_ENGINES=1 \
+	DAY_RECORDS=$(RECORDS) DAY_COMMITS=$(COMMITS) LAKELOADER_STACK_ENGINES=1 TRINO_HEAP=4g \
 		$(STACK)/run.sh go test $(LINK) -count=1 -v -timeout 3h -tags 'stack engines' -run '^TestEnginesAgreeOnTheDay$$' ./test/e2e
 
 race: ## run the tests that need no server under the race detector

@@ -1,0 +1,143 @@
+//go:build stack
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"os/exec"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// dayJobs are those that run beside the loader.
+var dayJobs = []string{"compact", "clicks_daily", "visitors_daily", "expire", "complete", "history", "fold", "retention", "orphans"}
+
+// schedules is what a process is called that runs all jobs by their schedules.
+const schedules = "(all by their schedules)"
+
+// dayRuns are the runs of a job.
+type dayRuns struct {
+	killed, ended int
+	took          time.Duration // by the last run that ended by itself
+	at            []float64     // the moments of the kills, as parts of took
+}
+
+// letThrough is what a run may take that is to end by itself.
+const letThrough = 2 * time.Minute
+
+// killer runs jobs, one process at a time, and kills most of them with kill -9, at any moment of the time that they take: some when
+// they have hardly begun, some when they are almost done. Every third run of a job may end by itself, which also says how long it takes.
+type killer struct {
+	binary, config string
+	schedules      time.Duration // the longest that jobs run by their schedules
+	fail           func(string, ...any)
+	rnd            *rand.Rand
+	runs           map[string]*dayRuns
+}
+
+// run goes on until the context ends.
+func (k *killer) run(ctx context.Context) map[string]*dayRuns {
+	k.rnd, k.runs = rand.New(rand.NewPCG(7, 11)), map[string]*dayRuns{schedules: {took: k.schedules}}
+	for _, name := range dayJobs {
+		k.runs[name] = &dayRuns{took: 400 * time.Millisecond}
+	}
+	for ok := true; ok && ctx.Err() == nil; {
+		ok = k.round(ctx)
+	}
+	return k.runs
+}
+
+// round runs each job once by itself, in a random order, and in between all of them by their schedules.
+func (k *killer) round(ctx context.Context) bool {
+	for i, at := range k.rnd.Perm(len(dayJobs)) {
+		name := dayJobs[at]
+		if !k.one(ctx, name, "job", "run", name, "-c", k.config) {
+			return false
+		}
+		if i%3 == 1 && !k.one(ctx, schedules, "jobs", "-c", k.config) {
+			return false
+		}
+	}
+	return true
+}
+
+// one runs a command, and kills it at a moment of its own. It says whether to go on.
+func (k *killer) one(ctx context.Context, name string, args ...string) bool {
+	r := k.runs[name]
+	forever := name == schedules
+	part := k.rnd.Float64()
+	wait := time.Duration(part * float64(r.took))
+	if !forever && (r.killed+r.ended)%3 == 2 {
+		part, wait = 1, letThrough
+	}
+	var log strings.Builder
+	cmd := exec.Command(k.binary, args...)
+	cmd.Stdout, cmd.Stderr = &log, &log
+	began := time.Now()
+	if err := cmd.Start(); err != nil {
+		k.fail("%v", err)
+		return false
+	}
+	done := make(chan struct{})
+	go func() {
+		_ = cmd.Wait() // ProcessState tells
+		close(done)
+	}()
+	timer := time.NewTimer(wait)
+	defer timer.Stop()
+	killed := false
+	select {
+	case <-timer.C:
+		killed = true
+	case <-ctx.Done():
+	case <-done:
+		if forever || !cmd.ProcessState.Success() {
+			k.fail("%v ended by itself: %v\n%s", args, cmd.ProcessState, log.String())
+			return false
+		}
+		r.ended++
+		r.took = time.Since(began)
+		return true
+	}
+	_ = cmd.Process.Kill() // it may be gone
+	<-done
+	for line := range strings.Lines(log.String()) {
+		if strings.Contains(line, `"level":"ERROR"`) {
+			k.fail("a job failed: %s", line)
+		}
+	}
+	if killed {
+		r.killed++
+		r.at = append(r.at, part)
+	}
+	return true
+}
+
+// reportRuns tells how often each job was killed, and when. In a day of many commits each must have been, time and again.
+func reportRuns(t *testing.T, runs map[string]*dayRuns, commits int) string {
+	t.Helper()
+	var out strings.Builder
+	all := 0
+	for _, name := range slices.Sorted(maps.Keys(runs)) {
+		r := runs[name]
+		all += r.killed
+		if r.killed < commits/500 {
+			t.Errorf("the job %s was killed %d times only", name, r.killed)
+		}
+		var thirds [3]int
+		for _, part := range r.at {
+			thirds[min(2, int(3*part))]++
+		}
+		fmt.Fprintf(&out, "%-25s killed %3d times (in the first, second, last third of its time: %d, %d, %d), ended by itself %d times, in %v the last time\n",
+			name, r.killed, thirds[0], thirds[1], thirds[2], r.ended, r.took.Round(time.Millisecond))
+	}
+	if all == 0 {
+		t.Error("no job was killed")
+	}
+	return out.String()
+}
