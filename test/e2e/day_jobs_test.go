@@ -28,7 +28,7 @@ type dayRuns struct {
 }
 
 // letThrough is what a run may take that is to end by itself.
-const letThrough = 2 * time.Minute
+const letThrough = time.Minute
 
 // killer runs jobs, one process at a time, and kills most of them with kill -9, at any moment of the time that they take: some when
 // they have hardly begun, some when they are almost done. Every third run of a job may end by itself, which also says how long it takes.

@@ -153,8 +153,7 @@ func awaitDay(t *testing.T, pipeline string, records int64, loader *stacktest.Da
 }
 
 // produce sends the clicks of a day: most within ten seconds of their time, a tenth up to ten minutes late, one in a
-// hundred up to twelve hours, which may be the day before. It keeps just ahead of the loader, so that there are as many commits
-// as were asked for.
+// hundred up to twelve hours, which may be the day before. It waits for each commit, so that there are as many as were asked for.
 func (d *day) produce(t *testing.T, loader *stacktest.Daemon) {
 	t.Helper()
 	schema := stacktest.Register(t, d.topic+"-value", "AVRO", stacktest.ClickSchema)
@@ -178,11 +177,11 @@ func (d *day) produce(t *testing.T, loader *stacktest.Daemon) {
 				once.Do(func() { failed = err })
 			}
 		})
-		if sent := i + 1; sent%d.chunk() == 0 && sent > d.chunk() {
+		if sent := i + 1; sent%d.chunk() == 0 {
 			if err := client.Flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			awaitDay(t, "clicks", int64(sent-d.chunk()), loader)
+			awaitDay(t, "clicks", int64(sent), loader)
 			if sent/d.chunk()%max(1, d.commits/10) == 0 {
 				d.grown.note(t, d)
 			}
