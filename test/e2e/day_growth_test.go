@@ -22,7 +22,7 @@ type growth struct {
 
 // note looks at the table: what the catalog says of it, and what lies in its folders, with all that waits for its snapshots to
 // expire, or to be an orphan.
-func (g *growth) note(t *testing.T, d *day) {
+func (g *growth) note(t *testing.T, d *day, after string) {
 	t.Helper()
 	at := d.named("clicks")
 	ns, name, _ := strings.Cut(at.Table, ".")
@@ -60,9 +60,9 @@ func (g *growth) note(t *testing.T, d *day) {
 	data, _ := stored(t, bucket, folder+"/data/")
 	meta, bytes := stored(t, bucket, folder+"/metadata/")
 	if g.rows == nil {
-		g.rows = []string{"| commits of all kinds | rows | data files | snapshots | bytes of metadata.json | objects, bytes below metadata/ | objects below data/ |", "|---|---|---|---|---|---|---|"}
+		g.rows = []string{"| | commits of all kinds | rows | data files | snapshots | bytes of metadata.json | objects, bytes below metadata/ | objects below data/ |", "|---|---|---|---|---|---|---|---|"}
 	}
-	g.rows = append(g.rows, fmt.Sprintf("| %d | %s | %s | %d | %d | %d, %d | %d |", m.Sequence, rows, files, len(m.Snapshots), len(body), meta, bytes, data))
+	g.rows = append(g.rows, fmt.Sprintf("| %s | %d | %s | %s | %d | %d | %d, %d | %d |", after, m.Sequence, rows, files, len(m.Snapshots), len(body), meta, bytes, data))
 }
 
 func (g growth) String() string { return strings.Join(g.rows, "\n") }

@@ -34,14 +34,21 @@ const letThrough = time.Minute
 // they have hardly begun, some when they are almost done. Every third run of a job may end by itself, which also says how long it takes.
 type killer struct {
 	binary, config string
-	schedules      time.Duration // the longest that jobs run by their schedules
+	schedules      time.Duration      // the longest that jobs run by their schedules
+	asked          chan chan struct{} // for a compaction that may end
+	ended          chan struct{}      // closed when no more jobs are run
 	fail           func(string, ...any)
 	rnd            *rand.Rand
 	runs           map[string]*dayRuns
 }
 
+func newKiller(binary, config string, schedules time.Duration, fail func(string, ...any)) *killer {
+	return &killer{binary: binary, config: config, fail: fail, schedules: schedules, asked: make(chan chan struct{}), ended: make(chan struct{})}
+}
+
 // run goes on until the context ends.
 func (k *killer) run(ctx context.Context) map[string]*dayRuns {
+	defer close(k.ended)
 	k.rnd, k.runs = rand.New(rand.NewPCG(7, 11)), map[string]*dayRuns{schedules: {took: k.schedules}}
 	for _, name := range dayJobs {
 		k.runs[name] = &dayRuns{took: 400 * time.Millisecond}
@@ -52,27 +59,49 @@ func (k *killer) run(ctx context.Context) map[string]*dayRuns {
 	return k.runs
 }
 
+// compact has a compaction run to its end, and waits for it.
+func (k *killer) compact() {
+	done := make(chan struct{})
+	select {
+	case k.asked <- done:
+		<-done
+	case <-k.ended:
+	}
+}
+
 // round runs each job once by itself, in a random order, and in between all of them by their schedules.
 func (k *killer) round(ctx context.Context) bool {
 	for i, at := range k.rnd.Perm(len(dayJobs)) {
 		name := dayJobs[at]
-		if !k.one(ctx, name, "job", "run", name, "-c", k.config) {
+		if !k.one(ctx, name, false, "job", "run", name, "-c", k.config) {
 			return false
 		}
-		if i%3 == 1 && !k.one(ctx, schedules, "jobs", "-c", k.config) {
+		if i%3 == 1 && !k.one(ctx, schedules, false, "jobs", "-c", k.config) {
 			return false
+		}
+		select {
+		case done := <-k.asked:
+			ok := k.one(ctx, "compact", true, "job", "run", "compact", "-c", k.config)
+			close(done)
+			if !ok {
+				return false
+			}
+		default:
 		}
 	}
 	return true
 }
 
-// one runs a command, and kills it at a moment of its own. It says whether to go on.
-func (k *killer) one(ctx context.Context, name string, args ...string) bool {
+// one runs a command, and kills it at a moment of its own, unless it is let. It says whether to go on.
+func (k *killer) one(ctx context.Context, name string, let bool, args ...string) bool {
 	r := k.runs[name]
 	forever := name == schedules
 	part := k.rnd.Float64()
 	wait := time.Duration(part * float64(r.took))
-	if !forever && (r.killed+r.ended)%3 == 2 {
+	switch {
+	case let:
+		wait = time.Hour
+	case !forever && (r.killed+r.ended)%3 == 2:
 		part, wait = 1, letThrough
 	}
 	var log strings.Builder

@@ -104,24 +104,23 @@ aggregates:
 `, d.topic, d.chunk()))
 	loader := stacktest.StartDaemon(t, d.config)
 	ctx, cancel := context.WithCancel(t.Context())
-	k := &killer{binary: stacktest.Binary(t), config: d.config, fail: t.Errorf, schedules: min(8*time.Second, time.Second+time.Duration(d.commits)*10*time.Millisecond)}
+	k := newKiller(stacktest.Binary(t), d.config, min(8*time.Second, time.Second+time.Duration(d.commits)*10*time.Millisecond), t.Errorf)
 	ended := make(chan map[string]*dayRuns)
 	go func() { ended <- k.run(ctx) }()
 	began := time.Now()
-	d.produce(t, loader)
+	d.produce(t, loader, k.compact)
 	awaitDay(t, "clicks", int64(d.n), loader)
 	took := time.Since(began)
 	cancel()
 	d.runs = <-ended
 	stopped(t, loader)
-	d.grown.note(t, d)
 	t.Logf("%d clicks were loaded in %v; the jobs meanwhile:\n%s", d.n, took.Round(time.Second), reportRuns(t, d.runs, d.commits))
 	for _, name := range dayJobs {
 		began := time.Now()
 		out := job(t, d.config, name)
 		t.Logf("%s(%s took %v)", out, name, time.Since(began).Round(time.Millisecond))
 	}
-	d.grown.note(t, d)
+	d.grown.note(t, d, "all jobs ran once more")
 	t.Logf("the table grew so:\n%s", d.grown)
 	return d
 }
@@ -154,7 +153,10 @@ func awaitDay(t *testing.T, pipeline string, records int64, loader *stacktest.Da
 
 // produce sends the clicks of a day: most within ten seconds of their time, a tenth up to ten minutes late, one in a
 // hundred up to twelve hours, which may be the day before. It waits for each commit, so that there are as many as were asked for.
-func (d *day) produce(t *testing.T, loader *stacktest.Daemon) {
+//
+// A real day leaves a minute between two commits, here it is less than a second, in which a compaction hardly gets a commit through that
+// changes thousands of files. So there is a pause every tenth of the day, in which one compaction runs to its end.
+func (d *day) produce(t *testing.T, loader *stacktest.Daemon, pause func()) {
 	t.Helper()
 	schema := stacktest.Register(t, d.topic+"-value", "AVRO", stacktest.ClickSchema)
 	client := stacktest.Producer(t, kgo.DefaultProduceTopic(d.topic), kgo.MaxBufferedRecords(50_000), kgo.ProducerLinger(5*time.Millisecond))
@@ -183,7 +185,9 @@ func (d *day) produce(t *testing.T, loader *stacktest.Daemon) {
 			}
 			awaitDay(t, "clicks", int64(sent), loader)
 			if sent/d.chunk()%max(1, d.commits/10) == 0 {
-				d.grown.note(t, d)
+				d.grown.note(t, d, "")
+				pause()
+				d.grown.note(t, d, "compacted")
 			}
 		}
 	}
