@@ -42,7 +42,7 @@ type fetching struct {
 	err   error
 }
 
-// NewAhead begins to fetch objects in the order in which they will be opened. The caller must Close it, after all readers.
+// NewAhead begins to fetch objects in the order in which they will be opened. The caller must Stop it, after the last read.
 func NewAhead(ctx context.Context, s Store, objects []Sized) *Ahead {
 	ctx, cancel := context.WithCancel(ctx)
 	a := &Ahead{Store: s, cancel: cancel, room: semaphore.NewWeighted(aheadBytes), next: map[string]*fetching{}}
@@ -60,18 +60,17 @@ func NewAhead(ctx context.Context, s Store, objects []Sized) *Ahead {
 	return a
 }
 
-// Close ends what is being fetched. It does not close the store beneath.
-func (a *Ahead) Close() error {
+// Stop ends what is being fetched.
+func (a *Ahead) Stop() {
 	a.cancel()
 	a.wait.Wait()
-	return nil
 }
 
 func (a *Ahead) fetch(ctx context.Context, all []Sized) {
 	slots := semaphore.NewWeighted(aheadRequests)
 	for _, o := range all {
 		if errors.Join(slots.Acquire(ctx, 1), a.room.Acquire(ctx, o.Size)) != nil {
-			return // it is closed
+			return // it is stopped
 		}
 		a.mu.Lock()
 		f := a.next[o.URI]

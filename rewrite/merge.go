@@ -125,7 +125,7 @@ func (m *merger) decode(ctx context.Context, sources []groups, o writers.Options
 	read, b := newRowSum(), batch.New(&batch.Records{}, m.Info.Row)
 	part := m.part
 	ahead := objects.NewAhead(ctx, m.Store, sized(sources))
-	defer ahead.Close()
+	defer ahead.Stop()
 	for _, g := range sources {
 		err := eachOf(ctx, ahead, g, b, func(b *batch.Batch, at int64) error {
 			part.Rows = m.left(part.Rows[:0], m.Deleted[g.Path], b, at)

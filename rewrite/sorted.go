@@ -144,7 +144,7 @@ func (s *sorting) sortLoose(ctx context.Context, files []groups) error {
 	held := batch.New(&batch.Records{}, s.Info.Row)
 	var rows []int32
 	ahead := objects.NewAhead(ctx, s.Store, sized(files))
-	defer ahead.Close()
+	defer ahead.Stop()
 	for _, g := range files {
 		err := eachOf(ctx, ahead, g, b, func(b *batch.Batch, at int64) error {
 			rows = s.left(rows[:0], s.Deleted[g.Path], b, at)
