@@ -35,7 +35,7 @@ const letThrough = time.Minute
 type killer struct {
 	binary, config string
 	schedules      time.Duration      // the longest that jobs run by their schedules
-	asked          chan chan struct{} // for a compaction that may end
+	asked          chan chan struct{} // for jobs that may end
 	ended          chan struct{}      // closed when no more jobs are run
 	fail           func(string, ...any)
 	rnd            *rand.Rand
@@ -59,8 +59,8 @@ func (k *killer) run(ctx context.Context) map[string]*dayRuns {
 	return k.runs
 }
 
-// compact has a compaction run to its end, and waits for it.
-func (k *killer) compact() {
+// tidy has the jobs run to their end that keep files and metadata few, and waits for them.
+func (k *killer) tidy() {
 	done := make(chan struct{})
 	select {
 	case k.asked <- done:
@@ -81,7 +81,10 @@ func (k *killer) round(ctx context.Context) bool {
 		}
 		select {
 		case done := <-k.asked:
-			ok := k.one(ctx, "compact", true, "job", "run", "compact", "-c", k.config)
+			ok := true
+			for _, name := range []string{"compact", "complete", "expire"} {
+				ok = ok && k.one(ctx, name, true, "job", "run", name, "-c", k.config)
+			}
 			close(done)
 			if !ok {
 				return false

@@ -108,7 +108,7 @@ aggregates:
 	ended := make(chan map[string]*dayRuns)
 	go func() { ended <- k.run(ctx) }()
 	began := time.Now()
-	d.produce(t, loader, k.compact)
+	d.produce(t, loader, k.tidy)
 	awaitDay(t, "clicks", int64(d.n), loader)
 	took := time.Since(began)
 	cancel()
@@ -154,8 +154,8 @@ func awaitDay(t *testing.T, pipeline string, records int64, loader *stacktest.Da
 // produce sends the clicks of a day: most within ten seconds of their time, a tenth up to ten minutes late, one in a
 // hundred up to twelve hours, which may be the day before. It waits for each commit, so that there are as many as were asked for.
 //
-// A real day leaves a minute between two commits, here it is less than a second, in which a compaction hardly gets a commit through that
-// changes thousands of files. So there is a pause every tenth of the day, in which one compaction runs to its end.
+// A real day leaves a minute between two commits, here it is less than a second, in which a job hardly gets a commit through that
+// changes thousands of files. So there is a pause every tenth of the day, in which those run to their end that keep files and metadata few.
 func (d *day) produce(t *testing.T, loader *stacktest.Daemon, pause func()) {
 	t.Helper()
 	schema := stacktest.Register(t, d.topic+"-value", "AVRO", stacktest.ClickSchema)
@@ -187,7 +187,7 @@ func (d *day) produce(t *testing.T, loader *stacktest.Daemon, pause func()) {
 			if sent/d.chunk()%max(1, d.commits/10) == 0 {
 				d.grown.note(t, d, "")
 				pause()
-				d.grown.note(t, d, "compacted")
+				d.grown.note(t, d, "after a pause")
 			}
 		}
 	}
