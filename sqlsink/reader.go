@@ -34,7 +34,7 @@ func (c *session) copy(ctx context.Context, name string, f table.File) (err erro
 	if row == nil {
 		return fmt.Errorf("table %s was not prepared: this is a defect of lakeloader", name)
 	}
-	file, err := scan.Open(ctx, c.store, f.Path)
+	file, err := scan.Open(ctx, c.store, f.Path, f.Size)
 	if err != nil {
 		return err
 	}

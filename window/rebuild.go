@@ -274,7 +274,7 @@ func (r *rebuilder) run(ctx context.Context, paths <-chan string) (err error) {
 }
 
 func (r *rebuilder) file(ctx context.Context, path string) (err error) {
-	f, err := scan.Open(ctx, r.o.d.Lake.Objects, path)
+	f, err := scan.Open(ctx, r.o.d.Lake.Objects, path, 0)
 	if err != nil {
 		return err
 	}
