@@ -10,6 +10,7 @@ usage: postgres.sh fetch
        postgres.sh start DIR   start (or keep) it; postgres://lakeloader:lakeloader-secret@127.0.0.1:PORT/lakeloader
        postgres.sh stop DIR | kill DIR | remove DIR | status DIR   (remove: kill, and delete DIR)
 DIR/ports holds the port.
+env:   POSTGRES_WAL (replica)   logical: for connectors that read its log
 U
   exit 2
 }
@@ -62,7 +63,7 @@ launch() {
     echo 'create database lakeloader' | "${as[@]}" "$bin/postgres" --single -D "$home/data" postgres >>"$DIR/initdb.log" 2>&1
   fi
   spawn "${as[@]}" "$bin/postgres" -D "$home/data" -p "${PORT[0]}" -c listen_addresses=127.0.0.1 \
-    -c unix_socket_directories= -c shared_buffers=32MB -c fsync=off -c max_connections=100
+    -c unix_socket_directories= -c shared_buffers=32MB -c fsync=off -c max_connections=100 -c wal_level="${POSTGRES_WAL:-replica}"
   wait_ready 30 "${PORT[0]}" grep -q 'ready to accept connections' "$LOGFILE"
 }
 

@@ -75,6 +75,27 @@ func (s *Server) NewDatabase(t testing.TB) string {
 	return "mysql://lakeloader:lakeloader-secret@" + s.Addr() + "/" + name
 }
 
+// StartLogicalPostgres is StartPostgres with a log that connectors can read.
+func StartLogicalPostgres(t testing.TB) *Server {
+	t.Helper()
+	return start(t, "postgres", []string{"POSTGRES_WAL=logical"})
+}
+
+// StartConnect starts a worker of Kafka Connect on the shared broker, with Debezium's plugins and a connector of these properties. It needs
+// the heavy engines' downloads: see make test-engines.
+func StartConnect(t testing.TB, connector map[string]string) *Server {
+	t.Helper()
+	var text strings.Builder
+	for k, v := range connector {
+		text.WriteString(k + "=" + v + "\n")
+	}
+	file := filepath.Join(t.TempDir(), "connector.properties")
+	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return start(t, "connect", nil, Kafka(t), file)
+}
+
 func start(t testing.TB, kind string, settings []string, args ...string) *Server {
 	t.Helper()
 	// below the shared servers' folder, so that down.sh finds it even when this process is killed
