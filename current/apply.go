@@ -22,9 +22,9 @@ import (
 	"github.com/lakeloader/lakeloader/writers"
 )
 
-// merge budgets: an applier runs beside loaders.
 const (
-	mergeBudget = 32 << 20
+	// mergeBudget is for reading and for sorting: an applier runs beside loaders.
+	mergeBudget = 16 << 20
 	// fewSmall is how many files below a quarter of the target size there may be before they are merged.
 	fewSmall      = 8
 	defaultTarget = 32 << 20

@@ -32,7 +32,7 @@ type change struct {
 }
 
 // maxWindow bounds the values of a window, bytes.
-const maxWindow = 96 << 20
+const maxWindow = 32 << 20
 
 // errWindow: fewer offsets at once are needed.
 var errWindow = errors.New("the window is full")

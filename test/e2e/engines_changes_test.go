@@ -80,7 +80,8 @@ func TestEnginesChangeData(t *testing.T) {
 		}
 	}
 	stopped(t, loader)
-	t.Logf("%d changes; %s", app.changes, job(t, config, "current"))
+	told, _, _ := stacktest.Lakeloader(t, "query", "-c", config, "SELECT count(*) AS n, count(DISTINCT _position) AS changes FROM items_log")
+	t.Logf("%d statements; the log has (rows, different changes) %s; %s", app.changes, told, job(t, config, "current"))
 	verified(t, config)
 	want := app.rows()
 	got := stacktest.DuckDB(t, l.named("items"), stacktest.Read{SQL: []string{`SELECT concat_ws('|', id, coalesce(name, '~'), coalesce(CAST(amount AS VARCHAR), '~'), coalesce(CAST(born AS VARCHAR), '~'),
