@@ -3,6 +3,9 @@ package enrich
 import (
 	"fmt"
 	"math/rand"
+	"os"
+	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -40,7 +43,9 @@ func benchmarkJoin(b *testing.B, n int, key string) {
 			b.Fatal(err)
 		}
 	}
-	l.Replace(t, "1")
+	if err := l.Replace(t, "1"); err != nil {
+		b.Fatal(err)
+	}
 	join := configs.Join{Name: "j", Lookup: "customers", On: map[string]string{key: key}, Join: "left", Columns: []string{"level", "since", "email"}, Prefix: "c_", Miss: "null", Version: "v"}
 	p, problems := Compile(customerRow, []configs.Join{join}, Options{Lookup: func(string) *Lookup { return l }})
 	if len(problems) > 0 {
@@ -74,4 +79,85 @@ func cpu() int64 {
 		panic(err)
 	}
 	return u.Utime.Nano() + u.Stime.Nano()
+}
+
+// BenchmarkJoinOnDisk joins with a table whose rows do not fit into its memory, 64 MiB: batches of 4,096 rows with any keys, and with keys of
+// which a thousand are asked for again and again. ROWS says how large it is.
+func BenchmarkJoinOnDisk(b *testing.B) {
+	n := 1_000_000
+	if text := os.Getenv("ROWS"); text != "" {
+		var err error
+		if n, err = strconv.Atoi(text); err != nil {
+			b.Fatal(err)
+		}
+	}
+	l := New(&configs.Lookup{Name: "customers", Key: []string{"id"}, Memory: 64 << 20}, time.Now)
+	if err := l.Define(customerRow); err != nil {
+		b.Fatal(err)
+	}
+	t, err := l.Empty(false)
+	if err != nil {
+		b.Fatal(err)
+	}
+	began := cpu()
+	x := batch.New(&batch.Records{}, customerRow)
+	for id := range int64(n) {
+		x.Mem = x.Mem[:0]
+		x.Reset(x.Records)
+		fill(x, row{id: id, email: fmt.Sprintf("customer%d@example.org", id), level: 3, since: id})
+		if err := t.Put(x.Mem, x.Root.Children, 0, [2]uint64{}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	build := float64(cpu()-began) / float64(n)
+	if err := l.Replace(t, "1"); err != nil {
+		b.Fatal(err)
+	}
+	defer l.Close()
+	join := configs.Join{Name: "j", Lookup: "customers", Join: "left", Columns: []string{"level", "since", "email"}, Prefix: "c_", Miss: "null"}
+	p, problems := Compile(customerRow, []configs.Join{join}, Options{Lookup: func(string) *Lookup { return l }})
+	if len(problems) > 0 {
+		b.Fatal(problems)
+	}
+	for name, keys := range map[string]int{"any": n, "thousand": 1000} {
+		b.Run(name, func(b *testing.B) {
+			const rows = 4096
+			rnd := rand.New(rand.NewSource(1))
+			var batches []*batch.Batch
+			for range 64 {
+				var in []row
+				for range rows {
+					in = append(in, row{id: rnd.Int63n(int64(keys)), email: ""})
+				}
+				batches = append(batches, batchOf(in...))
+			}
+			began, i := cpu(), 0
+			for b.Loop() {
+				x := batches[i%len(batches)]
+				i++
+				root, mem := x.Root, len(x.Mem)
+				if err := p.Apply(x); err != nil {
+					b.Fatal(err)
+				}
+				x.Root, x.Mem = root, x.Mem[:mem]
+			}
+			b.ReportMetric(float64(cpu()-began)/float64(b.N)/rows, "cpu-ns/row")
+			b.ReportMetric(build, "build-cpu-ns/row")
+			b.ReportMetric(resident(b)/(1<<20), "resident-MiB")
+		})
+	}
+}
+
+// resident is the memory of the process, bytes, without pages of files.
+func resident(b *testing.B) float64 {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "RssAnon:")
+	kb, err := strconv.Atoi(strings.Fields(rest)[0])
+	if err != nil {
+		b.Fatal(err)
+	}
+	return float64(kb) * 1024
 }

@@ -43,7 +43,11 @@ func (j *join) apply(p *Program, b *batch.Batch, root *batch.Column) error {
 	s := &p.mem
 	j.prepare(s, b, root)
 	t.hasher.hash(s.hashes, b.Mem, s.key)
-	t.probe(s.found, s.hashes, s.skip, b.Mem, s.key, s.at)
+	s.space.reset()
+	t.probe(s.found, s.hashes, s.skip, b.Mem, s.key, s.at, &s.space)
+	if s.space.err != nil {
+		return s.space.err
+	}
 	if err := j.decide(p, b); err != nil {
 		return err
 	}

@@ -2,6 +2,7 @@
 package enrich
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"sync"
@@ -126,7 +127,7 @@ func (l *Lookup) Define(row *batch.Type) error {
 }
 
 func (l *Lookup) shape(row *batch.Type, identified bool) Shape {
-	s := Shape{Row: row, Key: l.cfg.Key, Identified: identified}
+	s := Shape{Row: row, Key: l.cfg.Key, Identified: identified, Memory: int64(l.cfg.Memory)}
 	if v := l.cfg.Versions; v != nil {
 		s.Versions = v.By
 	}
@@ -140,18 +141,34 @@ func (l *Lookup) Empty(identified bool) (*Table, error) {
 
 // Replace puts a table in the place of the one that is there, and makes the lookup ready. Nobody else may change it any more, but by
 // Change.
-func (l *Lookup) Replace(t *Table, version string) {
+func (l *Lookup) Replace(t *Table, version string) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	old := l.table
 	l.table = t
 	l.is(version)
+	if old == nil {
+		return nil
+	}
+	return old.Close()
+}
+
+// Close lets go of what is on the disk. Nobody may join with the lookup any more.
+func (l *Lookup) Close() error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	t := l.table
+	if l.table = nil; t == nil {
+		return nil
+	}
+	return t.Close()
 }
 
 // Change lets f change the table; it makes a new version.
 func (l *Lookup) Change(version string, f func(*Table) error) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if err := f(l.table); err != nil {
+	if err := errors.Join(f(l.table), l.table.Err()); err != nil {
 		return err
 	}
 	l.is(version)

@@ -52,6 +52,7 @@ type scratch struct {
 	found  [][]byte
 	key    []*batch.Column
 	at     []int64
+	space  space
 }
 
 // Row is the row type after all joins.

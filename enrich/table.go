@@ -24,7 +24,11 @@ type Table struct {
 	by     int // column of versions; -1: there are none
 	hasher hasher
 
-	arena arena
+	store store
+	// limit is what the rows may take in memory, before they go to the disk; 0: any amount.
+	limit int64
+	space space // of whoever changes the table
+	err   error // the first in reading or writing what is on the disk
 	keys  index // one slot for each key: the first row of the list
 	ids   index
 	rows  int
@@ -41,6 +45,8 @@ type Shape struct {
 	Versions string
 	// Identified: rows have identities.
 	Identified bool
+	// Memory that the rows may take; beyond it they go to the temporary folder. 0: any amount.
+	Memory int64
 }
 
 // NewTable returns an empty table.
@@ -49,7 +55,7 @@ func NewTable(s Shape) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{layout: l, by: -1, hasher: newHasher()}
+	t := &Table{layout: l, by: -1, hasher: newHasher(), store: &arena{}, limit: s.Memory}
 	for _, k := range s.Key {
 		at := s.Row.Index(k)
 		if at < 0 {
@@ -92,7 +98,7 @@ func (t *Table) Row() *batch.Type { return t.layout.row }
 func (t *Table) Rows() int { return t.rows }
 
 // Bytes is the memory that the table takes.
-func (t *Table) Bytes() int64 { return t.arena.bytes() + t.keys.bytes() + t.ids.bytes() }
+func (t *Table) Bytes() int64 { return t.store.bytes() + t.keys.bytes() + t.ids.bytes() }
 
 // ErrNoKey: a row has no value in a column of its key, so nothing can be joined with it.
 var ErrNoKey = errors.New("a column of the key is null")
@@ -105,6 +111,7 @@ func (t *Table) Identity(b []byte) [2]uint64 {
 // Put takes row r of columns, those of Row in order, whose views point into mem. id is used in a table with identities only. A row
 // without a key is not taken (ErrNoKey), but takes the one of its identity away.
 func (t *Table) Put(mem []byte, columns []*batch.Column, r int, id [2]uint64) error {
+	t.space.reset()
 	if t.layout.identity > 0 {
 		t.Delete(id)
 	}
@@ -120,12 +127,17 @@ func (t *Table) Put(mem []byte, columns []*batch.Column, r int, id [2]uint64) er
 	}
 	tag := uint32(t.hasher.row(mem, t.keyCols, r) >> 32)
 	t.buf = t.layout.append(t.buf[:0], mem, columns, r, id)
-	slot := t.find(tag, mem, t.keyCols, r)
+	slot := t.find(tag, mem, t.keyCols, r, &t.space)
 	if slot >= 0 && t.layout.identity == 0 {
 		t.replaced(slot)
-		slot = t.find(tag, mem, t.keyCols, r)
+		slot = t.find(tag, mem, t.keyCols, r, &t.space)
 	}
-	ref, err := t.arena.add(t.buf)
+	if _, here := t.store.(*arena); here && t.limit > 0 && t.store.bytes()+int64(len(t.buf)) > t.limit {
+		if err := t.spill(); err != nil {
+			return err
+		}
+	}
+	ref, err := t.store.add(t.buf)
 	if err != nil {
 		return err
 	}
@@ -138,13 +150,34 @@ func (t *Table) Put(mem []byte, columns []*batch.Column, r int, id [2]uint64) er
 		return nil
 	}
 	t.link(slot, ref)
-	return nil
+	return t.Err()
 }
 
+// at is a row, for whoever changes the table.
+func (t *Table) at(ref uint32) []byte { return t.store.at(ref, &t.space) }
+
+// changed keeps a row that was changed in place.
+func (t *Table) changed(ref uint32, row []byte) { t.failed(t.store.changed(ref, row)) }
+
+func (t *Table) failed(err error) {
+	if t.err == nil {
+		t.err = err
+	}
+}
+
+// Err is the first error in reading or writing rows that are on the disk: then the table is of no use any more.
+func (t *Table) Err() error {
+	t.failed(t.space.err)
+	return t.err
+}
+
+// Close lets go of what is on the disk. The table is of no use afterwards.
+func (t *Table) Close() error { return t.store.close() }
+
 // find is the slot of a key; -1: there is none.
-func (t *Table) find(tag uint32, mem []byte, key []*batch.Column, r int) int {
+func (t *Table) find(tag uint32, mem []byte, key []*batch.Column, r int, sp *space) int {
 	for i := t.keys.first(tag); i >= 0; i = t.keys.after(i, tag) {
-		if t.layout.equal(t.arena.at(t.keys.ref(i)), t.key, mem, key, r) {
+		if t.layout.equal(t.store.at(t.keys.ref(i), sp), t.key, mem, key, r) {
 			return i
 		}
 	}
@@ -154,8 +187,8 @@ func (t *Table) find(tag uint32, mem []byte, key []*batch.Column, r int) int {
 // replaced takes away what the row in buf replaces in the list of a slot.
 func (t *Table) replaced(slot int) {
 	ref, before := t.keys.ref(slot), uint32(0)
-	for t.by >= 0 && ref != 0 && t.time(t.arena.at(ref)) != t.time(t.buf) {
-		before, ref = ref, next(t.arena.at(ref))
+	for t.by >= 0 && ref != 0 && t.time(t.at(ref)) != t.time(t.buf) {
+		before, ref = ref, next(t.at(ref))
 	}
 	if ref != 0 {
 		t.unlink(slot, before, ref)
@@ -164,40 +197,50 @@ func (t *Table) replaced(slot int) {
 
 // link puts a row into the list of a slot.
 func (t *Table) link(slot int, ref uint32) {
-	row := t.arena.at(ref)
+	row := t.at(ref)
 	after, before := t.keys.ref(slot), uint32(0)
-	for t.by >= 0 && after != 0 && t.time(t.arena.at(after)) > t.time(row) {
-		before, after = after, next(t.arena.at(after))
+	for t.by >= 0 && after != 0 && t.time(t.at(after)) > t.time(row) {
+		before, after = after, next(t.at(after))
 	}
 	setNext(row, after)
+	t.changed(ref, row)
 	if before == 0 {
 		t.keys.set(slot, ref)
 	} else {
-		setNext(t.arena.at(before), ref)
+		t.follow(before, ref)
 	}
 }
 
 // unlink takes a row out of the list of a slot, where it is behind another one (0: it is the first), and frees it.
 func (t *Table) unlink(slot int, before, ref uint32) {
-	after := next(t.arena.at(ref))
+	row := t.at(ref)
+	after := next(row)
 	switch {
 	case before != 0:
-		setNext(t.arena.at(before), after)
+		t.follow(before, after)
 	case after != 0:
 		t.keys.set(slot, after)
 	default:
 		t.keys.remove(slot)
 	}
-	t.arena.free(ref)
+	t.failed(t.store.free(ref, row))
 	t.rows--
+}
+
+// follow puts a row behind another one.
+func (t *Table) follow(before, ref uint32) {
+	row := t.at(before)
+	setNext(row, ref)
+	t.changed(before, row)
 }
 
 // Delete takes the row of an identity away, if there is one.
 func (t *Table) Delete(id [2]uint64) {
+	t.space.reset()
 	tag := uint32(id[0] >> 32)
 	for i := t.ids.first(tag); i >= 0; i = t.ids.after(i, tag) {
 		ref := t.ids.ref(i)
-		row := t.arena.at(ref)
+		row := t.at(ref)
 		if t.layout.id(row) != id {
 			continue
 		}
@@ -212,7 +255,7 @@ func (t *Table) remove(ref uint32, row []byte) {
 	tag := uint32(t.hasher.stored(t.layout, t.key, row) >> 32)
 	for i := t.keys.first(tag); i >= 0; i = t.keys.after(i, tag) {
 		before := uint32(0)
-		for at := t.keys.ref(i); at != 0; before, at = at, next(t.arena.at(at)) {
+		for at := t.keys.ref(i); at != 0; before, at = at, next(t.at(at)) {
 			if at == ref {
 				t.unlink(i, before, ref)
 				return
@@ -223,10 +266,11 @@ func (t *Table) remove(ref uint32, row []byte) {
 
 // DeleteKey takes the rows of a key away, in a table without identities.
 func (t *Table) DeleteKey(mem []byte, key []*batch.Column, r int) {
+	t.space.reset()
 	tag := uint32(t.hasher.row(mem, key, r) >> 32)
-	if slot := t.find(tag, mem, key, r); slot >= 0 {
+	if slot := t.find(tag, mem, key, r, &t.space); slot >= 0 {
 		for ref := t.keys.ref(slot); ref != 0; {
-			after := next(t.arena.at(ref))
+			after := next(t.at(ref))
 			t.unlink(slot, 0, ref)
 			ref = after
 		}
@@ -235,20 +279,22 @@ func (t *Table) DeleteKey(mem []byte, key []*batch.Column, r int) {
 
 // Clear takes all rows away.
 func (t *Table) Clear() {
-	t.arena, t.keys, t.ids, t.rows = arena{}, index{}, index{}, 0
+	t.failed(t.store.close())
+	t.store, t.keys, t.ids, t.rows = &arena{}, index{}, index{}, 0
 }
 
 // time is that of a version.
 func (t *Table) time(row []byte) int64 { return t.layout.whole(row, t.layout.columns[t.by]) }
 
 func next(row []byte) uint32         { return binary.LittleEndian.Uint32(row) }
+func size(row []byte) int            { return int(binary.LittleEndian.Uint32(row[4:])) }
 func setNext(row []byte, ref uint32) { binary.LittleEndian.PutUint32(row, ref) }
 
 // probe finds the rows that belong to a batch's rows: found[r] is nil where there is none. key are the columns of the batch,
 // hashes those of the key in each row, at the batch's times (nil: the newest version counts). Rows where skip is true are passed over.
 //
 // It goes over the batch three times, so that the memory of many rows is waited for at once.
-func (t *Table) probe(found [][]byte, hashes []uint64, skip []bool, mem []byte, key []*batch.Column, at []int64) {
+func (t *Table) probe(found [][]byte, hashes []uint64, skip []bool, mem []byte, key []*batch.Column, at []int64, sp *space) {
 	if t.keys.n == 0 {
 		clear(found)
 		return
@@ -257,10 +303,10 @@ func (t *Table) probe(found [][]byte, hashes []uint64, skip []bool, mem []byte, 
 	for r, h := range hashes { // the upper half is the tag still, the lower one is a reference now
 		found[r] = nil
 		if ref := uint32(h); ref != 0 {
-			found[r] = t.arena.at(ref)
+			found[r] = t.store.at(ref, sp)
 		}
 	}
-	t.confirm(found, hashes, mem, key)
+	t.confirm(found, hashes, mem, key, sp)
 	if at == nil || t.by < 0 {
 		return
 	}
@@ -268,7 +314,7 @@ func (t *Table) probe(found [][]byte, hashes []uint64, skip []bool, mem []byte, 
 		for row != nil && t.time(row) > at[r] {
 			ref := next(row)
 			if row = nil; ref != 0 {
-				row = t.arena.at(ref)
+				row = t.store.at(ref, sp)
 			}
 		}
 		found[r] = row
@@ -296,100 +342,26 @@ func (t *Table) candidates(hashes []uint64, skip []bool) {
 }
 
 // confirm compares the keys of rows that were found, and looks on where they are not equal.
-func (t *Table) confirm(found [][]byte, hashes []uint64, mem []byte, key []*batch.Column) {
+func (t *Table) confirm(found [][]byte, hashes []uint64, mem []byte, key []*batch.Column, sp *space) {
 	p := t.layout.columns[t.key[0]]
 	if len(key) == 1 && p.store == batch.StoreInt64 && key[0].Type.Store() == batch.StoreInt64 {
 		for r, v := range key[0].Int64[:len(found)] {
 			if row := found[r]; row != nil && int64(binary.LittleEndian.Uint64(row[p.at:])) != v {
-				found[r] = t.search(hashes[r], mem, key, r)
+				found[r] = t.search(hashes[r], mem, key, r, sp)
 			}
 		}
 		return
 	}
 	for r, row := range found {
 		if row != nil && !t.layout.equal(row, t.key, mem, key, r) {
-			found[r] = t.search(hashes[r], mem, key, r)
+			found[r] = t.search(hashes[r], mem, key, r, sp)
 		}
 	}
 }
 
-func (t *Table) search(hash uint64, mem []byte, key []*batch.Column, r int) []byte {
-	if slot := t.find(uint32(hash>>32), mem, key, r); slot >= 0 {
-		return t.arena.at(t.keys.ref(slot))
+func (t *Table) search(hash uint64, mem []byte, key []*batch.Column, r int, sp *space) []byte {
+	if slot := t.find(uint32(hash>>32), mem, key, r, sp); slot >= 0 {
+		return t.store.at(t.keys.ref(slot), sp)
 	}
 	return nil
 }
-
-// arena keeps rows in chunks. A reference is the place of a row in units of 8 bytes; rows that are freed are used again for rows
-// of the same size.
-type arena struct {
-	chunks [][]byte
-	spare  map[int]uint32 // by size in units: the first of a list
-	size   int64
-}
-
-const (
-	unit       = 8
-	chunkUnits = 1 << 17
-	chunkBytes = chunkUnits * unit
-)
-
-// errFull: references are too short for more.
-var errFull = errors.New("a lookup can hold 32 GiB of rows at most")
-
-// units is how many a row of a size takes: large ones are rounded up more, so that their places fit others.
-func units(size int) int {
-	n := (size + unit - 1) / unit
-	if n > 64 {
-		n = (n + 15) / 16 * 16
-	}
-	return n
-}
-
-func (a *arena) at(ref uint32) []byte {
-	return a.chunks[ref/chunkUnits][ref%chunkUnits*unit:]
-}
-
-func (a *arena) add(row []byte) (uint32, error) {
-	n := units(len(row))
-	if ref := a.spare[n]; ref != 0 {
-		at := a.at(ref)
-		if after := next(at); after != 0 {
-			a.spare[n] = after
-		} else {
-			delete(a.spare, n)
-		}
-		copy(at[:n*unit], row)
-		return ref, nil
-	}
-	last := len(a.chunks) - 1
-	if last < 0 || len(a.chunks[last])+n*unit > cap(a.chunks[last]) || len(a.chunks[last]) >= chunkBytes {
-		if len(a.chunks) == 1<<32/chunkUnits {
-			return 0, errFull
-		}
-		chunk := make([]byte, 0, max(chunkBytes, n*unit+unit))
-		if last < 0 {
-			chunk = chunk[:unit] // no row has the reference 0
-		}
-		a.chunks = append(a.chunks, chunk)
-		a.size += int64(cap(chunk))
-		last++
-	}
-	chunk := a.chunks[last]
-	at := len(chunk)
-	a.chunks[last] = chunk[:at+n*unit]
-	copy(a.chunks[last][at:], row)
-	return uint32(last*chunkUnits + at/unit), nil
-}
-
-func (a *arena) free(ref uint32) {
-	row := a.at(ref)
-	n := units(int(binary.LittleEndian.Uint32(row[4:])))
-	setNext(row, a.spare[n])
-	if a.spare == nil {
-		a.spare = map[int]uint32{}
-	}
-	a.spare[n] = ref
-}
-
-func (a *arena) bytes() int64 { return a.size }

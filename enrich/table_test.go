@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand"
+	"os"
 	"slices"
 	"testing"
 
@@ -63,7 +64,11 @@ func find(t *Table, b *batch.Batch, key []*batch.Column, at []int64) (out []stri
 	n := b.Rows
 	found, hashes, skip := make([][]byte, n), make([]uint64, n), make([]bool, n)
 	t.hasher.hash(hashes, b.Mem, key)
-	t.probe(found, hashes, skip, b.Mem, key, at)
+	var sp space
+	t.probe(found, hashes, skip, b.Mem, key, at, &sp)
+	if sp.err != nil {
+		panic(sp.err)
+	}
 	for _, row := range found {
 		if row == nil {
 			out = append(out, "-")
@@ -82,77 +87,105 @@ func find(t *Table, b *batch.Batch, key []*batch.Column, at []int64) (out []stri
 // TestTableIsAMap puts and deletes at random, and compares with maps: in a table by record key, and in one that is re-keyed.
 func TestTableIsAMap(t *testing.T) {
 	for seed := range int64(30) {
-		rnd := rand.New(rand.NewSource(seed))
-		plain, rekeyed := tableOf(t, Shape{Key: []string{"id"}}), tableOf(t, Shape{Key: []string{"email", "level"}, Identified: true})
-		type put struct {
-			row
-			n int
+		tableIsAMap(t, seed, 0)
+	}
+}
+
+// TestTableOnDiskIsAMap: the same with rows on the disk, but for the first ones.
+func TestTableOnDiskIsAMap(t *testing.T) {
+	t.Setenv("TMPDIR", t.TempDir())
+	for seed := range int64(3) {
+		tableIsAMap(t, seed, 1<<30)
+	}
+	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
+		t.Errorf("left behind: %v, %v", left, err)
+	}
+}
+
+func tableIsAMap(t *testing.T, seed, memory int64) {
+	rnd := rand.New(rand.NewSource(seed))
+	plain, rekeyed := tableOf(t, Shape{Key: []string{"id"}, Memory: memory}), tableOf(t, Shape{Key: []string{"email", "level"}, Identified: true, Memory: memory})
+	defer func() {
+		if err := errors.Join(plain.Err(), rekeyed.Err(), plain.Close(), rekeyed.Close()); err != nil {
+			t.Error(err)
 		}
-		truth := map[int64]put{}
-		for n := range 3000 {
-			r := row{id: rnd.Int63n(200), level: int32(rnd.Intn(3)), since: rnd.Int63n(1000)}
-			if rnd.Intn(10) > 0 {
-				r.email = fmt.Sprintf("%*d", 1+rnd.Intn(1+rnd.Intn(700)), rnd.Intn(20))
-			}
-			id := r.id.(int64)
-			b := batchOf(r)
-			identity := rekeyed.Identity(fmt.Append(nil, id))
-			if rnd.Intn(3) == 0 {
-				plain.DeleteKey(b.Mem, b.Root.Children[:1], 0)
-				rekeyed.Delete(identity)
-				delete(truth, id)
-				continue
-			}
-			if err := plain.Put(b.Mem, b.Root.Children, 0, [2]uint64{}); err != nil {
-				t.Fatal(err)
-			}
-			err := rekeyed.Put(b.Mem, b.Root.Children, 0, identity)
-			if (r.email == nil) != errors.Is(err, ErrNoKey) || err != nil && r.email != nil {
-				t.Fatal(err)
-			}
-			truth[id] = put{r, n}
+	}()
+	type put struct {
+		row
+		n int
+	}
+	truth := map[int64]put{}
+	for n := range 3000 {
+		if memory > 0 && n == 500 {
+			plain.limit, rekeyed.limit = 1, 1
 		}
-		var all []row
-		var want []string
-		byKey := map[string]put{}
-		keyed := 0
-		for id := range int64(200) {
-			p, ok := truth[id]
-			all = append(all, row{id: id, email: p.email, level: p.level})
-			switch {
-			case !ok:
-				want = append(want, "-")
-				continue
-			case p.email == nil:
-				want = append(want, fmt.Sprintf("%d null %d", id, p.level))
-				continue
-			}
-			keyed++
-			want = append(want, fmt.Sprintf("%d %s %d", id, p.email, p.level))
-			if key := fmt.Sprint(p.email, "/", p.level); byKey[key].n <= p.n {
-				byKey[key] = p
-			}
+		r := row{id: rnd.Int63n(200), level: int32(rnd.Intn(3)), since: rnd.Int63n(1000)}
+		if rnd.Intn(10) > 0 {
+			r.email = fmt.Sprintf("%*d", 1+rnd.Intn(1+rnd.Intn(700)), rnd.Intn(20))
 		}
-		b := batchOf(all...)
-		if got := find(plain, b, b.Root.Children[:1], nil); !slices.Equal(got, want) {
-			t.Fatalf("seed %d: %v, want %v", seed, got, want)
+		id := r.id.(int64)
+		b := batchOf(r)
+		identity := rekeyed.Identity(fmt.Append(nil, id))
+		if rnd.Intn(3) == 0 {
+			plain.DeleteKey(b.Mem, b.Root.Children[:1], 0)
+			rekeyed.Delete(identity)
+			delete(truth, id)
+			continue
 		}
-		if plain.Rows() != len(truth) || rekeyed.Rows() != keyed {
-			t.Fatalf("seed %d: %d and %d rows, want %d and %d", seed, plain.Rows(), rekeyed.Rows(), len(truth), keyed)
+		if err := plain.Put(b.Mem, b.Root.Children, 0, [2]uint64{}); err != nil {
+			t.Fatal(err)
 		}
-		want = want[:0]
-		for _, r := range all {
-			if p, ok := byKey[fmt.Sprint(r.email, "/", r.level)]; ok && r.email != nil {
-				want = append(want, fmt.Sprintf("%d %s %d", p.id, p.email, p.level))
-			} else {
-				want = append(want, "-")
-			}
+		err := rekeyed.Put(b.Mem, b.Root.Children, 0, identity)
+		if (r.email == nil) != errors.Is(err, ErrNoKey) || err != nil && r.email != nil {
+			t.Fatal(err)
 		}
-		got := find(rekeyed, b, b.Root.Children[1:3], nil)
-		for i := range got {
-			if all[i].email != nil && got[i] != want[i] {
-				t.Fatalf("seed %d: key %v: %s, want %s", seed, all[i], got[i], want[i])
-			}
+		truth[id] = put{r, n}
+	}
+	for _, x := range []*Table{plain, rekeyed} {
+		if _, spilled := x.store.(*disk); spilled != (memory > 0) {
+			t.Fatalf("the rows are in a %T", x.store)
+		}
+	}
+	var all []row
+	var want []string
+	byKey := map[string]put{}
+	keyed := 0
+	for id := range int64(200) {
+		p, ok := truth[id]
+		all = append(all, row{id: id, email: p.email, level: p.level})
+		switch {
+		case !ok:
+			want = append(want, "-")
+			continue
+		case p.email == nil:
+			want = append(want, fmt.Sprintf("%d null %d", id, p.level))
+			continue
+		}
+		keyed++
+		want = append(want, fmt.Sprintf("%d %s %d", id, p.email, p.level))
+		if key := fmt.Sprint(p.email, "/", p.level); byKey[key].n <= p.n {
+			byKey[key] = p
+		}
+	}
+	b := batchOf(all...)
+	if got := find(plain, b, b.Root.Children[:1], nil); !slices.Equal(got, want) {
+		t.Fatalf("seed %d: %v, want %v", seed, got, want)
+	}
+	if plain.Rows() != len(truth) || rekeyed.Rows() != keyed {
+		t.Fatalf("seed %d: %d and %d rows, want %d and %d", seed, plain.Rows(), rekeyed.Rows(), len(truth), keyed)
+	}
+	want = want[:0]
+	for _, r := range all {
+		if p, ok := byKey[fmt.Sprint(r.email, "/", r.level)]; ok && r.email != nil {
+			want = append(want, fmt.Sprintf("%d %s %d", p.id, p.email, p.level))
+		} else {
+			want = append(want, "-")
+		}
+	}
+	got := find(rekeyed, b, b.Root.Children[1:3], nil)
+	for i := range got {
+		if all[i].email != nil && got[i] != want[i] {
+			t.Fatalf("seed %d: key %v: %s, want %s", seed, all[i], got[i], want[i])
 		}
 	}
 }

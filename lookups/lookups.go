@@ -4,6 +4,7 @@ package lookups
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"sync"
@@ -94,7 +95,7 @@ func New(cfg *configs.Config, pipelines []configs.Pipeline, d Deps) *Set {
 	return s
 }
 
-// Run keeps the lookups up to date until ctx ends.
+// Run keeps the lookups up to date until ctx ends, and lets go of them then.
 func (s *Set) Run(ctx context.Context) {
 	var wg sync.WaitGroup
 	for _, k := range s.all {
@@ -104,6 +105,11 @@ func (s *Set) Run(ctx context.Context) {
 		wg.Go(func() { s.account(ctx) })
 	}
 	wg.Wait()
+	for _, k := range s.all {
+		if err := k.Close(); err != nil {
+			k.log.Warn("what the lookup had on the disk was not removed", "error", err)
+		}
+	}
 }
 
 // account tells how much memory the lookups take.
@@ -222,13 +228,18 @@ func (p *polled) refresh(ctx context.Context) error {
 	began := p.d.Now()
 	f := &filler{k: p.keeper}
 	if version, err = p.from.load(ctx, version, f); err != nil {
+		if f.t != nil {
+			err = errors.Join(err, f.t.Close())
+		}
 		return err
 	}
 	t, err := f.table()
 	if err != nil {
 		return err
 	}
-	p.Replace(t, version)
+	if err := p.Replace(t, version); err != nil {
+		p.log.Warn("what the lookup's last version had on the disk was not removed", "error", err)
+	}
 	p.log.Info("the lookup was loaded", "rows", t.Rows(), "bytes", t.Bytes(), "version", version, "skipped", f.skipped, "seconds", p.d.Now().Sub(began).Seconds())
 	return nil
 }

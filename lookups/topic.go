@@ -60,6 +60,9 @@ func (t *topic) run(ctx context.Context) {
 		began := t.d.Now()
 		err := t.follow(ctx)
 		if ctx.Err() != nil {
+			if t.t != nil && !t.ready {
+				t.closed(t.t.Close())
+			}
 			return
 		}
 		if t.d.Now().Sub(began) > time.Minute {
@@ -81,7 +84,16 @@ var errOther = errors.New("it was deleted and created again")
 
 // restart has everything read again, into a new table; the old one is joined with until that has caught up.
 func (t *topic) restart() {
+	if t.t != nil && !t.ready {
+		t.closed(t.t.Close())
+	}
 	t.next, t.goal, t.t, t.ready, t.ids = nil, nil, nil, false, ""
+}
+
+func (t *topic) closed(err error) {
+	if err != nil {
+		t.log.Warn("what the lookup's last version had on the disk was not removed", "error", err)
+	}
 }
 
 // follow reads until something goes wrong, and goes on from where it was when it is called again.
@@ -302,7 +314,7 @@ func (t *topic) caught() {
 		return
 	}
 	t.ready = true
-	t.Replace(t.t, t.offsets())
+	t.closed(t.Replace(t.t, t.offsets()))
 	t.log.Info("the lookup has caught up", "topic", t.cfg.Name, "rows", t.t.Rows(), "bytes", t.t.Bytes(), "version", t.offsets())
 }
 
@@ -343,7 +355,7 @@ func (t *topic) take(ctx context.Context, recs *batch.Records) error {
 	t.next = next
 	t.skipped = 0
 	if !t.ready {
-		err = t.apply(t.t, recs, ids)
+		err = errors.Join(t.apply(t.t, recs, ids), t.t.Err())
 	} else {
 		err = t.Change(t.offsets(), func(table *enrich.Table) error { return t.apply(table, recs, ids) })
 	}

@@ -8,6 +8,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
+
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/schemas"
@@ -167,6 +169,8 @@ type refill struct {
 	stages *stages
 	tracks tracks
 	end    map[table.Key]int64
+	// want are the offsets that are read, of all in the ranges; nil: all.
+	want map[table.Key]*roaring64.Bitmap
 }
 
 // Assigned implements source.Handler: partitions go on from where they are; the ends of those that are not wanted are
@@ -296,7 +300,7 @@ func (f *refill) cut(r *batch.Records) {
 	n := 0
 	for i := range r.Offset {
 		k := table.Key{Topic: r.Topics[r.Topic[i]], Partition: r.Partition[i]}
-		if end, ok := f.end[k]; !ok || r.Offset[i] >= end {
+		if end, ok := f.end[k]; !ok || r.Offset[i] >= end || f.want != nil && !f.want[k].Contains(uint64(r.Offset[i])) {
 			continue
 		}
 		r.Topic[n], r.Partition[n], r.Offset[n], r.Timestamp[n] = r.Topic[i], r.Partition[i], r.Offset[i], r.Timestamp[i]

@@ -355,3 +355,39 @@ func TestRekeyedChanges(t *testing.T) {
 		})
 	}
 }
+
+// TestReenrich: rows that had no match are joined once more, and no others, exactly once.
+func TestReenrich(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 2)
+	e.Create(t, "customers", 1)
+	e.Send(t, "customers", 0, customer(1, "one@x", 1))
+	cfg := ratings([]configs.Lookup{customers()}, []configs.Join{{Lookup: "customers", On: map[string]string{"user_id": "id"}, Columns: []string{"email"}, Matched: "known", Version: "seen"}}, nil)
+	e.Produce(t, "a", 0, rated(0, 1), rated(1, 7), "{{", rated(2, 1), rated(3, 8))
+	e.Produce(t, "a", 1, rated(4, 7), rated(5, 1))
+	load(t, e, cfg, 7)
+	e.Send(t, "customers", 0, customer(7, "seven@x", 1), customer(1, "one@new", 1))
+	rep, err := pipeline.Reenrich(t.Context(), &cfg.Pipelines[0], e.Deps(t, cfg), pipeline.ReenrichOptions{DryRun: true})
+	if err != nil || rep.Missed != 3 || rep.Gone != 0 || rep.Done {
+		t.Fatalf("%+v, %v", rep, err)
+	}
+	for range 2 { // the second time there is one row less without a match, and nothing else changes
+		if rep, err = pipeline.Reenrich(t.Context(), &cfg.Pipelines[0], e.Deps(t, cfg), pipeline.ReenrichOptions{}); err != nil || !rep.Done {
+			t.Fatalf("%+v, %v", rep, err)
+		}
+		same(t, rowsOf(t, e, "id", "email", "known", "seen"), `0 one@x true 0:1
+1 seven@x true 0:3
+2 one@x true 0:1
+3 <nil> false 0:3
+4 seven@x true 0:3
+5 one@x true 0:1`)
+		whole(t, e, cfg, "a-0 [0, 5) 4 rows 1 dead", "a-1 [0, 2) 2 rows")
+	}
+	if rep.Missed != 1 {
+		t.Errorf("%+v", rep)
+	}
+	e.Produce(t, "a", 0, rated(6, 1))
+	load(t, e, cfg, 1)
+	whole(t, e, cfg, "a-0 [0, 6) 5 rows 1 dead", "a-1 [0, 2) 2 rows")
+}

@@ -38,21 +38,22 @@ func typeOf(n *schema.PrimitiveNode) (*batch.Type, error) {
 		return batch.Prim(batch.Date), nil
 	case schema.UUIDLogicalType:
 		return batch.Prim(batch.UUID), nil
-	case *schema.TimeLogicalType:
+	case schema.TimeLogicalType, *schema.TimeLogicalType:
 		return batch.Prim(batch.Time), nil
-	case *schema.TimestampLogicalType:
-		if l.IsAdjustedToUTC() {
+	case schema.TimestampLogicalType, *schema.TimestampLogicalType:
+		if utc, ok := l.(interface{ IsAdjustedToUTC() bool }); ok && utc.IsAdjustedToUTC() {
 			return batch.Prim(batch.TimestampTZ), nil
 		}
 		return batch.Prim(batch.Timestamp), nil
-	case *schema.DecimalLogicalType:
+	case interface{ Precision() int32 }:
+		_, scale := annotation(n)
 		if l.Precision() > 38 {
 			return nil, fmt.Errorf("a decimal of %d digits is too wide; 38 is the most", l.Precision())
 		}
-		return batch.DecimalOf(int(l.Precision()), int(l.Scale())), nil
-	case *schema.IntLogicalType:
-		if n.PhysicalType() == parquet.Types.Int32 && !l.IsSigned() && l.BitWidth() == 32 || n.PhysicalType() == parquet.Types.Int64 && !l.IsSigned() {
-			return nil, fmt.Errorf("whole numbers without a sign (%s) are not read: cast the column to a signed type", l)
+		return batch.DecimalOf(int(l.Precision()), scale), nil
+	case interface{ IsSigned() bool }:
+		if !l.IsSigned() {
+			return nil, fmt.Errorf("whole numbers without a sign (%s) are not read: cast the column to a signed type", n.LogicalType())
 		}
 	}
 	switch n.PhysicalType() {
