@@ -273,7 +273,11 @@ func (v *validator) httpURL(path, text string) {
 	if text == "" {
 		return
 	}
-	if u, err := url.Parse(text); err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "" {
-		v.bad(path, "write https://host/path", "%s is no http:// or https:// URL", last(path)) // it is not shown, since it may be a secret
+	u, err := url.Parse(text)
+	switch { // it is not shown, since it may be a secret
+	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Host == "":
+		v.bad(path, "write https://host/path", "%s is no http:// or https:// URL", last(path))
+	case u.User != nil:
+		v.bad(path, "use username and password, or headers", "%s has a login in it", last(path))
 	}
 }

@@ -37,6 +37,13 @@ func NewRedactor(c *Config) *Redactor {
 	if c.Registry.Username != "" && c.Registry.Password != "" {
 		r.add(base64.StdEncoding.EncodeToString([]byte(c.Registry.Username + ":" + c.Registry.Password)))
 	}
+	for _, p := range c.Pipelines {
+		for _, o := range p.Outlets {
+			if s := o.Search; s != nil && s.Password != "" {
+				r.add(base64.StdEncoding.EncodeToString([]byte(s.Username + ":" + s.Password)))
+			}
+		}
+	}
 	for _, e := range c.Engines {
 		if e.Password != "" {
 			r.add(base64.StdEncoding.EncodeToString([]byte(e.User + ":" + e.Password)))
@@ -72,6 +79,9 @@ func (r *Redactor) setting(s setting.Setting, v reflect.Value) {
 	case v.Kind() != reflect.String:
 	case s.Secret && !s.URL:
 		r.add(v.String())
+		if u, err := url.Parse(v.String()); err == nil && u.Host != "" { // servers repeat what comes behind their name
+			r.add(strings.TrimPrefix(u.RequestURI(), "/"))
+		}
 	default:
 		r.url(v.String())
 	}

@@ -32,6 +32,7 @@ func (v *validator) target(p *Pipeline, path string) {
 	refuse(t.Retention > 0, "table.retention")
 	refuse(t.Complete != nil, "table.complete")
 	refuse(t.Route != nil, "table.route")
+	refuse(len(p.Outlets) > 0, "routes")
 	refuse(len(p.Files.Bloom) > 0, "files.bloom_filters")
 	refuse(p.DeadLetters.Retention > 0, "dead_letters.retention")
 	for i := range p.Cleanse {

@@ -197,13 +197,19 @@ func TestFailingSecretsAreHidden(t *testing.T) {
 	}
 	covered := map[string]bool{"http.token": true, "kafka.sasl.password": true, "pipelines[0].cleanse[0].hash.key": true,
 		// TestEnginesHideSecrets, since engines are asked only about tables that are there; a login in the URL is refused
-		"engines[0].password": true, "engines[0].token": true, "engines[0].url": true}
+		"engines[0].password": true, "engines[0].token": true, "engines[0].url": true,
+		// the case "works" has routes, which are refused; a login in the URL of a search index is refused when it is read
+		"pipelines[0].routes[0].webhook.url": true, "pipelines[0].routes[0].webhook.secret": true, "pipelines[0].routes[0].search.url": true,
+		"pipelines[0].routes[0].search.password": true, "pipelines[0].routes[0].search.api_key": true}
+	sent := "  routes:\n  - {name: a, start: earliest, webhook: {url: \"http://" + g + "/hooks/" + word + "\", secret: " + word + "}}\n" +
+		"  - {name: b, start: earliest, search: {url: \"http://" + g + "\", index: i, username: me, password: " + word + "}}\n" +
+		"  - {name: c, start: earliest, search: {url: \"http://" + g + "\", index: i, api_key: " + word + "}}\n"
 	for name, c := range map[string]struct {
 		covers string
 		config string
 		runs   bool // the daemon starts, and shows the trouble in its status
 	}{
-		"works":              {"", kafka + shared + pipeline(plain), true},
+		"works":              {"", kafka + shared + pipeline(plain) + sent, true},
 		"registry password":  {"registry.password", kafka + shared + "registry: {url: \"http://" + g + "\", username: me, password: " + word + "}\n" + avro, true},
 		"registry token":     {"registry.token", kafka + shared + "registry: {url: \"http://" + g + "\", token: " + word + "}\n" + avro, true},
 		"registry URL":       {"registry.url", kafka + shared + "registry: {url: \"http://me:" + quoted + "@" + g + "\"}\n" + avro, true},
@@ -285,6 +291,9 @@ func daemonHides(t *testing.T, file, token string, works bool) {
 	}
 	if works {
 		log.after(t, `"msg":"committed"`)
+		for _, route := range []string{"a", "b", "c"} {
+			log.after(t, `"route":"`+route+`","error":"`)
+		}
 	} else {
 		until(t, func() bool { _, body := ask("/readyz", token); return strings.Contains(body, "registry") })
 	}
