@@ -215,3 +215,55 @@ func TestWindowKilled(t *testing.T) {
 		}
 	}
 }
+
+// TestWindowHandedOver: two processes share the totals. One is held up for so long that the other takes everything over, and goes on with
+// what it had begun; then the other is killed. Totals are right after each of it, and an update takes less than a second.
+func TestWindowHandedOver(t *testing.T) {
+	t.Parallel()
+	l := restLake(t)
+	s := newShop(t, 3, 5)
+	k := s.told(t)
+	config := s.configure(t, l, filepath.Join(t.TempDir(), "one"))
+	one := stacktest.StartDaemon(t, config)
+	s.sell(t, 1000, 100)
+	right := func(what string) {
+		t.Helper()
+		s.sell(t, 300, 100)
+		k.until(t, what, s.totals(t, time.Now()))
+	}
+	right("one process keeps the totals")
+	var took []time.Duration
+	for range 5 {
+		took = append(took, s.latency(t, k))
+	}
+	t.Logf("from sending a purchase to reading the total: %v", took)
+	two := stacktest.StartDaemon(t, s.configure(t, l, filepath.Join(t.TempDir(), "two")))
+	two.WaitLog("slots of the window were taken over")
+	right("two processes share the totals")
+	one.Pause()
+	right("one of two is held up")
+	one.Resume()
+	right("it goes on")
+	two.Kill()
+	right("the other is killed")
+	stopped(t, one)
+	verified(t, config)
+}
+
+// latency is how long it takes from sending a purchase until its total is read.
+func (s *shop) latency(t *testing.T, k *told) time.Duration {
+	t.Helper()
+	s.seq++
+	visitor := fmt.Sprintf("visitor-new-%d@example.org", s.seq)
+	text := fmt.Sprintf(`{"sku":"s","value":1.25,"quantity":2,"visitor":%q,"timestamp":%q}`, visitor, time.Now().UTC().Format("2006-01-02T15:04:05Z"))
+	fmt.Fprintf(s.notes, "%s\n", text)
+	started := time.Now()
+	if err := s.client.ProduceSync(t.Context(), &kgo.Record{Topic: s.topic, Value: []byte(text)}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a purchase changes its visitor's total", func() (bool, any) {
+		k.read(t)
+		return k.last[visitor] == "2.50", k.last[visitor]
+	})
+	return time.Since(started)
+}
