@@ -33,6 +33,9 @@ type Window struct {
 	// State is a local folder for what the process knows, of its own for each process and window; what is lost of it is made anew
 	// from the lake. Default ./lakeloader-state/<name>.
 	State string `yaml:"state"`
+	// Schedule of the job window-<name>, which recalculates all totals with SQL over the lake and fails where one that is published differs. It
+	// keeps all keys in memory, so loaders never run it: lakeloader jobs and lakeloader job run do. Default @daily.
+	Schedule string `yaml:"schedule"`
 	// Memory for the state's caches. Default 64MiB.
 	Memory Bytes `yaml:"memory" rule:"range=8MiB:"`
 }
@@ -46,6 +49,9 @@ type WindowLength struct {
 	// Days that the window has, today among them. Left out: none.
 	Days int `yaml:"days" rule:"range=1:36500"`
 }
+
+// WindowJob is the name of a window's job.
+func WindowJob(window string) string { return "window-" + window }
 
 // longest is a number of days that the window never exceeds.
 func (l WindowLength) longest() int {
@@ -70,6 +76,7 @@ func defaultWindow(w *Window) {
 		def(&w.State, defaultState+w.Name)
 	}
 	def(&w.Memory, 64*mib)
+	def(&w.Schedule, "@daily")
 }
 
 // windows checks what can be told without the columns.
@@ -94,10 +101,14 @@ func (v *validator) window(c *Config, w *Window, path string) {
 			set++
 		}
 	}
-	if set != 1 {
+	if set > 1 {
 		v.bad(path+".window", "write window: {calendar_months: 3}, {calendar_years: 1} or {days: 30}", "the window %s needs one length, here are %d", w.Name, set)
 	}
 	v.timeZone(path+".time_zone", w.TimeZone)
+	v.schedule(path+".schedule", w.Schedule)
+	if slices.ContainsFunc(c.Aggregates, func(a Aggregate) bool { return a.Name == WindowJob(w.Name) }) {
+		v.bad(path+".name", "", "the aggregate %s has the name of this window's job", WindowJob(w.Name))
+	}
 	if w.Topic != "" && (!topicName.MatchString(w.Topic) || w.Topic == "." || w.Topic == "..") {
 		v.bad(path+".topic", "", "%s is not a topic's name", v.pos.Quote(path+".topic", w.Topic))
 	}

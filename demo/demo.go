@@ -26,7 +26,7 @@ func Names() []string { return append([]string(nil), names...) }
 const partitions = 4
 
 // outputs are the topics that the loader of a demo writes.
-var outputs = map[string][]Topic{}
+var outputs = map[string][]Topic{"visitor-spend": {{Name: "visitor-spend", Table: true}}}
 
 // Demo is the servers of a demo, and its generator.
 type Demo struct {

@@ -193,7 +193,7 @@ func (a *amender) missed(ctx context.Context, columns []string) (map[EpochKey]*r
 }
 
 func (a *amender) missedIn(ctx context.Context, path string, row *batch.Type, deleted *roaring64.Bitmap, out map[EpochKey]*roaring64.Bitmap) (err error) {
-	f, err := scan.Open(ctx, a.d.Objects, path)
+	f, err := scan.Open(ctx, a.d.Objects, path, 0)
 	if err != nil {
 		return err
 	}

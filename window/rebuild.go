@@ -169,7 +169,7 @@ func (o *Owner) rebuildRows(ctx context.Context, slots []*slot, snapshot int64) 
 	for _, s := range slots {
 		mine[s.n] = true
 	}
-	paths := make(chan string)
+	todo := make(chan table.File)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var all sync.WaitGroup
@@ -177,7 +177,7 @@ func (o *Owner) rebuildRows(ctx context.Context, slots []*slot, snapshot int64) 
 	for range min(4, runtime.GOMAXPROCS(0)) {
 		all.Go(func() {
 			r := &rebuilder{o: o, row: row, floor: floor, mine: mine, gone: gone}
-			err := r.run(ctx, paths)
+			err := r.run(ctx, todo)
 			mu.Lock()
 			defer mu.Unlock()
 			if rows += r.rows; err != nil {
@@ -190,11 +190,11 @@ func (o *Owner) rebuildRows(ctx context.Context, slots []*slot, snapshot int64) 
 			continue
 		}
 		select {
-		case paths <- f.Path:
+		case todo <- f:
 		case <-ctx.Done():
 		}
 	}
-	close(paths)
+	close(todo)
 	all.Wait()
 	return rows, context.Cause(ctx)
 }
@@ -254,7 +254,7 @@ type rebuilder struct {
 // run is as many rows as are sorted at once.
 const run = 400_000
 
-func (r *rebuilder) run(ctx context.Context, paths <-chan string) (err error) {
+func (r *rebuilder) run(ctx context.Context, todo <-chan table.File) (err error) {
 	if r.view, err = r.o.o.newView(r.row); err != nil {
 		return err
 	}
@@ -262,19 +262,19 @@ func (r *rebuilder) run(ctx context.Context, paths <-chan string) (err error) {
 		select {
 		case <-ctx.Done():
 			return nil // whoever failed has said why
-		case path, ok := <-paths:
+		case f, ok := <-todo:
 			if !ok {
 				return r.flush()
 			}
-			if err := r.file(ctx, path); err != nil {
-				return fmt.Errorf("%s: %w", path, err)
+			if err := r.file(ctx, f); err != nil {
+				return fmt.Errorf("%s: %w", f.Path, err)
 			}
 		}
 	}
 }
 
-func (r *rebuilder) file(ctx context.Context, path string) (err error) {
-	f, err := scan.Open(ctx, r.o.d.Lake.Objects, path, 0)
+func (r *rebuilder) file(ctx context.Context, of table.File) (err error) {
+	f, err := scan.Open(ctx, r.o.d.Lake.Objects, of.Path, of.Size)
 	if err != nil {
 		return err
 	}
@@ -292,7 +292,7 @@ func (r *rebuilder) file(ctx context.Context, path string) (err error) {
 		} else if err != nil {
 			return err
 		}
-		if gone := r.gone[path]; gone != nil {
+		if gone := r.gone[of.Path]; gone != nil {
 			for i := range b.Rows {
 				if gone.Contains(uint64(at) + uint64(i)) {
 					b.Fate[i] = batch.Filtered

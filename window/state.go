@@ -62,7 +62,7 @@ func openState(dir string, memory int64, log *slog.Logger, fs vfs.FS) (*State, e
 	cache := pebble.NewCache(memory / 2)
 	defer cache.Unref()
 	db, err := pebble.Open(dir, &pebble.Options{
-		FS: fs, Cache: cache, MemTableSize: uint64(min(memory/8, 64<<20)), MemTableStopWritesThreshold: 4, L0CompactionThreshold: 4, L0StopWritesThreshold: 100,
+		FS: fs, Cache: cache, MemTableSize: uint64(min(memory/4, 64<<20)), MemTableStopWritesThreshold: 4, L0CompactionThreshold: 4, L0StopWritesThreshold: 100,
 		Merger: &pebble.Merger{Name: "lakeloader.window.1", Merge: newMerger}, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{log},
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 	})

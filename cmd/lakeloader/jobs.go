@@ -157,7 +157,7 @@ func (u *upkeep) jobs() []jobs.Job {
 	if _, ok := u.historyTable(); ok {
 		all = append(all, jobs.Job{Name: "history", Schedule: schedule(c.History.Schedule), Tasks: u.histories})
 	}
-	return append(all, u.aggregates()...)
+	return slices.Concat(all, u.aggregates(), u.windows())
 }
 
 // remove deletes objects of the warehouse.

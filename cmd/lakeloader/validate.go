@@ -79,6 +79,8 @@ func validate(ctx context.Context, path string, offline bool) (problems configs.
 		return nil, nil, err
 	}
 	more, unknown, err := checkAggregates(ctx, cfg, pos, offline)
+	problems, unchecked = append(problems, more...), append(unchecked, unknown...)
+	more, unknown = checkWindows(ctx, cfg, pos, offline)
 	return append(problems, more...).Sort(), append(unchecked, unknown...), err
 }
 

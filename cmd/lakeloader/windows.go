@@ -91,16 +91,11 @@ func (d *daemon) runWindow(ctx context.Context, w *configs.Window, log *slog.Log
 		return fmt.Errorf("window %s: %w", w.Name, err)
 	}
 	defer func() { err = errors.Join(err, state.Close()) }()
-	reg, err := registry(d.cfg)
+	rows, err := newWindowRows(d.cfg, p, log)
 	if err != nil {
 		return err
 	}
 	primary, _ := pipeline.Idents(d.cfg, p)
-	rows := &windowRows{p: p, log: log}
-	rows.decoder, err = schemas.NewDecoder(p.Decode, reg, schemas.Options{Clock: point.Now, UnknownIDAfter: time.Duration(d.cfg.Registry.UnknownIDAfter)})
-	if err != nil {
-		return err
-	}
 	return window.New(o, window.Deps{State: state, Rows: rows, Cache: int(w.Memory / 4), Now: point.Now, Log: log,
 		Lake:  window.Lake{Catalog: d.lake.catalog, Objects: d.lake.objects, Pipeline: p.Name, Table: primary},
 		Kafka: &windowKafka{kafka: d.cfg.Kafka, admin: d.admin, source: p.Source, w: w, log: log},
@@ -114,6 +109,15 @@ type windowRows struct {
 	program *cleanse.Program
 	b       *batch.Batch
 	log     *slog.Logger
+}
+
+func newWindowRows(cfg *configs.Config, p *configs.Pipeline, log *slog.Logger) (*windowRows, error) {
+	reg, err := registry(cfg)
+	if err != nil {
+		return nil, err
+	}
+	d, err := schemas.NewDecoder(p.Decode, reg, schemas.Options{Clock: point.Now, UnknownIDAfter: time.Duration(cfg.Registry.UnknownIDAfter)})
+	return &windowRows{p: p, decoder: d, log: log}, err
 }
 
 // Prepare is part of window.Rows, and so are the following.

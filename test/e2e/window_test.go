@@ -17,6 +17,7 @@ import (
 	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/lakeloader/lakeloader/test/stack/stacktest"
+	"github.com/lakeloader/lakeloader/window"
 )
 
 // shop sells to visitors, and notes every purchase in a file, for a calculation that is not ours.
@@ -24,6 +25,7 @@ type shop struct {
 	topic  string
 	spend  string // the topic of the totals
 	client *kgo.Client
+	other  *kgo.Client // writes to the partitions that it is told
 	notes  *bufio.Writer
 	file   string
 	zone   *time.Location
@@ -39,7 +41,8 @@ func newShop(t *testing.T, partitions, slots int) *shop {
 		t.Fatal(err)
 	}
 	s := &shop{topic: stacktest.Topic(t, partitions), spend: stacktest.Name("spend"), zone: zone, file: filepath.Join(t.TempDir(), "purchases.jsonl"),
-		client: stacktest.Producer(t, kgo.RecordPartitioner(kgo.RoundRobinPartitioner()))}
+		client: stacktest.Producer(t, kgo.RecordPartitioner(kgo.RoundRobinPartitioner())),
+		other:  stacktest.Producer(t, kgo.RecordPartitioner(kgo.ManualPartitioner()))}
 	stacktest.CreateTopic(t, stacktest.Kafka(t), s.spend, slots, map[string]string{"cleanup.policy": "compact"})
 	f, err := os.Create(s.file)
 	if err != nil {
@@ -189,6 +192,7 @@ func TestWindowKilled(t *testing.T) {
 	k.until(t, "the totals are right after five kills", s.totals(t, time.Now()))
 	stopped(t, d)
 	verified(t, config)
+	s.recalculated(t, config, state)
 
 	for _, days := range []int{1, 2, 35, 100, 300} {
 		_, tells, err := os.Pipe()
@@ -213,5 +217,103 @@ func TestWindowKilled(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// TestWindowHandedOver: two processes share the totals. One is held up for so long that the other takes everything over, and goes on with
+// what it had begun; then the other is killed. Totals are right after each of it, and an update takes less than a second.
+func TestWindowHandedOver(t *testing.T) {
+	t.Parallel()
+	l := restLake(t)
+	s := newShop(t, 3, 5)
+	k := s.told(t)
+	config := s.configure(t, l, filepath.Join(t.TempDir(), "one"))
+	one := stacktest.StartDaemon(t, config)
+	s.sell(t, 1000, 100)
+	right := func(what string) {
+		t.Helper()
+		s.sell(t, 300, 100)
+		k.until(t, what, s.totals(t, time.Now()))
+	}
+	right("one process keeps the totals")
+	var took []time.Duration
+	for range 5 {
+		took = append(took, s.latency(t, k))
+	}
+	t.Logf("from sending a purchase to reading the total: %v", took)
+	two := stacktest.StartDaemon(t, s.configure(t, l, filepath.Join(t.TempDir(), "two")))
+	two.WaitLog("slots of the window were taken over")
+	right("two processes share the totals")
+	one.Pause()
+	right("one of two is held up")
+	one.Resume()
+	right("it goes on")
+	two.Kill()
+	right("the other is killed")
+	stopped(t, one)
+	verified(t, config)
+}
+
+// latency is how long it takes from sending a purchase until its total is read.
+func (s *shop) latency(t *testing.T, k *told) time.Duration {
+	t.Helper()
+	s.seq++
+	visitor := fmt.Sprintf("visitor-new-%d@example.org", s.seq)
+	text := fmt.Sprintf(`{"sku":"s","value":1.25,"quantity":2,"visitor":%q,"timestamp":%q}`, visitor, time.Now().UTC().Format("2006-01-02T15:04:05Z"))
+	fmt.Fprintf(s.notes, "%s\n", text)
+	started := time.Now()
+	if err := s.client.ProduceSync(t.Context(), &kgo.Record{Topic: s.topic, Value: []byte(text)}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "a purchase changes its visitor's total", func() (bool, any) {
+		k.read(t)
+		return k.last[visitor] == "2.50", k.last[visitor]
+	})
+	return time.Since(started)
+}
+
+// recalculated has SQL over the lake agree with Python and with the topic; then a total in the topic is spoilt, which the job finds, and
+// which is mended when the state is made anew.
+func (s *shop) recalculated(t *testing.T, config, state string) {
+	t.Helper()
+	sql, stderr, code := stacktest.Lakeloader(t, "window", "sql", s.spend, "-c", config)
+	if code != 0 {
+		t.Fatalf("window sql ends with %d: %s", code, stderr)
+	}
+	out, stderr, code := stacktest.Lakeloader(t, "query", "-c", config, "-o", "json", "SELECT key, CAST(total AS VARCHAR) AS total FROM ("+sql+") AS totals")
+	if code != 0 {
+		t.Fatalf("query ends with %d: %s", code, stderr)
+	}
+	want := s.totals(t, time.Now())
+	for line := range strings.Lines(out) {
+		var row struct{ Key, Total string }
+		if err := json.Unmarshal([]byte(line), &row); err != nil {
+			t.Fatalf("%v: %s", err, line)
+		}
+		if want[row.Key] != row.Total {
+			t.Errorf("%s has %s by SQL, and %s by Python", row.Key, row.Total, want[row.Key])
+		}
+		delete(want, row.Key)
+	}
+	for v, total := range want {
+		if total != "0.00" {
+			t.Errorf("%s has %s by Python, and nothing by SQL", v, total)
+		}
+	}
+	job := func() (string, int) {
+		out, stderr, code := stacktest.Lakeloader(t, "job", "run", "window-"+s.spend, "-c", config)
+		return out + stderr, code
+	}
+	if out, code := job(); code != 0 || !strings.Contains(out, "0 differ") {
+		t.Errorf("the job ends with %d: %s", code, out)
+	}
+	if err := s.other.ProduceSync(t.Context(), &kgo.Record{Topic: s.spend, Partition: window.Slot([]byte("visitor-7@example.org"), 3), Key: []byte("visitor-7@example.org"), Value: []byte("0.01")}).FirstErr(); err != nil {
+		t.Fatal(err)
+	}
+	if out, code := job(); code == 0 || !strings.Contains(out, "visitor-7@example.org") || !strings.Contains(out, "1 total is") {
+		t.Errorf("a total is wrong, and the job ends with %d: %s", code, out)
+	}
+	if err := os.RemoveAll(state); err != nil {
+		t.Fatal(err)
 	}
 }
