@@ -40,6 +40,9 @@ type daemon struct {
 	sinks   []*sqlsink.Sink
 	server  *obs.Server
 
+	// adapt changes what a pipeline works with; nil: nothing is changed.
+	adapt func(*configs.Pipeline, *pipeline.Deps)
+
 	done chan struct{} // closed when every pipeline has ended
 	mu   sync.Mutex
 	errs []error
@@ -55,8 +58,13 @@ type daemon struct {
 // startLimit is how long servers may be unreachable at start.
 const startLimit = 30 * time.Second
 
-func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, log *slog.Logger) (d *daemon, err error) {
-	d = &daemon{cfg: cfg, log: log, state: obs.NewState(version, time.Now), done: make(chan struct{}), drain: make(chan struct{})}
+func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, log *slog.Logger) (*daemon, error) {
+	return startAdapted(ctx, stop, cfg, log, nil)
+}
+
+// startAdapted is startDaemon for experiments, which change what pipelines work with.
+func startAdapted(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, log *slog.Logger, adapt func(*configs.Pipeline, *pipeline.Deps)) (d *daemon, err error) {
+	d = &daemon{adapt: adapt, cfg: cfg, log: log, state: obs.NewState(version, time.Now), done: make(chan struct{}), drain: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -286,7 +294,13 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 		},
 		Audit: audit(d.cfg, p, d.lake), Views: rolling, Lookup: d.lookups.Lookup,
 	}
-	return deps, d.database(p, &deps)
+	if err := d.database(p, &deps); err != nil {
+		return deps, err
+	}
+	if d.adapt != nil {
+		d.adapt(p, &deps)
+	}
+	return deps, nil
 }
 
 // audit proves that a pipeline's tables hold what its ledger says.
