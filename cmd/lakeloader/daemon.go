@@ -40,8 +40,7 @@ type daemon struct {
 	sinks   []*sqlsink.Sink
 	server  *obs.Server
 
-	// adapt changes what a pipeline works with; nil: nothing is changed.
-	adapt func(*configs.Pipeline, *pipeline.Deps)
+	trial trial
 
 	done chan struct{} // closed when every pipeline has ended
 	mu   sync.Mutex
@@ -59,12 +58,19 @@ type daemon struct {
 const startLimit = 30 * time.Second
 
 func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, log *slog.Logger) (*daemon, error) {
-	return startAdapted(ctx, stop, cfg, log, nil)
+	return startTrial(ctx, stop, cfg, log, trial{endsEvery: 10 * time.Second})
 }
 
-// startAdapted is startDaemon for experiments, which change what pipelines work with.
-func startAdapted(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, log *slog.Logger, adapt func(*configs.Pipeline, *pipeline.Deps)) (d *daemon, err error) {
-	d = &daemon{adapt: adapt, cfg: cfg, log: log, state: obs.NewState(version, time.Now), done: make(chan struct{}), drain: make(chan struct{})}
+// trial is what experiments change in a daemon.
+type trial struct {
+	// adapt changes what a pipeline works with; nil: nothing is changed.
+	adapt func(*configs.Pipeline, *pipeline.Deps)
+	// endsEvery is how often Kafka is asked where the partitions end.
+	endsEvery time.Duration
+}
+
+func startTrial(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, log *slog.Logger, t trial) (d *daemon, err error) {
+	d = &daemon{trial: t, cfg: cfg, log: log, state: obs.NewState(version, time.Now), done: make(chan struct{}), drain: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -297,8 +303,8 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 	if err := d.database(p, &deps); err != nil {
 		return deps, err
 	}
-	if d.adapt != nil {
-		d.adapt(p, &deps)
+	if d.trial.adapt != nil {
+		d.trial.adapt(p, &deps)
 	}
 	return deps, nil
 }
@@ -328,9 +334,9 @@ func watchReady(ctx context.Context, rec *obs.Recorder, log *slog.Logger) {
 	}
 }
 
-// watchEnds asks every ten seconds where the partitions end, for the lag.
+// watchEnds asks every so often where the partitions end, for the lag.
 func (d *daemon) watchEnds(ctx context.Context, rec *obs.Recorder) {
-	tick := time.NewTicker(10 * time.Second)
+	tick := time.NewTicker(d.trial.endsEvery)
 	defer tick.Stop()
 	for {
 		var ps []source.Partition

@@ -121,7 +121,7 @@ func (x *experiment) begin(ctx context.Context, adapt func(*configs.Pipeline, *p
 	cfg.Jobs.InDaemon = &quiet
 	c := &consumer{hard: context.WithoutCancel(ctx), ended: make(chan struct{})}
 	var err error
-	c.daemon, err = startAdapted(c.hard, c.ended, &cfg, x.log, adapt)
+	c.daemon, err = startTrial(c.hard, c.ended, &cfg, x.log, trial{adapt: adapt, endsEvery: time.Second})
 	return c, err
 }
 

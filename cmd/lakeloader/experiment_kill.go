@@ -135,7 +135,9 @@ func (x *experiment) killOne(ctx context.Context) (err error) {
 	if rate == 0 {
 		rate = int(x.f.records / 20)
 	}
-	live := x.produce(ctx, x.f.records, rate)
+	sending, enough := context.WithCancel(ctx) // clicks come until all that is to be seen was seen
+	defer enough()
+	live := x.produce(sending, 0, rate)
 	var have [2][]obs.PipelineStatus
 	look := func() (err error) {
 		for i, m := range members {
@@ -179,44 +181,60 @@ func (x *experiment) killOne(ctx context.Context) (err error) {
 	<-victim.done
 	killed := time.Now()
 	x.say("\n  %s (pid %d) is killed with kill -9, in the middle of what it was doing", victim.name, victim.cmd.Process.Pid)
-	return x.afterKill(ctx, members[0], moved, killed, live, func() error { have[1] = nil; return look() }, show, func() []obs.PipelineStatus { return have[0] },
-		func() { members = nil })
-}
-
-// afterKill waits for the partitions to move, and for all clicks.
-func (x *experiment) afterKill(ctx context.Context, left *member, moved map[string][]int32, killed time.Time, live <-chan produced,
-	look func() error, show func(), have func() []obs.PipelineStatus, stopped func()) error {
-	all := func(name string) bool { return len(partitionsOf(have(), name)) == demo.Partitions }
 	if err := x.until(ctx, "the partitions to move", show, func() (bool, error) {
+		have[1] = nil
 		err := look()
-		return all(archiver) && all(secondStore), err
+		return len(partitionsOf(have[0], archiver)) == demo.Partitions && len(partitionsOf(have[0], secondStore)) == demo.Partitions, err
 	}); err != nil {
 		return err
 	}
 	took := time.Since(killed)
 	show()
-	sent := <-live
-	if sent.err != nil {
-		return sent.err
-	}
-	if err := x.until(ctx, "all clicks to be loaded", show, func() (bool, error) {
-		if err := look(); err != nil {
-			return false, err
-		}
-		ends, err := x.ends(ctx)
-		return lag(one(have(), archiver), ends) == 0 && lag(one(have(), secondStore), ends) == 0, err
-	}); err != nil {
+	sent, err := x.rest(ctx, enough, live, show, func() ([]obs.PipelineStatus, error) {
+		err := look()
+		return have[0], err
+	})
+	if err != nil {
 		return err
 	}
-	show()
 	x.say("")
-	stopped()
+	left := members[0]
+	members = nil
 	if err := left.end(); err != nil {
 		return err
 	}
 	for _, name := range []string{archiver, secondStore} {
 		x.claim(len(moved[name]) > 0, "%s: partitions %s moved to %s, %.1f s after the kill (session.timeout.ms is %s)", x.group(name), partitionList(moved[name]), left.name, took.Seconds(), sessionTimeout)
 	}
-	_, err := x.verified(ctx, sent.n)
+	_, err = x.verified(ctx, sent)
 	return err
+}
+
+// rest has the clicks end when there are as many as were asked for, and waits until all are loaded.
+func (x *experiment) rest(ctx context.Context, enough func(), live <-chan produced, show func(), look func() ([]obs.PipelineStatus, error)) (int64, error) {
+	if err := x.until(ctx, "enough clicks", nil, func() (bool, error) {
+		ends, err := x.ends(ctx)
+		n := int64(0)
+		for _, end := range ends {
+			n += end
+		}
+		return n >= x.f.records, err
+	}); err != nil {
+		return 0, err
+	}
+	enough()
+	sent := <-live
+	if sent.err != nil {
+		return 0, sent.err
+	}
+	err := x.until(ctx, "all clicks to be loaded", show, func() (bool, error) {
+		all, err := look()
+		if err != nil {
+			return false, err
+		}
+		ends, err := x.ends(ctx)
+		return lag(one(all, archiver), ends) == 0 && lag(one(all, secondStore), ends) == 0, err
+	})
+	show()
+	return sent.n, err
 }
