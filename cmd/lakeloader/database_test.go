@@ -27,7 +27,7 @@ func TestCommandsOfADatabase(t *testing.T) {
 		t.Errorf("metrics: %d", code)
 	}
 	r.signal(syscall.SIGTERM)
-	r.wait().ends(exitOK, "pipeline clicks-mysql: ", "in sqlite.clicks")
+	r.wait().ends(exitOK, "clicks-mysql, sqlite.clicks: ")
 	lakeloader(t, "verify", "-c", config, "-o", "json").ends(exitOK, `"table": "sqlite.clicks"`)
 
 	text, err := os.ReadFile(config)
