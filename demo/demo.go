@@ -23,7 +23,8 @@ var names = []string{"clicks", "ratings", "visitor-spend"}
 // Names lists the demos.
 func Names() []string { return append([]string(nil), names...) }
 
-const partitions = 4
+// Partitions of each topic.
+const Partitions = 4
 
 // outputs are the topics that the loader of a demo writes.
 var outputs = map[string][]Topic{"visitor-spend": {{Name: "visitor-spend", Table: true}}}
@@ -127,7 +128,7 @@ func (d *Demo) makeTopics() error {
 	req.TimeoutMillis = 10000
 	add := func(name string, compacted bool) {
 		t := kmsg.NewCreateTopicsRequestTopic()
-		t.Topic, t.NumPartitions, t.ReplicationFactor = name, partitions, 1
+		t.Topic, t.NumPartitions, t.ReplicationFactor = name, Partitions, 1
 		if compacted {
 			c := kmsg.NewCreateTopicsRequestTopicConfig()
 			c.Name, c.Value = "cleanup.policy", kmsg.StringPtr("compact")

@@ -245,7 +245,7 @@ func ends(t *testing.T, d *Demo) (low, high int64) {
 	}
 	defer a.Close()
 	ps, err := a.Partitions(t.Context(), configs.Source{Topics: []string{d.Topics()[0].Name}})
-	if err != nil || len(ps) != partitions {
+	if err != nil || len(ps) != Partitions {
 		t.Fatalf("%v, %v", ps, err)
 	}
 	marks, err := a.Watermarks(t.Context(), ps)

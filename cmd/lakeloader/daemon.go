@@ -40,6 +40,8 @@ type daemon struct {
 	sinks   []*sqlsink.Sink
 	server  *obs.Server
 
+	trial trial
+
 	done chan struct{} // closed when every pipeline has ended
 	mu   sync.Mutex
 	errs []error
@@ -55,8 +57,20 @@ type daemon struct {
 // startLimit is how long servers may be unreachable at start.
 const startLimit = 30 * time.Second
 
-func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, log *slog.Logger) (d *daemon, err error) {
-	d = &daemon{cfg: cfg, log: log, state: obs.NewState(version, time.Now), done: make(chan struct{}), drain: make(chan struct{})}
+func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, log *slog.Logger) (*daemon, error) {
+	return startTrial(ctx, stop, cfg, log, trial{endsEvery: 10 * time.Second})
+}
+
+// trial is what experiments change in a daemon.
+type trial struct {
+	// adapt changes what a pipeline works with; nil: nothing is changed.
+	adapt func(*configs.Pipeline, *pipeline.Deps)
+	// endsEvery is how often Kafka is asked where the partitions end.
+	endsEvery time.Duration
+}
+
+func startTrial(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, log *slog.Logger, t trial) (d *daemon, err error) {
+	d = &daemon{trial: t, cfg: cfg, log: log, state: obs.NewState(version, time.Now), done: make(chan struct{}), drain: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -286,7 +300,13 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 		},
 		Audit: audit(d.cfg, p, d.lake), Views: rolling, Lookup: d.lookups.Lookup,
 	}
-	return deps, d.database(p, &deps)
+	if err := d.database(p, &deps); err != nil {
+		return deps, err
+	}
+	if d.trial.adapt != nil {
+		d.trial.adapt(p, &deps)
+	}
+	return deps, nil
 }
 
 // audit proves that a pipeline's tables hold what its ledger says.
@@ -314,9 +334,9 @@ func watchReady(ctx context.Context, rec *obs.Recorder, log *slog.Logger) {
 	}
 }
 
-// watchEnds asks every ten seconds where the partitions end, for the lag.
+// watchEnds asks every so often where the partitions end, for the lag.
 func (d *daemon) watchEnds(ctx context.Context, rec *obs.Recorder) {
-	tick := time.NewTicker(10 * time.Second)
+	tick := time.NewTicker(d.trial.endsEvery)
 	defer tick.Stop()
 	for {
 		var ps []source.Partition

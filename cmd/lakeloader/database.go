@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
+	"strings"
 
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/internal/point"
@@ -54,4 +56,18 @@ func inLake(p *configs.Pipeline) error {
 		return nil
 	}
 	return fail(exitUsage, fmt.Errorf("pipeline %s writes to a table of a database (%s, table %s): this is for lake tables", p.Name, p.SQL.Kind(), p.SQL.Table))
+}
+
+// notInLake says, where a query that failed names a table of a database, that it is not in the lake.
+func notInLake(cfg *configs.Config, query string) string {
+	named := func(name string) bool {
+		return slices.ContainsFunc(cfg.Pipelines, func(p configs.Pipeline) bool { return p.Table.Name == name })
+	}
+	for i := range cfg.Pipelines {
+		p := &cfg.Pipelines[i]
+		if p.SQL != nil && !named(p.SQL.Table) && strings.Contains(strings.ToLower(query), strings.ToLower(p.SQL.Table)) {
+			return fmt.Sprintf("\ntable %s of pipeline %s is no lake table: ask its database (%s)", p.SQL.Table, p.Name, p.SQL.Kind())
+		}
+	}
+	return ""
 }

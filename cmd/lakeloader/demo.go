@@ -26,6 +26,8 @@ type demoFlags struct {
 	seed    uint64
 	verbose bool
 	servers bool
+	// experiment of the system; empty: none.
+	experiment string
 }
 
 func newDemo() *cobra.Command {
@@ -48,13 +50,17 @@ The folder keeps the lake and a lakeloader.yaml, with which query and verify wor
 	}
 	var f demoFlags
 	c.Flags().Int64Var(&f.records, "records", 0, "load exactly this many records of the main topic, then exit; 0: no end")
-	c.Flags().IntVar(&f.rate, "rate", -1, "records a second; 0: as fast as possible (default: 50000 without --records, else 0)")
+	c.Flags().IntVar(&f.rate, "rate", -1, "records a second; 0: as fast as possible (default: 0 with --records, else 50000, for clicks 10000)")
 	c.Flags().DurationVar(&f.length, "for", 0, "how long to run; 0: no end")
 	c.Flags().StringVar(&f.dir, "dir", "", "folder for the lake and the configuration (default ./lakeloader-demo-NAME)")
 	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the generator")
 	c.Flags().BoolVar(&f.verbose, "verbose", false, "show the loader's log instead of the progress")
 	c.Flags().BoolVar(&f.servers, "servers", false, "use the servers that the environment names, as the system's configuration does: LAKELOADER_BROKERS, LAKELOADER_REGISTRY, LAKELOADER_WAREHOUSE, ...")
+	c.Flags().StringVar(&f.experiment, "experiment", "", "of clicks: run "+experimentNames()+", check what it claims, and exit")
 	c.RunE = func(c *cobra.Command, args []string) error {
+		if f.experiment != "" {
+			return runExperiment(c.OutOrStdout(), args[0], f)
+		}
 		if f.records < 0 || f.length < 0 {
 			return fail(exitUsage, errors.New("--records and --for cannot be negative"))
 		}
@@ -64,35 +70,17 @@ The folder keeps the lake and a lakeloader.yaml, with which query and verify wor
 }
 
 func runDemo(w io.Writer, name string, f demoFlags) (err error) {
-	if f.dir == "" {
-		f.dir = "lakeloader-demo-" + name
-	}
 	if f.rate < 0 {
 		f.rate = 0
 		if f.records == 0 {
-			f.rate = 50000
+			f.rate = demoRate(name)
 		}
 	}
-	o := demo.Options{Seed: f.seed, At: time.Now().Truncate(time.Millisecond)}
-	if f.servers {
-		o.Env = os.Getenv
-	}
-	d, err := demo.Start(name, o)
-	if err != nil {
-		return fail(exitUsage, err)
-	}
-	defer func() { err = errors.Join(err, d.Close()) }()
-	if err := freshFolder(f.dir); err != nil {
-		return fail(exitUsage, err)
-	}
-	path, err := d.WriteConfig(f.dir)
-	if err != nil {
-		return fail(exitFailed, err)
-	}
-	cfg, _, err := load(path)
+	d, cfg, path, err := prepareDemo(name, &f)
 	if err != nil {
 		return err
 	}
+	defer func() { err = errors.Join(err, d.Close()) }()
 	log := slog.New(slog.DiscardHandler)
 	if f.verbose {
 		log = obs.NewLogger(cfg.Log, os.Stderr, configs.NewRedactor(cfg))
@@ -101,6 +89,42 @@ func runDemo(w io.Writer, name string, f demoFlags) (err error) {
 	defer release()
 	r := &demoRun{w: w, d: d, name: name, f: f, cfg: cfg, path: path}
 	return r.run(hard, stop, log)
+}
+
+// demoRate is what a Kafka, a generator and the loaders of a system keep up with on two cores, records a second.
+func demoRate(name string) int {
+	if name == "clicks" { // one of its two groups writes to SQLite
+		return 10_000
+	}
+	return 50_000
+}
+
+// prepareDemo starts the servers and writes the configuration. Whoever gets no error must close the demo.
+func prepareDemo(name string, f *demoFlags) (d *demo.Demo, cfg *configs.Config, path string, err error) {
+	if f.dir == "" {
+		f.dir = "lakeloader-demo-" + name
+	}
+	o := demo.Options{Seed: f.seed, At: time.Now().Truncate(time.Millisecond)}
+	if f.servers {
+		o.Env = os.Getenv
+	}
+	started, err := demo.Start(name, o)
+	if err != nil {
+		return nil, nil, "", fail(exitUsage, err)
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, started.Close())
+		}
+	}()
+	if err = freshFolder(f.dir); err != nil {
+		return nil, nil, "", fail(exitUsage, err)
+	}
+	if path, err = started.WriteConfig(f.dir); err != nil {
+		return nil, nil, "", fail(exitFailed, err)
+	}
+	cfg, _, err = load(path)
+	return started, cfg, path, err
 }
 
 // freshFolder makes the folder; one that holds an earlier lake is refused, since the embedded Kafka begins anew.

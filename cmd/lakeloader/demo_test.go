@@ -111,7 +111,7 @@ func TestSecondSignalStopsAtOnce(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	r.line(`unpublished +[1-9]`)
+	r.line(`in the lake.*unpublished +[1-9]`)
 	began := time.Now()
 	r.signal(syscall.SIGTERM)
 	r.signal(syscall.SIGINT)

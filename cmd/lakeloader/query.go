@@ -32,7 +32,7 @@ their namespace. It reads exactly the files of the current snapshot, or of the o
 			res, err := query.Run(c.Context(), args[0], query.Options{Catalog: l.catalog, Objects: l.objects, Namespace: cfg.Catalog.Namespace,
 				Snapshot: *snapshot, MaxFetch: *fetch << 20, Memory: *memory << 20})
 			if err != nil {
-				return fail(exitFailed, fmt.Errorf("query: %w", err))
+				return fail(exitFailed, fmt.Errorf("query: %w%s", err, notInLake(cfg, args[0])))
 			}
 			w := c.OutOrStdout()
 			switch *out {

@@ -224,7 +224,8 @@ func TestFailingSecretsAreHidden(t *testing.T) {
 		"S3 session":         {"warehouse.s3.session_token", kafka + shared + s3(", session_token: "+word) + pipeline(plain), false},
 		"S3 endpoint": {"warehouse.s3.endpoint", kafka + shared + "warehouse: {location: s3://bucket/x, s3: {endpoint: \"http://me:" + quoted + "@" + g + "\", access_key: a, secret_key: b}}\ncatalog: {uri: catalog.db}\n" +
 			pipeline(plain), false},
-		"STS": {"warehouse.s3.sts_endpoint", kafka + shared + s3(", role_arn: \"arn:aws:iam::1:role/x\", sts_endpoint: \"http://me:"+quoted+"@"+g+"\"") + pipeline(plain), false},
+		"STS":      {"warehouse.s3.sts_endpoint", kafka + shared + s3(", role_arn: \"arn:aws:iam::1:role/x\", sts_endpoint: \"http://me:"+quoted+"@"+g+"\"") + pipeline(plain), false},
+		"database": {"pipelines[0].sql.url", kafka + shared + strings.Replace(pipeline(plain), "table: {name: events}", "sql: {url: \"postgres://me:"+quoted+"@127.0.0.1:1/db\", table: events}", 1), false},
 		"OAuth2": {"kafka.sasl.oauth.client_secret", "kafka: {brokers: [\"" + broker + "\"], security: sasl_plaintext, sasl: {mechanism: OAUTHBEARER, oauth: {token_url: \"http://" + g +
 			"/token\", client_id: me, client_secret: " + word + "}}, properties: {debug: all}}\n" + shared + pipeline(plain), false},
 		"OAuth2 URL": {"kafka.sasl.oauth.token_url", "kafka: {brokers: [\"" + broker + "\"], security: sasl_plaintext, sasl: {mechanism: OAUTHBEARER, oauth: {token_url: \"http://me:" + quoted + "@" + g +
