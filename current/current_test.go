@@ -313,8 +313,34 @@ func TestDeletedKeysStayDeleted(t *testing.T) {
 	step(map[int64]string{1: "forgotten x1", 3: "new x0", 4: "four x1"}, event("u", 42, 1, "forgotten"))
 }
 
-// What a rewind loads again cannot be told from what was applied: it is refused, until the table is made anew. Letters that are
-// replayed are applied.
+// Letters that are replayed are applied where they are the last of their key, also below the cursor.
+func TestReplayedLetters(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	limited := func(limit int) *configs.Config {
+		return config(func(p *configs.Pipeline) {
+			p.Cleanse = []configs.Step{{Name: "limit", Validate: &configs.ValidateStep{Expression: fmt.Sprintf(`id < %d`, limit)}}}
+		})
+	}
+	e.Create(t, "a", 1)
+	e.Produce(t, "a", 0, event("c", 1, 1, "a"), event("c", 2, 20, "b"), event("c", 3, 30, "c"), event("c", 4, 2, "d"))
+	load(t, e, limited(10), 4)
+	run(t, applier(e))
+	want(t, e, map[int64]string{1: "a x1", 2: "d x2"})
+	e.Produce(t, "a", 0, event("u", 5, 20, "newer"))
+	load(t, e, limited(25), 1)
+	run(t, applier(e))
+	cfg := limited(100)
+	if _, err := pipeline.Replay(t.Context(), &cfg.Pipelines[0], e.Deps(t, cfg), pipeline.ReplayOptions{Filter: pipeline.AnyLetter()}); err != nil {
+		t.Fatal(err)
+	}
+	if r := run(t, applier(e)); !r.Rescan {
+		t.Errorf("%+v", r)
+	}
+	want(t, e, map[int64]string{1: "a x1", 2: "d x2", 20: "newer x2", 30: "c x0"})
+}
+
+// What a rewind loads again cannot be told from what was applied: it is refused, until the table is made anew.
 func TestRewind(t *testing.T) {
 	t.Parallel()
 	e := pipelinetest.New(t)
