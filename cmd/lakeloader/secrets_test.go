@@ -83,8 +83,6 @@ var commandsWithSecrets = [][]string{{"validate"}, {"validate", "--offline", "-o
 
 // rarerCommands are the others, which reach servers in the same ways.
 var rarerCommands = [][]string{{"dlq", "list"}, {"dlq", "show"}, {"dlq", "replay"}, {"dlq", "purge"}, {"rewind", "--to", "earliest"}, {"backfill", "--from", "earliest"}, {"reenrich"},
-	{"job", "list"}, {"job", "plan", "expire"}, {"job", "run", "orphans"}, {"job", "history", "compact"}, {"jobs"}}
-var rarerCommands = [][]string{{"dlq", "list"}, {"dlq", "show"}, {"dlq", "replay"}, {"dlq", "purge"}, {"rewind", "--to", "earliest"}, {"backfill", "--from", "earliest"},
 	{"job", "list"}, {"job", "plan", "expire"}, {"job", "run", "orphans"}, {"job", "history", "compact"}, {"jobs"}, {"window", "sql", "w"}}
 
 // TestEveryCommandIsAmongThem: one that reads a configuration has the flag for it.
