@@ -22,7 +22,7 @@ KINDS =
 RECORDS = 20000000
 COMMITS = 2000
 
-.PHONY: help build demo test day chaos race test-engines lint bench bench-jobs fmt generate fetch clean
+.PHONY: help build demo test day system-clicks system-ratings system-visitor-spend chaos race test-engines lint bench bench-jobs fmt generate fetch clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' Makefile
@@ -40,6 +40,18 @@ test: ## run all tests, with the real servers that they need (downloads about 60
 	@$(STACK)/fetch.sh & fetched=$$!; go build -tags stack ./... || { wait; exit 1; }; wait $$fetched
 	$(STACK)/run.sh go test -p 2 $(LINK) -count=1 -timeout 20m -tags stack ./...
 
+# a system runs on real servers with as many records of its main topic
+SYSTEM_RECORDS = 200000
+
+system-clicks: build ## run the published system clicks on real servers, SYSTEM_RECORDS records, and verify its lake
+	$(STACK)/run.sh $(STACK)/system.sh clicks --records $(SYSTEM_RECORDS)
+
+system-ratings: build ## the same for ratings
+	$(STACK)/run.sh $(STACK)/system.sh ratings --records $(SYSTEM_RECORDS)
+
+system-visitor-spend: build ## the same for visitor-spend
+	$(STACK)/run.sh $(STACK)/system.sh visitor-spend --records $(SYSTEM_RECORDS)
+
 chaos: ## strike loaders and servers with faults for MINUTES, or replay the rounds of SEEDS (1,2,3), and judge the lake after each round
 	@mkdir -p build
 	CHAOS_SEEDS=$(SEEDS) CHAOS_MINUTES=$(MINUTES) CHAOS_KINDS="$(KINDS)" CHAOS_REPORT=$(CURDIR)/build/chaos.md \
@@ -47,7 +59,7 @@ chaos: ## strike loaders and servers with faults for MINUTES, or replay the roun
 
 day: ## load a day of RECORDS clicks in COMMITS commits while all jobs run and are killed; DuckDB and Trino judge it (downloads about 1.6 GB once)
 	$(STACK)/fetch.sh engines
-	DAY_RECORDS=$(RECORDS) DAY_COMMITS=$(COMMITS) LAKELOADER_STACK_ENGINES=1 \
+	DAY_RECORDS=$(RECORDS) DAY_COMMITS=$(COMMITS) LAKELOADER_STACK_ENGINES=1 TRINO_HEAP=4g \
 		$(STACK)/run.sh go test $(LINK) -count=1 -v -timeout 3h -tags 'stack engines' -run '^TestEnginesAgreeOnTheDay$$' ./test/e2e
 
 race: ## run the tests that need no server under the race detector

@@ -46,7 +46,7 @@ type LakeRows struct {
 	plain   bool
 
 	deletes map[int64]map[string]*roaring64.Bitmap // by snapshot
-	files   map[int64]map[Day][]string
+	files   map[int64]map[Day][]table.File
 }
 
 // NewLakeRows checks a form against the target as it is now.
@@ -55,7 +55,7 @@ func NewLakeRows(ctx context.Context, catalog Catalog, store objects.Store, targ
 	if err != nil {
 		return nil, err
 	}
-	r := &LakeRows{info: info, catalog: catalog, store: store, row: batch.StructOf(), plain: form.Value != "", deletes: map[int64]map[string]*roaring64.Bitmap{}, files: map[int64]map[Day][]string{}}
+	r := &LakeRows{info: info, catalog: catalog, store: store, row: batch.StructOf(), plain: form.Value != "", deletes: map[int64]map[string]*roaring64.Bitmap{}, files: map[int64]map[Day][]table.File{}}
 	if r.line, err = targetLine(&info, Daily()); err != nil {
 		return nil, err
 	}
@@ -100,7 +100,7 @@ func (r *LakeRows) Days(ctx context.Context, snapshot int64) (map[Day]DayFiles, 
 	if r.deletes[snapshot], err = scan.PositionDeletes(ctx, r.store, deletes); err != nil {
 		return nil, err
 	}
-	out, of := map[Day]DayFiles{}, map[Day][]string{}
+	out, of := map[Day]DayFiles{}, map[Day][]table.File{}
 	for _, f := range files {
 		s := r.line.days(f)
 		if s.from != s.to {
@@ -108,7 +108,7 @@ func (r *LakeRows) Days(ctx context.Context, snapshot int64) (map[Day]DayFiles, 
 		}
 		d := out[s.from]
 		d.Paths, d.Sequence = append(d.Paths, f.Path), max(d.Sequence, f.Sequence)
-		out[s.from], of[s.from] = d, append(of[s.from], f.Path)
+		out[s.from], of[s.from] = d, append(of[s.from], f)
 	}
 	for day, d := range out {
 		d.Paths = append(d.Paths, deletes...) // of whichever day: rows that others deleted
@@ -124,9 +124,9 @@ const publishRows = 4096
 
 // Messages implements TargetRows, for a snapshot whose days were asked for.
 func (r *LakeRows) Messages(ctx context.Context, snapshot int64, day Day, each func(key string, value []byte) error) error {
-	for _, path := range r.files[snapshot][day] {
+	for _, f := range r.files[snapshot][day] {
 		var own error // of each: it is not the file's
-		err := r.file(ctx, path, r.deletes[snapshot][path], func(key string, value []byte) error {
+		err := r.file(ctx, f, r.deletes[snapshot][f.Path], func(key string, value []byte) error {
 			own = each(key, value)
 			return own
 		})
@@ -134,14 +134,14 @@ func (r *LakeRows) Messages(ctx context.Context, snapshot int64, day Day, each f
 			return own
 		}
 		if err != nil {
-			return fmt.Errorf("file %s: %w", path, err)
+			return fmt.Errorf("file %s: %w", f.Path, err)
 		}
 	}
 	return nil
 }
 
-func (r *LakeRows) file(ctx context.Context, path string, deleted *roaring64.Bitmap, each func(key string, value []byte) error) (err error) {
-	f, err := scan.Open(ctx, r.store, path)
+func (r *LakeRows) file(ctx context.Context, file table.File, deleted *roaring64.Bitmap, each func(key string, value []byte) error) (err error) {
+	f, err := scan.Open(ctx, r.store, file.Path, file.Size)
 	if err != nil {
 		return err
 	}

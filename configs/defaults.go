@@ -18,6 +18,7 @@ const (
 	minute = Duration(time.Minute)
 
 	defaultLocation   = "./lake"
+	defaultState      = "./lakeloader-state/"
 	groupPrefix       = "lakeloader-"
 	deadLettersSuffix = "_dead_letters"
 	sessionName       = "lakeloader"
@@ -87,6 +88,9 @@ func ApplyDefaults(c *Config) {
 	for i := range c.Aggregates {
 		defaultAggregate(&c.Aggregates[i])
 	}
+	for i := range c.Windows {
+		defaultWindow(&c.Windows[i])
+	}
 }
 
 // def sets what is left out.
@@ -134,9 +138,13 @@ func defaultPipeline(p *Pipeline) {
 	if p.Decode.Key != nil {
 		defaultFormat(p.Decode.Key, p.Source.Topics, "-key", "key_")
 	}
+	for i := range p.Views {
+		defaultView(&p.Views[i])
+	}
 	for i := range p.Cleanse {
 		defaultStep(&p.Cleanse[i], i)
 	}
+	defaultSQL(p)
 	for i := range p.Enrich {
 		defaultJoin(&p.Enrich[i], i)
 	}
@@ -155,6 +163,9 @@ func defaultPipeline(p *Pipeline) {
 		}
 	}
 	defaultChanges(p)
+	for i := range p.Outlets {
+		defaultOutlet(&p.Outlets[i])
+	}
 	defaultFiles(&p.Files)
 	def(&p.Commit.Interval, 60*second)
 	def(&p.Commit.Size, gib)

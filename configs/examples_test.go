@@ -15,7 +15,8 @@ import (
 // checks that it has no problems.
 func TestExamples(t *testing.T) {
 	env := map[string]string{"LAKELOADER_HASH_KEY": "k", "KAFKA_BROKERS": "a:9092,b:9092", "REGISTRY_PASSWORD": "p", "CATALOG_CREDENTIAL": "id:secret",
-		"HTTP_TOKEN": "0123456789abcdef", "TRINO_PASSWORD": "p"}
+		"HTTP_TOKEN": "0123456789abcdef", "TRINO_PASSWORD": "p",
+		"SLACK_WEBHOOK_URL": "https://hooks.example.com/services/T/B/X", "SEARCH_PASSWORD": "p", "ALARM_SECRET": "s"}
 	secrets := fstest.MapFS{}
 	for _, name := range []string{"kafka-password", "kafka-client-secret", "registry-token", "catalog-credential", "http-token"} {
 		secrets["run/secrets/"+name] = &fstest.MapFile{Data: []byte("0123456789abcdef\n")}

@@ -12,7 +12,7 @@ import (
 )
 
 // Fingerprint is eight hexadecimal digits that differ when a pipeline may decide differently about a record: all settings
-// count but the group, files, commits, how long rows are kept, and the secret keys of hash steps, and so does the content of the schema files that it names.
+// count but the group, files, commits, routes, how long rows are kept, and the secret keys of hash steps, and so does the content of the schema files that it names.
 func (p *Pipeline) Fingerprint() (string, error) {
 	rules := *p
 	rules.Cleanse = slices.Clone(p.Cleanse)
@@ -25,6 +25,7 @@ func (p *Pipeline) Fingerprint() (string, error) {
 	}
 	rules.Table.Retention, rules.Table.Complete = 0, nil
 	rules.Source.Group, rules.Files, rules.Commit, rules.DeadLetters = "", Files{}, Commit{}, DeadLetters{}
+	rules.Outlets = nil // they send what was decided
 	text, err := json.Marshal(rules)
 	if err != nil {
 		return "", fmt.Errorf("pipeline %s: %w", p.Name, err)

@@ -139,6 +139,20 @@ func (e *expander) resolvePaths(c *Config) {
 	if local, is := localPath(w.Location); is {
 		w.Location = e.absolute(local)
 	}
+	for i := range c.Pipelines {
+		if s := c.Pipelines[i].SQL; s != nil {
+			s.Spool = e.absolute(s.Spool)
+			if file, is := s.file(); is {
+				s.URL = SQLite + ":" + e.absolute(file)
+			}
+		}
+	}
+	for i := range c.Windows {
+		if w := &c.Windows[i]; w.State != "" || w.Name != "" {
+			def(&w.State, defaultState+w.Name)
+			w.State = e.absolute(w.State)
+		}
+	}
 	sqlite := c.Catalog.Type == "" || c.Catalog.Type == "sqlite"
 	if sqlite && !strings.Contains(c.Catalog.URI, ":") {
 		c.Catalog.URI = e.absolute(c.Catalog.URI)

@@ -40,6 +40,8 @@ type Config struct {
 	// Aggregates are tables that say something about each day of a table. Each is a job of its own. They are calculated by
 	// lakeloader jobs and lakeloader job run, never in loaders. Left out: none.
 	Aggregates []Aggregate `yaml:"aggregates"`
+	// Windows are totals over the last days, months or years for each key, in real time. Left out: none.
+	Windows []Window `yaml:"windows"`
 }
 
 // Kafka is how to reach a cluster.
@@ -249,14 +251,20 @@ type Pipeline struct {
 	Enrich []Join `yaml:"enrich"`
 	// Include adds the original key and headers as columns.
 	Include Include `yaml:"include"`
-	// Table is what is written.
+	// Table is what is written. Left out: see sql.
 	Table Table `yaml:"table"`
+	// SQL writes to a table of a database, instead of table. Left out: to the lake.
+	SQL *SQLSink `yaml:"sql"`
 	// Files says how Parquet files are written.
 	Files Files `yaml:"files"`
 	// Commit says when.
 	Commit Commit `yaml:"commit"`
 	// DeadLetters is where records go that break a rule.
 	DeadLetters DeadLetters `yaml:"dead_letters"`
+	// Views are what the rows of the last minutes add up to, kept in memory for dashboards. Left out: none.
+	Views []View `yaml:"views"`
+	// Outlets send rows, besides the lake, to topics, webhooks and search indexes. Left out: none do.
+	Outlets []Outlet `yaml:"routes" json:",omitempty"`
 }
 
 // Source is the topics of a pipeline.
@@ -326,8 +334,8 @@ type Include struct {
 
 // Table is the primary table of a pipeline.
 type Table struct {
-	// Name of the table, or namespace.name.
-	Name string `yaml:"name" rule:"required"`
+	// Name of the table, or namespace.name. Left out: with sql only.
+	Name string `yaml:"name"`
 	// PartitionBy lists Iceberg transforms: day(ts), hour(ts), month(ts), country (identity), bucket(16, id), truncate(4, sku).
 	// Columns include _kafka_timestamp. Default: [day(_kafka_timestamp)]. An empty list: not partitioned.
 	PartitionBy []string `yaml:"partition_by"`

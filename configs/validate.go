@@ -35,6 +35,7 @@ func Validate(c *Config, pos *Positions) Problems {
 	for i := range c.Aggregates {
 		v.aggregate(c, &c.Aggregates[i], item("aggregates", i))
 	}
+	v.windows(c)
 	return v.problems.Sort()
 }
 
@@ -187,9 +188,17 @@ func (v *validator) unique(c *Config) {
 		if free || p.Source.Group != groupPrefix+p.Name {
 			v.once(groups, p.Source.Group, path+".source.group", "the consumer group", "every pipeline needs its own")
 		}
-		free = v.once(tables, qualified(c, p.Table.Name), path+".table.name", "the table", "every pipeline writes a table of its own")
-		if free || p.DeadLetters.Table != p.Table.Name+deadLettersSuffix {
-			v.once(tables, qualified(c, p.DeadLetters.Table), path+".dead_letters.table", "the table", "every pipeline needs its own dead letters")
+		primary, at := qualified(c, p.Table.Name), ".table.name"
+		if p.SQL != nil {
+			primary, at = p.SQL.qualified(p.SQL.Table), ".sql.table"
+		}
+		free = v.once(tables, primary, path+at, "the table", "every pipeline writes a table of its own")
+		if free || p.DeadLetters.Table != p.primary()+deadLettersSuffix {
+			dead := qualified(c, p.DeadLetters.Table)
+			if p.SQL != nil {
+				dead = p.SQL.qualified(p.DeadLetters.Table)
+			}
+			v.once(tables, dead, path+".dead_letters.table", "the table", "every pipeline needs its own dead letters")
 		}
 	}
 	for i := range c.Pipelines {

@@ -24,8 +24,9 @@ func (v *validator) pipeline(c *Config, p *Pipeline, path string) {
 	if p.Decode.Key != nil {
 		v.format(c, p.Decode.Key, path+".decode.key")
 	}
+	v.target(p, path)
 	v.table(&p.Table, path+".table")
-	if t := p.DeadLetters.Table; t != "" && t != p.Table.Name+deadLettersSuffix {
+	if t := p.DeadLetters.Table; t != "" && t != p.primary()+deadLettersSuffix {
 		v.tableName(path+".dead_letters.table", p.DeadLetters.Table)
 	}
 	v.complete(p, path+".table.complete")
@@ -33,8 +34,10 @@ func (v *validator) pipeline(c *Config, p *Pipeline, path string) {
 	v.files(&p.Files, path+".files")
 	v.commit(&p.Commit, path+".commit")
 	v.steps(p.Cleanse, path+".cleanse")
+	v.views(p.Views, path+".views")
 	v.joins(c, p, path+".enrich")
 	v.changes(p, path)
+	v.outlets(c, p, path+".routes")
 }
 
 func (v *validator) source(s *Source, path string) {

@@ -17,7 +17,7 @@ var envReference = regexp.MustCompile(`\$\{env:([A-Z0-9_]+)(:-[^}]*)?\}`)
 const commitEvery = "5s"
 
 // WriteConfig writes dir/lakeloader.yaml: the system's configuration as it is shipped, with the embedded servers and the
-// lake in dir filled in where it takes them from the environment. It returns the file's path. The key that addresses are
+// lake in dir filled in where it would take them from the environment, and that has none. It returns the file's path. The key that addresses are
 // hashed with is made once and kept beside it.
 func (d *Demo) WriteConfig(dir string) (path string, err error) {
 	text, err := configs.System(d.name)
@@ -27,17 +27,24 @@ func (d *Demo) WriteConfig(dir string) (path string, err error) {
 	if err := makeKey(filepath.Join(dir, "hash.key")); err != nil {
 		return "", err
 	}
-	values := map[string]string{
+	embedded := map[string]string{
 		"LAKELOADER_BROKERS":   d.Brokers(),
 		"LAKELOADER_REGISTRY":  d.RegistryURL(),
 		"LAKELOADER_WAREHOUSE": "./lake",
 		"LAKELOADER_CATALOG":   "sqlite",
 		"LAKELOADER_HASH_KEY":  "${file:hash.key}",
 		"LAKELOADER_HTTP":      "127.0.0.1:0",
+		"LAKELOADER_WEBHOOK":   d.receiver.WebhookURL(),
+		"LAKELOADER_SEARCH":    d.receiver.SearchURL(),
+
+		"LAKELOADER_COMMIT_INTERVAL": commitEvery,
 	}
 	out := envReference.ReplaceAllStringFunc(string(text), func(ref string) string {
 		m := envReference.FindStringSubmatch(ref)
-		if v, ok := values[m[1]]; ok {
+		if d.env(m[1]) != "" {
+			return ref
+		}
+		if v, ok := embedded[m[1]]; ok {
 			return v
 		}
 		if len(m[2]) > 2 {
@@ -45,8 +52,7 @@ func (d *Demo) WriteConfig(dir string) (path string, err error) {
 		}
 		return `""`
 	})
-	out = fmt.Sprintf("# Made by lakeloader demo %s. Its brokers are gone when the demo has ended; query and verify need none.\n", d.name) + out +
-		"  commit:\n    interval: " + commitEvery + "\n"
+	out = fmt.Sprintf("# Made by lakeloader demo %s. Embedded servers are gone when the demo has ended; query and verify need none.\n", d.name) + out
 	path = filepath.Join(dir, "lakeloader.yaml")
 	return path, os.WriteFile(path, []byte(out), 0o644)
 }

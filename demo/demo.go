@@ -1,14 +1,17 @@
-// Package demo runs the published systems with nothing installed: an embedded Kafka and schema registry, and generators
-// for their topics. The loader itself is the real one.
+// Package demo runs the published systems: generators for their topics, and, for what is not installed, an embedded Kafka, schema
+// registry, webhook and search index. The loader itself is the real one.
 package demo
 
 import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/riferrei/srclient"
+	"github.com/twmb/franz-go/pkg/kerr"
 	"github.com/twmb/franz-go/pkg/kfake"
 	"github.com/twmb/franz-go/pkg/kgo"
 	"github.com/twmb/franz-go/pkg/kmsg"
@@ -22,18 +25,36 @@ func Names() []string { return append([]string(nil), names...) }
 
 const partitions = 4
 
-// Demo is the embedded servers of a demo.
+// outputs are the topics that the loader of a demo writes.
+var outputs = map[string][]Topic{}
+
+// Demo is the servers of a demo, and its generator.
 type Demo struct {
 	name     string
-	cluster  *kfake.Cluster
+	env      func(name string) string // of servers that are there; never nil
+	cluster  *kfake.Cluster           // nil: there is a real one
+	brokers  []string
 	registry *Registry
+	receiver *Receiver
 	client   *kgo.Client
 	gen      Generator
 }
 
-// Start starts the servers on free loopback ports and makes the topic.
-func Start(name string, seed uint64, at time.Time) (d *Demo, err error) {
-	d = &Demo{name: name}
+// Options of a demo.
+type Options struct {
+	Seed uint64
+	At   time.Time // of the first record
+	// Env gives the values that the system's configuration takes from the environment: LAKELOADER_BROKERS, say, for a Kafka that is
+	// there. nil, or an empty value: the embedded servers are used.
+	Env func(name string) string
+}
+
+// Start starts what is not there on free loopback ports and makes the topics.
+func Start(name string, o Options) (d *Demo, err error) {
+	d = &Demo{name: name, env: o.Env}
+	if d.env == nil {
+		d.env = func(string) string { return "" }
+	}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.Close())
@@ -43,58 +64,136 @@ func Start(name string, seed uint64, at time.Time) (d *Demo, err error) {
 	if d.registry, err = StartRegistry(); err != nil {
 		return d, err
 	}
-	switch name {
-	case "clicks":
-		d.gen = NewClicks(seed, at)
-	case "ratings":
-		d.gen = NewRatings(seed, at, d.registry.Register("ratings-value", RatingsSchema))
-	case "visitor-spend":
-		d.gen = NewPurchases(seed, at)
-	default:
-		return d, fmt.Errorf("there is no demo %q: choose one of %s", name, strings.Join(names, ", "))
+	if d.receiver, err = StartReceiver(); err != nil {
+		return d, err
 	}
-	if d.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.SeedTopics(partitions, d.gen.Topic()), kfake.ClusterID("lakeloader-demo")); err != nil {
-		return d, fmt.Errorf("starting the embedded Kafka: %w", err)
+	if d.gen, err = d.generator(o); err != nil {
+		return d, err
 	}
-	d.client, err = kgo.NewClient(kgo.SeedBrokers(d.cluster.ListenAddrs()...), kgo.DefaultProduceTopic(d.gen.Topic()),
+	if d.brokers = strings.Split(d.env("LAKELOADER_BROKERS"), ","); d.brokers[0] == "" {
+		if d.cluster, err = kfake.NewCluster(kfake.NumBrokers(1), kfake.ClusterID("lakeloader-demo")); err != nil {
+			return d, fmt.Errorf("starting the embedded Kafka: %w", err)
+		}
+		d.brokers = d.cluster.ListenAddrs()
+	}
+	d.client, err = kgo.NewClient(kgo.SeedBrokers(d.brokers...),
 		kgo.ProducerLinger(5*time.Millisecond), kgo.MaxBufferedRecords(20000), kgo.ProducerBatchCompression(kgo.Lz4Compression()),
 		kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)), kgo.ProducerBatchMaxBytes(512<<10))
 	if err != nil {
-		return d, fmt.Errorf("connecting to the embedded Kafka: %w", err)
+		return d, fmt.Errorf("connecting to Kafka: %w", err)
 	}
-	return d, nil
+	return d, d.makeTopics()
 }
 
-// Brokers of the embedded Kafka.
-func (d *Demo) Brokers() string { return strings.Join(d.cluster.ListenAddrs(), ",") }
+// generator of the system.
+func (d *Demo) generator(o Options) (Generator, error) {
+	switch d.name {
+	case "clicks":
+		return NewClicks(o.Seed, o.At), nil
+	case "ratings":
+		ids, err := d.register(map[string]string{ratingsTopic + "-value": RatingsSchema, customersTopic + "-key": CustomersKeySchema, customersTopic + "-value": CustomersSchema})
+		if err != nil {
+			return nil, err
+		}
+		return NewRatings(o.Seed, o.At, func(subject string) int32 { return ids[subject] }), nil
+	case "visitor-spend":
+		return NewPurchases(o.Seed, o.At), nil
+	}
+	return nil, fmt.Errorf("there is no demo %q: choose one of %s", d.name, strings.Join(names, ", "))
+}
+
+// register registers schemas by subject and returns their ids.
+func (d *Demo) register(schemas map[string]string) (ids map[string]int32, err error) {
+	ids = map[string]int32{}
+	url := d.env("LAKELOADER_REGISTRY")
+	for subject, schema := range schemas {
+		if url == "" {
+			ids[subject] = d.registry.Register(subject, schema)
+			continue
+		}
+		s, err := srclient.NewSchemaRegistryClient(url).CreateSchema(subject, schema, srclient.Avro)
+		if err != nil {
+			return nil, fmt.Errorf("registering the schema of %s at %s: %w", subject, url, err)
+		}
+		ids[subject] = int32(s.ID())
+	}
+	return ids, nil
+}
+
+// makeTopics makes the topics of the system and those that the loader writes. The system's own must be new: the demo counts what
+// comes of its records.
+func (d *Demo) makeTopics() error {
+	req := kmsg.NewPtrCreateTopicsRequest()
+	req.TimeoutMillis = 10000
+	add := func(name string, compacted bool) {
+		t := kmsg.NewCreateTopicsRequestTopic()
+		t.Topic, t.NumPartitions, t.ReplicationFactor = name, partitions, 1
+		if compacted {
+			c := kmsg.NewCreateTopicsRequestTopicConfig()
+			c.Name, c.Value = "cleanup.policy", kmsg.StringPtr("compact")
+			t.Configs = append(t.Configs, c)
+		}
+		req.Topics = append(req.Topics, t)
+	}
+	for _, t := range append(d.gen.Topics(), outputs[d.name]...) {
+		add(t.Name, t.Table)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	defer cancel()
+	res, err := req.RequestWith(ctx, d.client)
+	if err != nil {
+		return fmt.Errorf("making the demo's topics at %s: %w", d.Brokers(), err)
+	}
+	for _, t := range res.Topics {
+		if err := kerr.ErrorForCode(t.ErrorCode); err != nil {
+			return fmt.Errorf("making the topic %s at %s: %w; the demo needs topics of its own, which are not there yet", t.Topic, d.Brokers(), err)
+		}
+	}
+	return nil
+}
+
+// Brokers of the Kafka.
+func (d *Demo) Brokers() string { return strings.Join(d.brokers, ",") }
 
 // RegistryURL of the embedded registry.
 func (d *Demo) RegistryURL() string { return d.registry.URL() }
 
-// Topic that the demo produces to.
-func (d *Demo) Topic() string { return d.gen.Topic() }
+// Topics that the demo produces to.
+func (d *Demo) Topics() []Topic { return d.gen.Topics() }
 
-// Produce sends n records (0: until ctx ends), at most rate a second (0: as fast as possible), and returns how many
-// the broker has acknowledged.
-func (d *Demo) Produce(ctx context.Context, n int64, rate int) (sent int64, err error) {
+// Received is what has arrived at the demo's webhook and search index.
+func (d *Demo) Received() Received { return d.receiver.Received() }
+
+// Produce sends n records of the first topic (0: until ctx ends), at most rate records a second (0: as fast as possible), with what comes
+// between them on the others. It returns how many of each topic the broker has acknowledged.
+func (d *Demo) Produce(ctx context.Context, n int64, rate int) (sent map[string]int64, err error) {
+	type outcome struct {
+		topic string
+		err   error
+	}
 	var failed error
-	acked := make(chan error, 1024)
+	sent = map[string]int64{}
+	acked := make(chan outcome, 1024)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
-		for err := range acked {
-			if err == nil {
-				sent++
+		for o := range acked {
+			if o.err == nil {
+				sent[o.topic]++
 			} else if failed == nil {
-				failed = err
+				failed = o.err
 			}
 		}
 	}()
 	began := time.Now()
-	for i := int64(0); (n == 0 || i < n) && ctx.Err() == nil; i++ {
-		key, value := d.gen.Next(nil)
+	first := d.gen.Topics()[0].Name
+	for i, left := int64(0), n; (n == 0 || left > 0) && ctx.Err() == nil; i++ {
+		r := d.gen.Next()
+		if r.Topic == first {
+			left--
+		}
 		// Produce blocks while too many records are on their way: the broker's pace is ours.
-		d.client.Produce(context.WithoutCancel(ctx), &kgo.Record{Key: key, Value: value}, func(_ *kgo.Record, err error) { acked <- err })
+		d.client.Produce(context.WithoutCancel(ctx), &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value}, func(_ *kgo.Record, err error) { acked <- outcome{r.Topic, err} })
 		if rate > 0 && i%perTick == 0 {
 			pause(ctx, time.Duration(float64(i)/float64(rate)*float64(time.Second))-time.Since(began))
 		}
@@ -117,11 +216,14 @@ func pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// Trim deletes the records below the offsets, since the embedded Kafka keeps everything in memory.
-func (d *Demo) Trim(ctx context.Context, below map[int32]int64) error {
+// Trim deletes the records of a topic below the offsets, since the embedded Kafka keeps everything in memory. What is a table stays.
+func (d *Demo) Trim(ctx context.Context, topic string, below map[int32]int64) error {
+	if d.cluster == nil || !slices.Contains(d.gen.Topics(), Topic{Name: topic}) {
+		return nil
+	}
 	req := kmsg.NewPtrDeleteRecordsRequest()
 	t := kmsg.NewDeleteRecordsRequestTopic()
-	t.Topic = d.gen.Topic()
+	t.Topic = topic
 	for p, off := range below {
 		rp := kmsg.NewDeleteRecordsRequestTopicPartition()
 		rp.Partition, rp.Offset = p, off
@@ -141,8 +243,12 @@ func (d *Demo) Close() error {
 	if d.cluster != nil {
 		d.cluster.Close()
 	}
-	if d.registry != nil {
-		return d.registry.Close()
+	var err error
+	if d.receiver != nil {
+		err = d.receiver.Close()
 	}
-	return nil
+	if d.registry != nil {
+		err = errors.Join(err, d.registry.Close())
+	}
+	return err
 }

@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +27,7 @@ var start = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 func generators() map[string]func(seed uint64) Generator {
 	return map[string]func(uint64) Generator{
 		"clicks":        func(seed uint64) Generator { return NewClicks(seed, start) },
-		"ratings":       func(seed uint64) Generator { return NewRatings(seed, start, 1) },
+		"ratings":       func(seed uint64) Generator { return NewRatings(seed, start, func(string) int32 { return 1 }) },
 		"visitor-spend": func(seed uint64) Generator { return NewPurchases(seed, start) },
 	}
 }
@@ -36,12 +38,11 @@ func TestSameSeedSameRecords(t *testing.T) {
 		a, b, other := gen(1), gen(1), gen(2)
 		differ := 0
 		for i := range 2000 {
-			k1, v1 := a.Next(nil)
-			k2, v2 := b.Next([]byte("x"))
-			if !bytes.Equal(k1, k2) || "x"+string(v1) != string(v2) {
-				t.Fatalf("%s: record %d is %q and %q", name, i, v1, v2)
+			r1, r2 := a.Next(), b.Next()
+			if !reflect.DeepEqual(r1, r2) {
+				t.Fatalf("%s: record %d is %q and %q", name, i, r1, r2)
 			}
-			if _, v := other.Next(nil); !bytes.Equal(v, v1) {
+			if !bytes.Equal(other.Next().Value, r1.Value) {
 				differ++
 			}
 		}
@@ -58,7 +59,7 @@ func TestClicksCoverEveryPairInEveryTick(t *testing.T) {
 	for tick := range 40 {
 		seen := map[pair]bool{}
 		for range perTick {
-			_, v := c.Next(nil)
+			v := c.Next().Value
 			var r struct {
 				CampaignID, PubID       int
 				UUID, Timestamp, IP     string
@@ -99,16 +100,22 @@ func TestConfigurationFitsTheRecords(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			p := &cfg.Pipelines[0]
-			if len(cfg.Pipelines) != 1 || p.Source.Topics[0] != d.Topic() || strings.Join(cfg.Kafka.Brokers, ",") != d.Brokers() || !strings.Contains(cfg.Warehouse.Location, "lake") {
+			made := d.Topics()
+			if strings.Join(cfg.Kafka.Brokers, ",") != d.Brokers() || !strings.Contains(cfg.Warehouse.Location, "lake") {
 				t.Errorf("%+v", cfg)
 			}
-			if p.Commit.Interval > configs.Duration(10*time.Second) {
-				t.Errorf("there is nothing to see for %v", time.Duration(p.Commit.Interval))
-			}
-			rejected, rows := through(t, cfg, d)
-			if rows == 0 || rejected*10 > rows {
-				t.Errorf("%d rows, %d dead letters", rows, rejected)
+			for i := range cfg.Pipelines {
+				p := &cfg.Pipelines[i]
+				if !slices.ContainsFunc(made, func(t Topic) bool { return t.Name == p.Source.Topics[0] }) {
+					t.Errorf("pipeline %s reads %s, which the demo does not make", p.Name, p.Source.Topics[0])
+				}
+				if p.Commit.Interval > configs.Duration(10*time.Second) {
+					t.Errorf("there is nothing to see for %v", time.Duration(p.Commit.Interval))
+				}
+				rejected, rows := through(t, cfg, i, d)
+				if rows == 0 || rejected*10 > rows {
+					t.Errorf("pipeline %s: %d rows, %d dead letters", p.Name, rows, rejected)
+				}
 			}
 			text, err := os.ReadFile(path)
 			if err != nil {
@@ -122,9 +129,9 @@ func TestConfigurationFitsTheRecords(t *testing.T) {
 }
 
 // through brings generated records through the stages that the configuration declares.
-func through(t *testing.T, cfg *configs.Config, d *Demo) (rejected, rows int) {
+func through(t *testing.T, cfg *configs.Config, at int, d *Demo) (rejected, rows int) {
 	t.Helper()
-	p := &cfg.Pipelines[0]
+	p := &cfg.Pipelines[at]
 	var reg schemas.Registry
 	if cfg.Registry.URL != "" {
 		client, err := schemas.NewRegistryClient(cfg.Registry)
@@ -140,21 +147,25 @@ func through(t *testing.T, cfg *configs.Config, d *Demo) (rejected, rows int) {
 	if err := dec.Bootstrap(t.Context(), p.Source.Topics); err != nil {
 		t.Fatal(err)
 	}
-	r := &batch.Records{Topics: []string{d.Topic()}}
-	for i := range 2000 {
-		key, value := d.gen.Next(nil)
+	r := &batch.Records{Topics: []string{p.Source.Topics[0]}}
+	for i := 0; i < 2000; {
+		made := d.gen.Next()
+		if made.Topic != r.Topics[0] {
+			continue
+		}
+		i++
 		r.Topic, r.Partition = append(r.Topic, 0), append(r.Partition, 0)
 		r.Offset, r.Timestamp = append(r.Offset, int64(i)), append(r.Timestamp, start.UnixMilli())
 		k := batch.Null
-		if key != nil {
-			k = r.Append(key)
+		if made.Key != nil {
+			k = r.Append(made.Key)
 		}
-		r.Key, r.Value, r.Headers = append(r.Key, k), append(r.Value, r.Append(value)), append(r.Headers, batch.View{})
+		r.Key, r.Value, r.Headers = append(r.Key, k), append(r.Value, r.Append(made.Value)), append(r.Headers, batch.View{})
 	}
 	if _, err := dec.Prepare(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	if _, problems := pipeline.Check(cfg, nil, 0, dec.Row(), dec.KeyRow()); len(problems) > 0 {
+	if _, problems := pipeline.Check(cfg, nil, at, dec.Row(), dec.KeyRow(), nil); len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	b := batch.New(r, dec.Row())
@@ -183,7 +194,7 @@ func through(t *testing.T, cfg *configs.Config, d *Demo) (rejected, rows int) {
 
 func started(t *testing.T, name string) *Demo {
 	t.Helper()
-	d, err := Start(name, 1, start)
+	d, err := Start(name, Options{Seed: 1, At: start})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -196,7 +207,7 @@ func started(t *testing.T, name string) *Demo {
 }
 
 func TestUnknownDemo(t *testing.T) {
-	d, err := Start("nothing", 1, start)
+	d, err := Start("nothing", Options{})
 	if d != nil || err == nil || !strings.Contains(err.Error(), "clicks, ratings, visitor-spend") {
 		t.Fatalf("%v", err)
 	}
@@ -233,7 +244,7 @@ func ends(t *testing.T, d *Demo) (low, high int64) {
 		t.Fatal(err)
 	}
 	defer a.Close()
-	ps, err := a.Partitions(t.Context(), configs.Source{Topics: []string{d.Topic()}})
+	ps, err := a.Partitions(t.Context(), configs.Source{Topics: []string{d.Topics()[0].Name}})
 	if err != nil || len(ps) != partitions {
 		t.Fatalf("%v, %v", ps, err)
 	}
@@ -250,11 +261,11 @@ func ends(t *testing.T, d *Demo) (low, high int64) {
 func TestProduces(t *testing.T) {
 	d := started(t, "visitor-spend")
 	n, err := d.Produce(t.Context(), 1234, 0)
-	if _, high := ends(t, d); err != nil || n != 1234 || high != 1234 {
-		t.Fatalf("%d sent, %d there, %v", n, high, err)
+	if _, high := ends(t, d); err != nil || n["purchases"] != 1234 || high != 1234 {
+		t.Fatalf("%v sent, %d there, %v", n, high, err)
 	}
 	// What was loaded is dropped, and no more.
-	if err := d.Trim(t.Context(), map[int32]int64{0: 3, 1: 0}); err != nil {
+	if err := d.Trim(t.Context(), "purchases", map[int32]int64{0: 3, 1: 0}); err != nil {
 		t.Fatal(err)
 	}
 	if low, _ := ends(t, d); low != 3 {
@@ -264,12 +275,13 @@ func TestProduces(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	begun := time.AfterFunc(100*time.Millisecond, cancel)
 	defer begun.Stop()
-	n, err = d.Produce(ctx, 0, 10000)
-	if _, high := ends(t, d); err != nil || n == 0 || high != 1234+n {
-		t.Fatalf("%d more sent, %d there, %v", n, high-1234, err)
+	sent, err := d.Produce(ctx, 0, 10000)
+	more := sent["purchases"]
+	if _, high := ends(t, d); err != nil || more == 0 || high != 1234+more {
+		t.Fatalf("%d more sent, %d there, %v", more, high-1234, err)
 	}
-	if n > 10000 {
-		t.Errorf("%d records in a tenth of a second at 10000 a second", n)
+	if more > 10000 {
+		t.Errorf("%d records in a tenth of a second at 10000 a second", more)
 	}
 }
 

@@ -12,10 +12,24 @@ import (
 
 // Generator makes the records of one published system, the same ones for the same seed and start.
 type Generator interface {
-	// Topic that the records belong to.
-	Topic() string
-	// Next appends the value of the next record to buf. key is nil for records without one.
-	Next(buf []byte) (key, value []byte)
+	// Topics that the records belong to.
+	Topics() []Topic
+	// Next makes the next record.
+	Next() Record
+}
+
+// Topic of a system.
+type Topic struct {
+	Name string
+	// Table: the topic is a table, the latest record of a key counts, and a new reader needs all of them.
+	Table bool
+}
+
+// Record is a record of one of the topics.
+type Record struct {
+	Topic string
+	Key   []byte // nil: none
+	Value []byte // nil: a tombstone
 }
 
 // random makes UUIDs and choices from a seed.
@@ -77,14 +91,14 @@ func NewClicks(seed uint64, at time.Time) *Clicks {
 	return c
 }
 
-// Topic implements Generator.
-func (c *Clicks) Topic() string { return "clicks" }
+// Topics implements Generator.
+func (c *Clicks) Topics() []Topic { return []Topic{{Name: "clicks"}} }
 
 // Next implements Generator: JSON, no key.
-func (c *Clicks) Next(b []byte) (key, value []byte) {
+func (c *Clicks) Next() Record {
 	campaign, publisher := c.pair/publishers+1, c.pair%publishers+1
 	p, f := pick(c.r, places), pick(c.r, platforms)
-	b = append(b, `{"uuid":"`...)
+	b := append(make([]byte, 0, 320), `{"uuid":"`...)
 	u := c.r.uuid()
 	var text [36]byte
 	if t, err := u.MarshalText(); err == nil {
@@ -104,52 +118,7 @@ func (c *Clicks) Next(b []byte) (key, value []byte) {
 	if c.pair++; c.pair == perTick {
 		c.pair, c.at = 0, c.at.Add(time.Millisecond)
 	}
-	return nil, append(b, `"}`...)
-}
-
-// RatingsSchema is the Avro schema of Ratings.
-const RatingsSchema = `{"type":"record","name":"ratings","namespace":"ksql","fields":[
- {"name":"rating_id","type":"long"},{"name":"user_id","type":"int"},{"name":"stars","type":"int"},{"name":"route_id","type":"int"},
- {"name":"rating_time","type":"long"},{"name":"channel","type":"string"},{"name":"message","type":"string"}]}`
-
-var (
-	channels = []string{"web", "iOS", "ios", "iOS-test", "android"}
-	messages = []string{"worst. flight. ever. #neveragain", "Surprisingly good, maybe you are getting your mojo back at long last!",
-		"Exceeded all my expectations. Thank you !", "meh", "(expletive deleted)", "is this as good as it gets? really ?",
-		"airport refurb looks great, will fly outta here more!", "why is it so difficult to keep the bathrooms clean ?",
-		"thank you for the most friendly, helpful experience today at your new lounge", "more peanuts please", "your team here rocks!"}
-)
-
-// Ratings is the stream of flight ratings, Avro in the registry's wire format.
-type Ratings struct {
-	r        random
-	schemaID int32
-	n        int64
-	at       time.Time
-}
-
-// NewRatings starts at a time; a rating comes every 12 milliseconds.
-func NewRatings(seed uint64, at time.Time, schemaID int32) *Ratings {
-	return &Ratings{r: newRandom(seed), at: at, schemaID: schemaID}
-}
-
-// Topic implements Generator.
-func (g *Ratings) Topic() string { return "ratings" }
-
-// Next implements Generator: keyed by the rating's id as text.
-func (g *Ratings) Next(b []byte) (key, value []byte) {
-	g.n++
-	b = binary.BigEndian.AppendUint32(append(b, 0), uint32(g.schemaID))
-	b = binary.AppendVarint(b, g.n)
-	b = binary.AppendVarint(b, int64(g.r.IntN(22)-1)) // -1: no user
-	b = binary.AppendVarint(b, int64(1+g.r.IntN(5)))
-	b = binary.AppendVarint(b, int64(1+g.r.IntN(9999)))
-	b = binary.AppendVarint(b, g.at.UnixMilli())
-	for _, s := range [...]string{pick(g.r, channels), pick(g.r, messages)} {
-		b = append(binary.AppendVarint(b, int64(len(s))), s...)
-	}
-	g.at = g.at.Add(12 * time.Millisecond)
-	return strconv.AppendInt(nil, g.n, 10), b
+	return Record{Topic: "clicks", Value: append(b, `"}`...)}
 }
 
 var skus = []string{"boots", "shirt", "knife", "saucepan", "table", "chair", "clock", "frame", "guitar", "thermometer", "scarf", "doormat"}
@@ -165,15 +134,15 @@ func NewPurchases(seed uint64, at time.Time) *Purchases {
 	return &Purchases{r: newRandom(seed), at: at}
 }
 
-// Topic implements Generator.
-func (g *Purchases) Topic() string { return "purchases" }
+// Topics implements Generator.
+func (g *Purchases) Topics() []Topic { return []Topic{{Name: "purchases"}} }
 
 // Next implements Generator: JSON, keyed by the visitor.
-func (g *Purchases) Next(b []byte) (key, value []byte) {
+func (g *Purchases) Next() Record {
 	n := g.r.IntN(10000)
 	visitor := [...]string{fmt.Sprintf("visitor%d@example.org", n), fmt.Sprintf("ACC-%06d", n), fmt.Sprintf("user%d", n)}[n%3]
-	b = fmt.Appendf(b, `{"sku":"%s-%d","value":%d.%02d,"quantity":%d,"visitor":"%s","timestamp":"%s"}`,
+	b := fmt.Appendf(nil, `{"sku":"%s-%d","value":%d.%02d,"quantity":%d,"visitor":"%s","timestamp":"%s"}`,
 		pick(g.r, skus), g.r.IntN(100), g.r.IntN(200), g.r.IntN(100), 1+g.r.IntN(5), visitor, g.at.UTC().Format("2006-01-02T15:04:05.000Z"))
 	g.at = g.at.Add(100 * time.Millisecond)
-	return []byte(visitor), b
+	return Record{Topic: "purchases", Key: []byte(visitor), Value: b}
 }

@@ -95,6 +95,26 @@ func (c *Cursor) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
+// Partway is the position of a partition when rows up to one of an epoch were dealt with, on the way from c to another cursor that Read
+// has made. ok: it can be told, and is no step back.
+func (c Cursor) Partway(to Cursor, k table.Key, epoch int32, offset int64) (p Position, ok bool) {
+	at, known := c.Partitions[k]
+	end := to.Partitions[k]
+	switch {
+	case epoch == end.Epoch:
+		seen := offset + 1
+		if known && at.TopicID == end.TopicID {
+			seen = max(seen, at.Seen)
+		}
+		p = Position{TopicID: end.TopicID, Epoch: epoch, Next: offset + 1, Seen: seen}
+	case known && epoch == at.Epoch:
+		p = Position{TopicID: at.TopicID, Epoch: epoch, Next: offset + 1, Seen: at.Seen}
+	default:
+		return at, false
+	}
+	return p, !known || p.Epoch > at.Epoch || p.Next > at.Next
+}
+
 // Ends is the cursor behind all that a ledger has.
 func Ends(uuid string, l *table.Ledger) Cursor {
 	c := Cursor{UUID: uuid, Partitions: map[table.Key]Position{}}

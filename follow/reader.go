@@ -315,7 +315,7 @@ func (r *Reader) table(ctx context.Context, src source, w *ranges, columns []str
 				return err
 			}
 		}
-		if err := r.file(ctx, f.Path, row, deleted[f.Path], w, each); err != nil {
+		if err := r.file(ctx, f.Path, f.Size, row, deleted[f.Path], w, each); err != nil {
 			return fmt.Errorf("%s: %w", f.Path, err)
 		}
 	}
@@ -342,8 +342,8 @@ func rowOf(row *batch.Type, columns []string) (*batch.Type, error) {
 // rowsAtOnce is how many rows a batch has at most.
 const rowsAtOnce = 4096
 
-func (r *Reader) file(ctx context.Context, path string, row *batch.Type, deleted *roaring64.Bitmap, w *ranges, each func(b *batch.Batch) error) (err error) {
-	f, err := scan.Open(ctx, r.Objects, path)
+func (r *Reader) file(ctx context.Context, path string, size int64, row *batch.Type, deleted *roaring64.Bitmap, w *ranges, each func(b *batch.Batch) error) (err error) {
+	f, err := scan.Open(ctx, r.Objects, path, size)
 	if err != nil {
 		return err
 	}

@@ -3,7 +3,6 @@ package jobs
 import (
 	"cmp"
 	"context"
-	"errors"
 	"fmt"
 	"slices"
 	"time"
@@ -172,6 +171,9 @@ func without(files []table.File, m Merge) []table.File {
 	})
 }
 
+// mostSources is how many files a merge takes at most, so that it takes some seconds: a run that is killed loses no more.
+const mostSources = 1000
+
 // bins fills files into merges of up to the target size, the smallest first. A file that is larger than all before it
 // together is left to merge with its like: else a partition that grows file by file would be written again at every run.
 func (c *Compactor) bins(files []table.File) (out []Merge) {
@@ -184,7 +186,7 @@ func (c *Compactor) bins(files []table.File) (out []Merge) {
 		m = Merge{}
 	}
 	for _, f := range files {
-		if len(m.Sources) >= c.MinFiles && (m.Bytes+f.Size > c.Target || f.Size > m.Bytes) {
+		if len(m.Sources) >= c.MinFiles && (m.Bytes+f.Size > c.Target || f.Size > m.Bytes || len(m.Sources) >= mostSources) {
 			end()
 		}
 		m.Sources, m.Bytes = append(m.Sources, f), m.Bytes+f.Size
@@ -196,33 +198,4 @@ func (c *Compactor) bins(files []table.File) (out []Merge) {
 		})
 	}
 	return out
-}
-
-// Run merges, each partition in a commit of its own, so what is done stays done when a later one fails.
-func (c *Compactor) Run(ctx context.Context, id table.Ident) (*Compaction, error) {
-	p, err := c.plan(ctx, id)
-	if err != nil {
-		return nil, err
-	}
-	done := &Compaction{Table: id, Later: p.later, TooLarge: p.tooLarge}
-	for _, m := range p.merges {
-		out, err := c.Merge(ctx, id, m.Sources, p.deletes)
-		if err != nil {
-			return done, fmt.Errorf("merging %d files of table %s: %w", len(m.Sources), id, err)
-		}
-		rw := &Rewrite{Table: id, UUID: p.uuid, Snapshot: p.snapshot, Deletes: p.deletes, Output: out.Files, Summary: map[string]string{table.SummaryJob: table.JobCompact}}
-		for _, f := range m.Sources {
-			rw.Inputs = append(rw.Inputs, f.Path)
-		}
-		switch err := c.Commit(ctx, rw); {
-		case errors.Is(err, ErrStale):
-			done.Stale++
-			continue
-		case err != nil:
-			return done, err
-		}
-		done.Merges, done.Files, done.Bytes, done.Output = done.Merges+1, done.Files+len(m.Sources), done.Bytes+m.Bytes, done.Output+len(out.Files)
-		done.Copied += out.Copied
-	}
-	return done, nil
 }

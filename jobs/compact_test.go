@@ -231,3 +231,108 @@ func TestCompactionPlansCopies(t *testing.T) {
 		t.Errorf("%+v, %v", p, err)
 	}
 }
+
+// clocked is a lake whose merges take a second each, and whose commits take three, with small files in eight partitions.
+func clocked() *lake {
+	l := newLake()
+	l.described = map[string]table.File{}
+	var paths []string
+	for _, part := range []string{"a", "b", "c", "d", "e", "f", "g", "h"} {
+		for path, f := range small(part, false, 1, 2, 3) {
+			l.described[path], paths = f, append(paths, path)
+		}
+	}
+	l.tables[primary].commit(paths, nil)
+	l.before = func(call string) error {
+		switch call {
+		case "merge":
+			l.now = l.now.Add(time.Second)
+		case "load " + primary.Name:
+			l.now = l.now.Add(3 * time.Second)
+		}
+		return nil
+	}
+	return l
+}
+
+func swaps(l *lake) (n int) {
+	for _, call := range l.calls {
+		if call == "swap "+primary.Name {
+			n++
+		}
+	}
+	return n
+}
+
+// Merges that take less time than a commit share one: the first tells what it takes, six follow, and the last.
+func TestCompactionSharesCommits(t *testing.T) {
+	l := clocked()
+	done, err := compactor(l).Run(t.Context(), primary)
+	if err != nil || done.Merges != 8 || done.Files != 24 || done.Output != 8 || done.Stale != 0 {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if n := swaps(l); n != 3 {
+		t.Errorf("%d commits", n)
+	}
+}
+
+// Others that change what one merge was made from overtake that one only.
+func TestCompactionSharesCommitsWithoutWhatIsStale(t *testing.T) {
+	l := clocked()
+	clock, merges := l.before, 0
+	l.before = func(call string) error {
+		if call == "merge" {
+			if merges++; merges == 4 {
+				main := l.tables[primary]
+				main.commit(slices.DeleteFunc(slices.Clone(main.files[main.main]), func(f string) bool { return f == "c0-1" }), nil)
+			}
+		}
+		return clock(call)
+	}
+	done, err := compactor(l).Run(t.Context(), primary)
+	if err != nil || done.Merges != 7 || done.Files != 21 || done.Output != 7 || done.Stale != 1 {
+		t.Errorf("%+v, %v", done, err)
+	}
+	main := l.tables[primary]
+	if got := main.files[main.main]; len(got) != 7+2 || !slices.Contains(got, "c1-2") {
+		t.Errorf("%v", got)
+	}
+}
+
+// What was merged before one that fails is committed.
+func TestCompactionKeepsWhatItDid(t *testing.T) {
+	l := clocked()
+	clock, broken := l.before, errors.New("a file is damaged")
+	fails := failsAt("merge", 5, broken)
+	l.before = func(call string) error { return errors.Join(clock(call), fails(l, call)) }
+	done, err := compactor(l).Run(t.Context(), primary)
+	if !errors.Is(err, broken) || done.Merges != 4 || done.Files != 12 {
+		t.Errorf("%+v, %v", done, err)
+	}
+	if n := swaps(l); n != 2 {
+		t.Errorf("%d commits", n)
+	}
+}
+
+// A merge of very many files would lose too much when it is killed.
+func TestCompactionMergesSoManyFilesAtMost(t *testing.T) {
+	sizes := make([]int64, 2*mostSources+10)
+	for i := range sizes {
+		sizes[i] = 1
+	}
+	var files []table.File
+	for path, f := range small("a", false, sizes...) {
+		f.Path, f.AddedMS = path, 0
+		files = append(files, f)
+	}
+	c := compactor(newLake())
+	c.Target = 1 << 20
+	merges, _ := c.choose(files, nil)
+	var got []int
+	for _, m := range merges {
+		got = append(got, len(m.Sources))
+	}
+	if slices.Sort(got); !slices.Equal(got, []int{10, mostSources, mostSources}) {
+		t.Errorf("merges of %d files", got)
+	}
+}

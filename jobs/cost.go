@@ -3,6 +3,8 @@ package jobs
 import (
 	"fmt"
 	"strings"
+
+	"github.com/lakeloader/lakeloader/objects"
 )
 
 // Cost is what a run would ask of the object store: an estimate, good for its order of magnitude.
@@ -32,8 +34,15 @@ type Layout struct {
 
 const pageOfObjects = 1000 // in a listing, and in a deletion
 
-// Read adds reading files: the size and the footer of each, and each column of each row group.
+// Read adds reading some of the columns of files that have so many bytes: small files whole, else the size and the footer of each, and
+// each column of each row group.
 func (c *Cost) Read(files, bytes, columns int64, l Layout) {
+	if files > 0 && bytes/files <= objects.WholeSize {
+		c.ReadBytes += bytes
+		c.Get += files
+		return
+	}
+	bytes = bytes * columns / max(columns, l.Columns)
 	c.ReadBytes += bytes
 	c.Get += 2*files + max(files, parts(bytes, l.RowGroup))*columns
 }

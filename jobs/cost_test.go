@@ -11,18 +11,23 @@ func TestCost(t *testing.T) {
 	if c.String() != "" {
 		t.Errorf("nothing: %q", c.String())
 	}
-	c.Read(100, 100<<20, l.Columns, l) // a row group each
+	c.Read(100, 100<<20, l.Columns, l) // small ones
 	if n := c.Write(100<<20, 1, l); n != 1 || c.Put != 13+2 {
 		t.Errorf("%d files, %+v", n, c)
 	}
 	c.Read(1, 100<<20, l.Columns, l)
 	c.Commit(1)
 	c.Price(Prices{Put: 0.005, Get: 0.0004})
-	if c.Get != 100*2+1000+2+40+2 || c.Put != 15+3 || math.Abs(c.USD-(18*0.005+1244*0.0004)/1000) > 1e-12 {
+	if c.Get != 100+2+40+2 || c.Put != 15+3 || math.Abs(c.USD-(18*0.005+144*0.0004)/1000) > 1e-12 {
 		t.Errorf("%+v", c)
 	}
-	if got := c.String(); got != "209715200 bytes read, 104857600 bytes written; about 1244 GET, 18 PUT requests, US$ 0.000588" {
+	if got := c.String(); got != "209715200 bytes read, 104857600 bytes written; about 144 GET, 18 PUT requests, US$ 0.000148" {
 		t.Error(got)
+	}
+	c = Cost{}
+	c.Read(2, 200<<20, 5, l) // half of the columns
+	if c.Get != 2*2+4*5 || c.ReadBytes != 100<<20 {
+		t.Errorf("some columns: %+v", c)
 	}
 	c = Cost{}
 	c.Remove(2001, 5)

@@ -279,7 +279,7 @@ func readLine(text *bufio.Reader, recs *batch.Records) (done bool, err error) {
 
 // parquet reads the columns that are wanted, by name.
 func (f *file) parquet(ctx context.Context, into *filler) (err error) {
-	p, err := scan.Open(ctx, f.store, f.uri())
+	p, err := scan.Open(ctx, f.store, f.uri(), 0)
 	if err != nil {
 		return err
 	}

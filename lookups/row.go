@@ -96,7 +96,7 @@ func fileRow(ctx context.Context, f *configs.LookupFile, files func(path string)
 		row, _, _, err = csvColumns(header, nil)
 		return row, err
 	}
-	p, err := scan.Open(ctx, x.store, x.uri())
+	p, err := scan.Open(ctx, x.store, x.uri(), 0)
 	if err != nil {
 		return nil, err
 	}

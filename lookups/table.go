@@ -66,15 +66,15 @@ func (l *lakeTable) read(ctx context.Context, version string, into *filler) erro
 		return err
 	}
 	for _, f := range files {
-		if err := l.file(ctx, f.Path, row, into, gone[f.Path]); err != nil {
+		if err := l.file(ctx, f.Path, f.Size, row, into, gone[f.Path]); err != nil {
 			return fmt.Errorf("%s: %w", f.Path, err)
 		}
 	}
 	return nil
 }
 
-func (l *lakeTable) file(ctx context.Context, path string, row *batch.Type, into *filler, gone *roaring64.Bitmap) (err error) {
-	f, err := scan.Open(ctx, l.k.d.Objects, path)
+func (l *lakeTable) file(ctx context.Context, path string, size int64, row *batch.Type, into *filler, gone *roaring64.Bitmap) (err error) {
+	f, err := scan.Open(ctx, l.k.d.Objects, path, size)
 	if err != nil {
 		return err
 	}

@@ -385,6 +385,9 @@ func (r *s3Reader) read(p []byte, off int64) (int, error) {
 		return 0, r.store.classify("read", r.bucket, r.key, err)
 	}
 	defer out.Body.Close()
+	if total, ok := totalOf(aws.ToString(out.ContentRange)); ok && total != r.size {
+		return 0, fmt.Errorf("read s3://%s/%s: %w: %d bytes instead of %d", r.bucket, r.key, errSize, total, r.size)
+	}
 	// A connection that goes silent within the body has no time limit of its own.
 	silence := time.AfterFunc(r.store.idle, func() { cancel(errSilent) })
 	defer silence.Stop()

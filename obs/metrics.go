@@ -25,6 +25,7 @@ type collector struct {
 	jobs                       jobMetrics
 	complete                   completeMetrics
 	enrich                     enrichMetrics
+	routes                     routeMetrics
 }
 
 // NewRegistry returns a registry of its own with the metrics of the state, the process and the Go runtime. It computes
@@ -55,6 +56,7 @@ func newCollector(s *State) *collector {
 		jobs:       newJobMetrics(desc),
 		complete:   newCompleteMetrics(desc),
 		enrich:     newEnrichMetrics(desc),
+		routes:     newRouteMetrics(desc),
 	}
 	add := func(kind prometheus.ValueType, name, help string, value func(*PipelineStatus) float64) {
 		c.metrics = append(c.metrics, metric{desc(name, help, "pipeline"), kind, value})
@@ -119,6 +121,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 		out <- r.commits
 		c.complete.collect(p, out)
 		c.enrich.joins(&p, out)
+		c.routes.collect(p, out)
 		for _, m := range c.metrics {
 			out <- prometheus.MustNewConstMetric(m.desc, m.kind, m.value(&p), p.Name)
 		}

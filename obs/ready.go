@@ -23,6 +23,7 @@ func (r *Recorder) Status() PipelineStatus {
 	s.FilteredBy, s.RoutedRows = maps.Clone(s.FilteredBy), maps.Clone(s.RoutedRows)
 	s.Complete = slices.Clone(s.Complete)
 	s.Joins = slices.Clone(s.Joins)
+	s.Routes = slices.Clone(s.Routes)
 	s.LastError, s.LastReject, s.LastCommit = copied(s.LastError), copied(s.LastReject), copied(s.LastCommit)
 	for k, n := range r.dead {
 		s.DeadBy = append(s.DeadBy, DeadStatus{k.stage, k.step, n})

@@ -51,6 +51,7 @@ func RenderStatusWidth(w io.Writer, s Status, width int) error {
 	}
 	pipelines.write(&b, width)
 	partitions.write(&b, width)
+	renderViews(&b, s, width)
 	renderLookups(&b, s, width)
 	renderJobs(&b, s, width)
 	_, err := io.WriteString(w, b.String())
@@ -107,6 +108,9 @@ func pipelineNotes(p PipelineStatus, now time.Time) []string {
 	}
 	for _, c := range p.Complete {
 		out = append(out, c.line(now))
+	}
+	for _, r := range p.Routes {
+		out = append(out, r.line(now))
 	}
 	if p.NotReady != "" && p.Phase != Failing {
 		out = append(out, "not ready: "+p.NotReady)

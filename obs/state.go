@@ -5,6 +5,8 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/lakeloader/lakeloader/views"
 )
 
 // State is what a daemon knows of itself. It is safe for concurrent use.
@@ -16,7 +18,8 @@ type State struct {
 	mu        sync.Mutex
 	memory    MemoryStatus
 	recorders map[string]*Recorder
-	jobs      []JobStatus // by job and target
+	jobs      []JobStatus           // by job and target
+	views     map[string]*views.Set // by pipeline
 	lookups   func() []LookupStatus
 }
 
@@ -25,7 +28,7 @@ func NewState(version string, now func() time.Time) *State {
 	if now == nil {
 		now = time.Now
 	}
-	return &State{version: version, now: now, started: now(), recorders: map[string]*Recorder{}}
+	return &State{version: version, now: now, started: now(), recorders: map[string]*Recorder{}, views: map[string]*views.Set{}}
 }
 
 // Pipeline adds a pipeline, in the phase starting, and returns where it tells what happens to it. Commits are
@@ -63,6 +66,9 @@ func (s *State) Status() Status {
 	out.Ready = len(all) > 0
 	for _, r := range all {
 		p := r.Status()
+		if v := s.viewsOf(p.Name); v != nil {
+			p.Views = v.Read(out.Now)
+		}
 		out.Ready = out.Ready && p.Ready
 		out.Memory.Used += p.Memory.Batches + p.Memory.Files + p.Memory.Uploads + p.Memory.Finished
 		out.Pipelines = append(out.Pipelines, p)

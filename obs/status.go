@@ -1,6 +1,10 @@
 package obs
 
-import "time"
+import (
+	"time"
+
+	"github.com/lakeloader/lakeloader/views"
+)
 
 // Phase is what a pipeline is doing.
 type Phase string
@@ -97,11 +101,15 @@ type PipelineStatus struct {
 	LagSeconds float64           `json:"lag_seconds"`
 	Partitions []PartitionStatus `json:"partitions"` // by topic and number
 
+	// Views are what the rows of the last minutes add up to.
+	Views []views.Table `json:"views,omitempty"`
 	// Joins are those of enrich, in order.
 	Joins []JoinStatus `json:"joins,omitempty"`
 
 	// Complete is what the pipeline's tables say is complete, by table; of pipelines that say so.
 	Complete []CompleteStatus `json:"complete,omitempty"`
+	// Routes are where rows are sent besides the lake, by name.
+	Routes []RouteStatus `json:"routes,omitempty"`
 }
 
 // ErrorStatus is the last error of a pipeline. It stays after the pipeline has recovered; its phase tells.

@@ -160,7 +160,7 @@ func (l *Loader) onReset(ctx context.Context, t *track, why error, cluster, id s
 	}
 	to := table.Record{Cluster: cluster, TopicID: id, First: next, Next: next, MaxTimestamp: -1}
 	ledger, err := l.committer.Edit(ctx, &Round{ID: uuid.Must(uuid.NewV7()).String(), Pipeline: l.cfg.Name, Version: Version,
-		Tables: []RoundFile{{Table: l.committer.Primary}}, Begins: []Begin{{Key: t.key, From: t.from, To: to}}})
+		Tables: []RoundFile{{Table: l.primary}}, Begins: []Begin{{Key: t.key, From: t.from, To: to}}})
 	if err != nil {
 		return err
 	}

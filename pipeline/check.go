@@ -9,6 +9,7 @@ import (
 	"github.com/lakeloader/lakeloader/enrich"
 	"github.com/lakeloader/lakeloader/partitioner"
 	"github.com/lakeloader/lakeloader/table"
+	"github.com/lakeloader/lakeloader/views"
 )
 
 // Checked is what a pipeline's configuration means for records of a row type.
@@ -80,6 +81,15 @@ func Check(cfg *configs.Config, pos *configs.Positions, i int, row, key *batch.T
 		}
 	}
 	columns("files.bloom_filters", p.Files.Bloom)
+	for j := range p.Views {
+		set, err := views.New(p.Views[j : j+1])
+		if err == nil {
+			err = set.Bind(full)
+		}
+		if err != nil {
+			problems = append(problems, pos.Problem(fmt.Sprintf("%s.views[%d]", at, j), err.Error(), "columns are: "+columnNames(full)))
+		}
+	}
 	return c, problems
 }
 

@@ -95,7 +95,7 @@ func (r *letterReader) each(ctx context.Context, snapshot int64, filter *LetterF
 }
 
 func (r *letterReader) file(ctx context.Context, file table.File, deleted *roaring64.Bitmap, filter *LetterFilter, f func(letterColumns, *batch.Batch, []int32) error) (err error) {
-	in, err := scan.Open(ctx, r.d.Objects, file.Path)
+	in, err := scan.Open(ctx, r.d.Objects, file.Path, file.Size)
 	if err != nil {
 		return err
 	}

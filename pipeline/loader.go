@@ -87,11 +87,13 @@ type Loader struct {
 	rec       *obs.Recorder
 	consumer  Consumer
 	topics    Topics
-	committer *Committer
-	catalog   *watched // the committer's
+	primary   table.Ident
+	committer Keeper
+	catalog   *watched // whether the committer's questions are answered
 	stages    work
 	letters   LetterTopic // nil: none
 	memory    Memory
+	committed func() // tells that a round was; nil: nobody wants to know
 
 	tracks tracks
 	recs   batch.Records

@@ -86,6 +86,9 @@ func (l *Loader) reportCommit(r *Round, number int64, took time.Duration) {
 	}
 	l.rec.Committed(c)
 	l.rec.Unpublished(0, 0)
+	if l.committed != nil {
+		l.committed()
+	}
 }
 
 func (l *Loader) reportOwned(gained map[table.Key]bool) {

@@ -15,6 +15,7 @@ import (
 	"github.com/lakeloader/lakeloader/schemas"
 	"github.com/lakeloader/lakeloader/source"
 	"github.com/lakeloader/lakeloader/table"
+	"github.com/lakeloader/lakeloader/views"
 )
 
 // Version of the program; it is written into files and round objects.
@@ -38,11 +39,19 @@ type Deps struct {
 	Now                  func() time.Time
 	// Memory is the account of what the pipeline holds.
 	Memory Memory
+	// Views take in the rows of the pipeline; nil: there are none.
+	Views *views.Set
 	// Audit proves that the table holds what its ledger says (lakeloader verify).
 	Audit func(ctx context.Context) error
+	// Database is the primary instead of a lake table; nil: it is one.
+	Database Database
 
 	// Lookup finds what rows are joined with, by its name; nil for one that is not configured.
 	Lookup func(name string) *enrich.Lookup
+	// Rows is given every batch whose rows have gone to files, which is good during the call and must be left as it is; nil: nobody is.
+	Rows func(b *batch.Batch)
+	// Committed is told of every round that was committed, and must not block; nil: nobody is.
+	Committed func()
 
 	// limit outlives loaders that fail; nil: none.
 	limit *threshold
@@ -160,10 +169,9 @@ func open(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d De
 		return nil, err
 	}
 	catalog := &watched{tables: d.Catalog, rec: d.Recorder, log: d.Log, now: d.Now}
-	l := &Loader{cfg: cfg, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s, memory: d.Memory, catalog: catalog,
-		committer: newCommitter(cfg, d, catalog)}
-	l.committer.uuid = s.primary.info.UUID
+	l := &Loader{cfg: cfg, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s, memory: d.Memory, catalog: catalog, primary: d.Primary, committed: d.Committed}
 	s.hold = l.hold
+	l.keep(d, s, catalog)
 	if d.NewLetterTopic != nil {
 		if s.topic, err = d.NewLetterTopic(ctx); err != nil {
 			return nil, fmt.Errorf("dead_letters.topic: %w", err)

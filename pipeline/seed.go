@@ -76,15 +76,15 @@ func (s *stages) seedTable(ctx context.Context, d *cleanse.Dedup, owned map[tabl
 		if b := f.UpperBounds[info.Row.Fields[at].ID]; len(b) == 8 && int64(binary.LittleEndian.Uint64(b))/1000 < oldest {
 			continue
 		}
-		if err := s.seedFile(ctx, d, owned, f.Path); err != nil {
+		if err := s.seedFile(ctx, d, owned, f); err != nil {
 			return fmt.Errorf("%s: %w", f.Path, err)
 		}
 	}
 	return nil
 }
 
-func (s *stages) seedFile(ctx context.Context, d *cleanse.Dedup, owned map[table.Key]bool, path string) (err error) {
-	f, err := scan.Open(ctx, s.d.Objects, path)
+func (s *stages) seedFile(ctx context.Context, d *cleanse.Dedup, owned map[table.Key]bool, file table.File) (err error) {
+	f, err := scan.Open(ctx, s.d.Objects, file.Path, file.Size)
 	if err != nil {
 		return err
 	}

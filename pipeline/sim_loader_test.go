@@ -41,9 +41,10 @@ func (s *simLoader) start() {
 // open makes a loader, as Run does.
 func (s *simLoader) open() {
 	w := s.w
+	c := w.committer()
 	s.l = &Loader{cfg: w.cfg, catalog: &watched{}, log: w.log, memory: simMemory{w}, now: func() time.Time { return w.now }, rec: w.rec,
-		committer: w.committer()}
-	s.l.stages = &simStages{w: w, c: s.l.committer, routed: w.tables[simIdents[simRouted]].uuid, value: simPick(w.r, "v0", "v1")}
+		primary: c.Primary, committer: c}
+	s.l.stages = &simStages{w: w, c: c, routed: w.tables[simIdents[simRouted]].uuid, value: simPick(w.r, "v0", "v1")}
 	s.c = newSimConsumer(w, s.l)
 	s.l.consumer, s.l.topics = s.c, s.c
 }

@@ -15,6 +15,7 @@ import (
 	"github.com/lakeloader/lakeloader/schemas"
 	"github.com/lakeloader/lakeloader/source"
 	"github.com/lakeloader/lakeloader/table"
+	"github.com/lakeloader/lakeloader/views"
 	"github.com/lakeloader/lakeloader/writers"
 )
 
@@ -64,6 +65,9 @@ func Idents(cfg *configs.Config, p *configs.Pipeline) (primary, deadLetters tabl
 			return table.Ident{Namespace: ns, Name: n}
 		}
 		return table.Ident{Namespace: cfg.Catalog.Namespace, Name: name}
+	}
+	if p.SQL != nil { // the name of the kind of database stands where that of a namespace is
+		return table.Ident{Namespace: p.SQL.Kind(), Name: p.SQL.Table}, table.Ident{Namespace: p.SQL.Kind(), Name: p.DeadLetters.Table}
 	}
 	primary = ident(p.Table.Name)
 	if p.DeadLetters.Table == "" {
@@ -139,6 +143,11 @@ func (s *stages) rebuild(ctx context.Context) error {
 			return fmt.Errorf("%w: pipeline %s: table.complete: %w", ErrStop, s.cfg.Name, err)
 		}
 	}
+	if s.d.Views != nil {
+		if err := s.d.Views.Bind(full); err != nil {
+			return fmt.Errorf("%w: pipeline %s: %w", ErrStop, s.cfg.Name, err)
+		}
+	}
 	s.chain, s.audit = chain, newAudit(chain.Row(), full, s.cfg.Include)
 	s.b = batch.New(&batch.Records{}, row)
 	return nil
@@ -208,6 +217,9 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 	if err := s.primary.refuse(b); err != nil {
 		return nil, err
 	}
+	if s.d.Database != nil {
+		s.d.Database.Refuse(b)
+	}
 	if s.routes == nil {
 		err = s.primary.append(ctx, b)
 	} else {
@@ -215,6 +227,9 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 	}
 	if err == nil && s.times != nil {
 		s.times.observe(b, ts.runs, s.d.Now())
+	}
+	if err == nil && s.d.Views != nil {
+		s.d.Views.Observe(b, seen(ts.runs), s.d.Now())
 	}
 	if err == nil {
 		err = s.d.limit.take(s.d.Now(), b, ts)
@@ -230,8 +245,20 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 			return nil, err
 		}
 	}
+	if s.d.Rows != nil {
+		s.d.Rows(b)
+	}
 	b.Root = root // the decoder appends to its own columns again
 	return b, nil
+}
+
+// seen are the partitions of a fetch, for the views.
+func seen(runs []run) []views.Partition {
+	out := make([]views.Partition, len(runs))
+	for i, x := range runs {
+		out[i] = views.Partition{Topic: x.t.key.Topic, Partition: x.t.key.Partition, Epoch: x.t.from.Epoch, From: x.from, To: x.to}
+	}
+	return out
 }
 
 // refuse makes dead letters of rows that cannot be written. It comes before any table gets rows of the batch.
@@ -317,6 +344,9 @@ func (s *stages) abort() {
 		k.done, k.used = nil, false
 	}
 	s.d.limit.dropped()
+	if s.d.Database != nil {
+		s.d.Database.Dropped()
+	}
 }
 
 // size is the bytes of the round's files so far, as they would be if they ended now.

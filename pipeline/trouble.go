@@ -18,6 +18,8 @@ type watched struct {
 	log    *slog.Logger
 	now    func() time.Time
 	told   time.Time
+	// database: it is a database that is asked, and not a catalog.
+	database bool
 	// trouble is what the last question ended with, "" when it was answered. Reading goes on meanwhile, so it is kept: the
 	// next fetch must not call the pipeline well again.
 	trouble string
@@ -60,10 +62,17 @@ func (w *watched) tell(err error) {
 		w.trouble = ""
 		return
 	}
-	w.trouble = "the catalog cannot be asked: " + err.Error()
+	w.trouble = "the " + w.what() + " cannot be asked: " + err.Error()
 	w.rec.Waiting(w.trouble)
 	if now := w.now(); now.Sub(w.told) >= quiet {
 		w.told = now
-		w.log.Warn("the catalog cannot be asked; it is tried again", "error", err)
+		w.log.Warn("the "+w.what()+" cannot be asked; it is tried again", "error", err)
 	}
+}
+
+func (w *watched) what() string {
+	if w.database {
+		return "database"
+	}
+	return "catalog"
 }

@@ -94,7 +94,7 @@ func (f *fetcher) one(ctx context.Context, o remote) (string, error) {
 	x = &fetched{name: filepath.Join(f.dir, fmt.Sprintf("%d.parquet", f.named)), done: make(chan struct{})}
 	f.known[o.uri] = x
 	f.mu.Unlock()
-	if x.err = f.copy(ctx, o.uri, x.name); x.err != nil {
+	if x.err = f.copy(ctx, o, x.name); x.err != nil {
 		f.mu.Lock()
 		f.bytes -= o.size
 		delete(f.known, o.uri)
@@ -114,8 +114,8 @@ func (f *fetcher) has(uri string) bool {
 	return f.known[uri] != nil
 }
 
-func (f *fetcher) copy(ctx context.Context, uri, name string) error {
-	r, err := f.store.Open(ctx, uri)
+func (f *fetcher) copy(ctx context.Context, o remote, name string) error {
+	r, err := objects.OpenSized(ctx, f.store, o.uri, o.size)
 	if err != nil {
 		return err
 	}
@@ -127,7 +127,7 @@ func (f *fetcher) copy(ctx context.Context, uri, name string) error {
 	from := struct{ io.Reader }{io.NewSectionReader(r, 0, r.Size())}
 	_, err = io.CopyBuffer(struct{ io.Writer }{to}, from, make([]byte, min(pieceBytes, max(1, r.Size()))))
 	if err := errors.Join(err, to.Close(), r.Close()); err != nil {
-		return fmt.Errorf("fetching %s: %w", uri, err)
+		return fmt.Errorf("fetching %s: %w", o.uri, err)
 	}
 	return nil
 }

@@ -57,15 +57,33 @@ func (g *gatherer) column(to *batch.Batch, c *batch.Column, from []*batch.Column
 	c.Len += len(picks)
 }
 
-// views copies texts, those that were met shortly before once.
+// views copies texts, those that were met shortly before once: where they lie tells most of them. Columns whose texts differ all
+// are not looked at.
 func (g *gatherer) views(to *batch.Batch, c *batch.Column, from []*batch.Column, picks []pick) {
-	mem := to.Mem
+	const sample = 64
+	var known [128]struct {
+		from     int32
+		was, now batch.View
+	}
 	var recent batch.Recent
-	var v batch.View
-	for _, p := range picks {
+	mem, distinct := to.Mem, 0
+	for i, p := range picks {
 		w := from[p.from].Views[p.row]
-		mem, v = recent.Append(mem, g.from[p.from].Mem[w.Off:w.Off+w.Len])
-		c.Views = append(c.Views, v)
+		text := g.from[p.from].Mem[w.Off : w.Off+w.Len]
+		if distinct == sample {
+			c.Views = append(c.Views, batch.View{Off: uint32(len(mem)), Len: w.Len})
+			mem = append(mem, text...)
+			continue
+		}
+		k := &known[(w.Off*31>>4^w.Off^uint32(p.from)*7)%uint32(len(known))]
+		if k.was != w || k.from != p.from {
+			end := len(mem)
+			k.from, k.was = p.from, w
+			if mem, k.now = recent.Append(mem, text); len(mem) > end && distinct == i {
+				distinct++
+			}
+		}
+		c.Views = append(c.Views, k.now)
 	}
 	to.Mem = mem
 }

@@ -23,7 +23,7 @@ import (
 func (c *clicks) rowsOf(files ...table.File) (out []string) {
 	c.t.Helper()
 	for _, f := range files {
-		p, err := scan.Open(c.t.Context(), c.store, f.Path)
+		p, err := scan.Open(c.t.Context(), c.store, f.Path, f.Size)
 		if err != nil {
 			c.t.Fatal(err)
 		}

@@ -52,6 +52,7 @@ func newOrder(row *batch.Type, by []table.SortField) (*order, error) {
 // keys are those of the rows of a batch.
 type keys struct {
 	heads []uint64 // the first eight bytes of each
+	tails []uint64 // the next eight
 	ends  []int    // in mem
 	mem   []byte
 }
@@ -93,7 +94,7 @@ func (c *sortedColumn) null(row int) bool {
 
 // fill makes the keys of all rows of a batch.
 func (o *order) fill(b *batch.Batch, k *keys) {
-	k.heads, k.ends, k.mem = k.heads[:0], k.ends[:0], k.mem[:0]
+	k.heads, k.tails, k.ends, k.mem = k.heads[:0], k.tails[:0], k.ends[:0], k.mem[:0]
 	columns := make([]sortedColumn, len(o.fields))
 	for i := range o.fields {
 		columns[i] = o.fields[i].of(b)
@@ -107,7 +108,8 @@ func (o *order) fill(b *batch.Batch, k *keys) {
 				k.mem = o.fields[i].append(k.mem, b, &columns[i], row)
 			}
 		}
-		k.heads, k.ends = append(k.heads, head(k.mem[from:])), append(k.ends, len(k.mem))
+		key := k.mem[from:]
+		k.heads, k.tails, k.ends = append(k.heads, head(key)), append(k.tails, head(key[min(8, len(key)):])), append(k.ends, len(k.mem))
 	}
 }
 

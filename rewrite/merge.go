@@ -107,6 +107,14 @@ func whole(files []table.File) []groups {
 	return out
 }
 
+func sized(all []groups) []objects.Sized {
+	out := make([]objects.Sized, len(all))
+	for i, g := range all {
+		out[i] = objects.Sized{URI: g.Path, Size: g.Size}
+	}
+	return out
+}
+
 // decode writes rows anew, reads them again, and compares.
 func (m *merger) decode(ctx context.Context, sources []groups, o writers.Options) ([]table.File, error) {
 	w, err := writers.New(o)
@@ -116,8 +124,10 @@ func (m *merger) decode(ctx context.Context, sources []groups, o writers.Options
 	defer w.Abort() // of no effect after Finish
 	read, b := newRowSum(), batch.New(&batch.Records{}, m.Info.Row)
 	part := m.part
+	ahead := objects.NewAhead(ctx, m.Store, sized(sources))
+	defer ahead.Stop()
 	for _, g := range sources {
-		err := eachOf(ctx, m.Store, g, b, func(b *batch.Batch, at int64) error {
+		err := eachOf(ctx, ahead, g, b, func(b *batch.Batch, at int64) error {
 			part.Rows = m.left(part.Rows[:0], m.Deleted[g.Path], b, at)
 			read.some(b, part.Rows)
 			return w.Append(ctx, b, part)
@@ -169,7 +179,7 @@ func (m *merger) same(read, wrote *rowSum) error {
 
 // eachOf reads rows of a data file into a batch, piece by piece.
 func eachOf(ctx context.Context, store objects.Store, source groups, b *batch.Batch, fn func(b *batch.Batch, at int64) error) (err error) {
-	f, err := scan.Open(ctx, store, source.Path)
+	f, err := scan.Open(ctx, store, source.Path, source.Size)
 	if err != nil {
 		return err
 	}

@@ -104,7 +104,7 @@ func file(ctx context.Context, in *Input) (out Result, err error) {
 	if err != nil {
 		return out, err
 	}
-	f, err := scan.Open(ctx, in.Store, in.Source.Path)
+	f, err := scan.Open(ctx, in.Store, in.Source.Path, in.Source.Size)
 	if err != nil {
 		return out, err
 	}

@@ -145,7 +145,7 @@ func (l *lake) rows(files []table.File) []string {
 	l.t.Helper()
 	var out []string
 	for _, f := range files {
-		p, err := scan.Open(l.t.Context(), l.objects, f.Path)
+		p, err := scan.Open(l.t.Context(), l.objects, f.Path, f.Size)
 		if err != nil {
 			l.t.Fatal(err)
 		}
@@ -322,7 +322,7 @@ func TestManyRows(t *testing.T) {
 		if f.SortOrderID != 3 {
 			t.Errorf("sort order %d", f.SortOrderID)
 		}
-		p, err := scan.Open(t.Context(), l.objects, f.Path)
+		p, err := scan.Open(t.Context(), l.objects, f.Path, f.Size)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -6,7 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"slices"
+	"math"
+	"sort"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
 
@@ -50,7 +51,7 @@ type cursor struct {
 }
 
 func (m *merger) openRun(ctx context.Context, r run, o *order, read *rowSum, budget int64) (_ *cursor, err error) {
-	f, err := scan.Open(ctx, r.store, r.Path)
+	f, err := scan.Open(ctx, r.store, r.Path, r.Size)
 	if err != nil {
 		return nil, err
 	}
@@ -115,7 +116,16 @@ func (k *keys) ascend(last []byte) bool {
 		return false
 	}
 	for i := 1; i < len(k.heads); i++ {
-		if k.heads[i-1] > k.heads[i] || k.heads[i-1] == k.heads[i] && bytes.Compare(k.key(i-1), k.key(i)) > 0 {
+		switch {
+		case k.heads[i-1] != k.heads[i]:
+			if k.heads[i-1] > k.heads[i] {
+				return false
+			}
+		case k.tails[i-1] != k.tails[i]:
+			if k.tails[i-1] > k.tails[i] {
+				return false
+			}
+		case bytes.Compare(k.key(i-1), k.key(i)) > 0:
 			return false
 		}
 	}
@@ -127,20 +137,40 @@ func (k *keys) ascend(last []byte) bool {
 type merging struct {
 	runs  []*cursor
 	heads []uint64 // of the runs' next rows
+	tails []uint64
 	done  []bool
 	tree  []int32 // tree[0] is the winner
 	left  int
 }
 
+func newMerging(runs int) *merging {
+	return &merging{heads: make([]uint64, runs), tails: make([]uint64, runs), done: make([]bool, runs), left: runs}
+}
+
 func (t *merging) less(a, b int32) bool {
-	if t.done[a] || t.done[b] {
-		return !t.done[a] && t.done[b]
-	}
 	if t.heads[a] != t.heads[b] {
 		return t.heads[a] < t.heads[b]
 	}
+	if t.tails[a] != t.tails[b] {
+		return t.tails[a] < t.tails[b]
+	}
+	if t.done[a] || t.done[b] {
+		return !t.done[a] && t.done[b]
+	}
+	return t.before(a, 0, b)
+}
+
+// before reports whether a row of a run, so many after its next one, comes before another run's next row.
+func (t *merging) before(a int32, skip int, b int32) bool {
 	x, y := t.runs[a], t.runs[b]
-	if d := bytes.Compare(x.keys.key(int(x.rows[x.at])), y.keys.key(int(y.rows[y.at]))); d != 0 {
+	row := x.rows[x.at+skip]
+	if h := x.keys.heads[row]; h != t.heads[b] {
+		return h < t.heads[b]
+	}
+	if h := x.keys.tails[row]; h != t.tails[b] {
+		return h < t.tails[b]
+	}
+	if d := bytes.Compare(x.keys.key(int(row)), y.keys.key(int(y.rows[y.at]))); d != 0 {
 		return d < 0
 	}
 	return a < b
@@ -149,11 +179,33 @@ func (t *merging) less(a, b int32) bool {
 // load notes the next row of a run, or that there is none.
 func (t *merging) load(i int32, more bool) {
 	if c := t.runs[i]; more {
-		t.heads[i] = c.keys.heads[c.rows[c.at]]
+		row := c.rows[c.at]
+		t.heads[i], t.tails[i] = c.keys.heads[row], c.keys.tails[row]
 	} else {
-		t.done[i] = true
+		t.heads[i], t.tails[i], t.done[i] = math.MaxUint64, math.MaxUint64, true
 		t.left--
 	}
+}
+
+// stretch is how many rows of the winner's come before the next rows of all others, as far as they are at hand: at least one.
+func (t *merging) stretch() int {
+	winner := t.tree[0]
+	c := t.runs[winner]
+	n, next := len(c.rows)-c.at, int32(-1)
+	for at := (winner + int32(len(t.runs))) / 2; at > 0; at /= 2 { // who is next has lost to the winner
+		if next < 0 || t.less(t.tree[at], next) {
+			next = t.tree[at]
+		}
+	}
+	if next < 0 || t.done[next] {
+		return n
+	}
+	known, end := 0, 1
+	for end < n && t.before(winner, end, next) {
+		known, end = end, 2*end
+	}
+	end = min(end, n)
+	return known + 1 + sort.Search(end-known-1, func(i int) bool { return !t.before(winner, known+1+i, next) })
 }
 
 func (t *merging) begin() {
@@ -192,7 +244,7 @@ func (t *merging) replay() {
 
 // mergeRuns passes the rows of runs on in order, in batches that are good during a call only.
 func (m *merger) mergeRuns(ctx context.Context, runs []run, o *order, read *rowSum, pass func(b *batch.Batch, rows []int32) error) (err error) {
-	t := &merging{heads: make([]uint64, len(runs)), done: make([]bool, len(runs)), left: len(runs)}
+	t := newMerging(len(runs))
 	defer func() {
 		for _, c := range t.runs {
 			err = errors.Join(err, c.close())
@@ -213,20 +265,24 @@ func (m *merger) mergeRuns(ctx context.Context, runs []run, o *order, read *rowS
 	}
 	t.begin()
 	out := &passing{gatherer: g, pass: pass, b: batch.New(&batch.Records{}, m.Info.Row)}
+	last := int32(-1)
 	for t.left > 0 {
 		w := t.tree[0]
 		c := t.runs[w]
-		out.picks = append(out.picks, pick{w, c.rows[c.at]})
+		n := 1
+		if w == last { // files of one time after the other give long stretches
+			n = t.stretch()
+		}
+		last = w
+		if err := out.add(w, c.rows[c.at:c.at+n]); err != nil {
+			return err
+		}
 		more := true
-		if c.at++; c.at == len(c.rows) {
+		if c.at += n; c.at == len(c.rows) {
 			if err := out.flush(); err != nil { // the rows lie in the batch that is filled again
 				return err
 			}
 			if more, err = c.fill(ctx); err != nil {
-				return err
-			}
-		} else if len(out.picks) == rowsAtOnce {
-			if err := out.flush(); err != nil {
 				return err
 			}
 		}
@@ -245,27 +301,39 @@ type passing struct {
 	b     *batch.Batch
 	picks []pick
 	rows  []int32
+	begun bool // something was passed on: who writes chooses encodings by the first piece
 	pass  func(b *batch.Batch, rows []int32) error
+}
+
+// stretchRows is how many rows of one run are passed on as they lie in its batch: each piece costs as much as gathering some.
+const stretchRows = 128
+
+// add picks rows of a batch.
+func (p *passing) add(from int32, rows []int32) error {
+	if len(rows) >= stretchRows && p.begun {
+		if err := p.flush(); err != nil {
+			return err
+		}
+		return p.pass(p.from[from], rows)
+	}
+	for _, r := range rows {
+		p.picks = append(p.picks, pick{from, r})
+	}
+	if len(p.picks) >= rowsAtOnce {
+		return p.flush()
+	}
+	return nil
 }
 
 func (p *passing) flush() error {
 	if len(p.picks) == 0 {
 		return nil
 	}
-	first := p.picks[0].from
-	if slices.IndexFunc(p.picks, func(x pick) bool { return x.from != first }) < 0 { // all of one run: as they are
-		p.rows = p.rows[:0]
-		for _, x := range p.picks {
-			p.rows = append(p.rows, x.row)
-		}
-		p.picks = p.picks[:0]
-		return p.pass(p.from[first], p.rows)
-	}
 	p.gather(p.b, p.picks)
-	p.rows = p.rows[:0]
-	for i := range p.picks {
-		p.rows = append(p.rows, int32(i))
+	for len(p.rows) < len(p.picks) {
+		p.rows = append(p.rows, int32(len(p.rows)))
 	}
-	p.picks = p.picks[:0]
-	return p.pass(p.b, p.rows)
+	rows := p.rows[:len(p.picks)]
+	p.picks, p.begun = p.picks[:0], true
+	return p.pass(p.b, rows)
 }

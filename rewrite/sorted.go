@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/objects"
 	"github.com/lakeloader/lakeloader/scan"
 	"github.com/lakeloader/lakeloader/table"
 	"github.com/lakeloader/lakeloader/writers"
@@ -57,6 +58,10 @@ func (m *merger) trySort(ctx context.Context, distrust map[string]bool) (err err
 	s := &sorting{merger: m, order: o, scratch: scratch, read: newRowSum()}
 	var loose []groups
 	for _, f := range m.Sources {
+		if f.Size <= objects.WholeSize { // faster in memory, many at once, than as a run of its own
+			loose = append(loose, groups{f, 0, -1})
+			continue
+		}
 		sorted, err := s.runsOf(ctx, f, distrust[f.Path])
 		if err != nil {
 			return err
@@ -92,7 +97,7 @@ type sorting struct {
 // runsOf gives the runs of a file: its row groups where the footer says that they are sorted, and the whole file where the table's
 // metadata says so too; nil: it is not sorted.
 func (s *sorting) runsOf(ctx context.Context, source table.File, distrusted bool) (runs []run, err error) {
-	f, err := scan.Open(ctx, s.Store, source.Path)
+	f, err := scan.Open(ctx, s.Store, source.Path, source.Size)
 	if err != nil {
 		return nil, err
 	}
@@ -138,8 +143,10 @@ func (s *sorting) sortLoose(ctx context.Context, files []groups) error {
 	b := batch.New(&batch.Records{}, s.Info.Row)
 	held := batch.New(&batch.Records{}, s.Info.Row)
 	var rows []int32
+	ahead := objects.NewAhead(ctx, s.Store, sized(files))
+	defer ahead.Stop()
 	for _, g := range files {
-		err := eachOf(ctx, s.Store, g, b, func(b *batch.Batch, at int64) error {
+		err := eachOf(ctx, ahead, g, b, func(b *batch.Batch, at int64) error {
 			rows = s.left(rows[:0], s.Deleted[g.Path], b, at)
 			s.read.some(b, rows)
 			writers.CopyRows(held, b, rows)
@@ -192,7 +199,7 @@ func (s *sorting) toScratch(ctx context.Context, rows func(pass func(b *batch.Ba
 		return err
 	}
 	r := run{groups: groups{files[0], 0, -1}, store: s.scratch.store, scratch: true}
-	f, err := scan.Open(ctx, r.store, r.Path)
+	f, err := scan.Open(ctx, r.store, r.Path, r.Size)
 	if err != nil {
 		return err
 	}

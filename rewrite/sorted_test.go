@@ -26,7 +26,7 @@ import (
 func (c *clicks) read(files ...table.File) (out []click) {
 	c.t.Helper()
 	for _, f := range files {
-		p, err := scan.Open(c.t.Context(), c.store, f.Path)
+		p, err := scan.Open(c.t.Context(), c.store, f.Path, f.Size)
 		if err != nil {
 			c.t.Fatal(err)
 		}
@@ -258,7 +258,7 @@ func TestKeysAscend(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		f, err := scan.Open(t.Context(), store, files[0].Path)
+		f, err := scan.Open(t.Context(), store, files[0].Path, files[0].Size)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -86,6 +86,7 @@ func (r *Batches) Next(b *batch.Batch, n int) error {
 	b.Reset(b.Records)
 	for _, l := range r.leaves {
 		l.last = batch.View{}
+		l.chunk.dict.forget()
 	}
 	return r.f.sound(func() error {
 		for b.Rows < n && len(b.Mem) < arenaGoal {
@@ -118,7 +119,7 @@ func (r *Batches) Next(b *batch.Batch, n int) error {
 func (r *Batches) nextGroup() error {
 	for r.left == 0 {
 		for _, l := range r.leaves {
-			if l.r == nil {
+			if l.group == nil {
 				continue
 			}
 			if err := l.more(); !errors.Is(err, io.EOF) {
@@ -143,7 +144,7 @@ func (r *Batches) openGroup(g *file.RowGroupReader) error {
 	r.left = g.NumRows()
 	r.f.blocks(len(r.leaves))
 	for _, l := range r.leaves {
-		if err := l.open(g); err != nil {
+		if err := l.open(r.f, g); err != nil {
 			return fmt.Errorf("column %s: %w", l.name, err)
 		}
 	}

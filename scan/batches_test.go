@@ -250,7 +250,7 @@ func written(t testing.TB, dir string, row *batch.Type, files configs.Files, pag
 	if err != nil || len(done) != 1 {
 		t.Fatalf("%d files, %v", len(done), err)
 	}
-	f, err := Open(t.Context(), objects.NewLocal(), done[0].Path)
+	f, err := Open(t.Context(), objects.NewLocal(), done[0].Path, done[0].Size)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -401,10 +401,16 @@ func TestBatchesAreBounded(t *testing.T) {
 
 // A file with any byte changed gives rows or an error.
 func TestBatchesOfDamagedFiles(t *testing.T) {
+	for _, codec := range []string{"zstd", "none", "gzip"} {
+		t.Run(codec, func(t *testing.T) { testDamagedFiles(t, codec) })
+	}
+}
+
+func testDamagedFiles(t *testing.T, codec string) {
 	dir := t.TempDir()
 	m := &maker{Rand: rand.New(rand.NewPCG(3, 3))}
 	row := m.structType(3, 8)
-	_, file := written(t, dir, row, configs.Files{RowGroupSize: 3000}, "", m.batch(row, 300))
+	_, file := written(t, dir, row, configs.Files{RowGroupSize: 3000, Compression: codec}, "", m.batch(row, 300))
 	path := strings.TrimPrefix(file.Path, "file://")
 	whole, err := os.ReadFile(path)
 	if err != nil {
@@ -419,7 +425,7 @@ func TestBatchesOfDamagedFiles(t *testing.T) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		f, err := Open(t.Context(), objects.NewLocal(), file.Path)
+		f, err := Open(t.Context(), objects.NewLocal(), file.Path, file.Size)
 		if err != nil {
 			failed++
 			continue

@@ -23,7 +23,7 @@ func PositionDeletes(ctx context.Context, store objects.Store, paths []string) (
 }
 
 func positionDelete(ctx context.Context, store objects.Store, path string, out map[string]*roaring64.Bitmap) (err error) {
-	f, err := Open(ctx, store, path)
+	f, err := Open(ctx, store, path, 0)
 	if err != nil {
 		return err
 	}

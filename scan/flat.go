@@ -83,15 +83,67 @@ func (l *leaf) putRun(n int, c *batch.Column, rec *batch.Records) error {
 
 // views copies values into the arena, those that were met shortly before once.
 func (l *leaf) views(from, to int, c *batch.Column, rec *batch.Records) error {
+	switch {
+	case l.form == inDictionary:
+		return l.coded(l.codes[from:to], c, rec)
+	case l.form == inSpans && l.distinct(from, to):
+		return l.all(l.spans[from:to], c, rec)
+	}
 	mem, v := rec.Mem, l.last
 	for i := from; i < to; i++ {
 		b := l.raw(i)
 		if uint64(len(mem))+uint64(len(b)) > math.MaxUint32 {
-			return errors.New("the values of a few rows have more than 4 GiB")
+			return errTooMuch
 		}
 		mem, v = l.recent.Append(mem, b)
 		c.Views = append(c.Views, v)
 	}
 	rec.Mem, l.last = mem, v
+	return nil
+}
+
+var errTooMuch = errors.New("the values of a few rows have more than 4 GiB")
+
+// coded copies values of the dictionary into the arena, each once.
+func (l *leaf) coded(codes []int32, c *batch.Column, rec *batch.Records) error {
+	d := &l.chunk.dict
+	for _, k := range codes {
+		if d.marks[k] != d.mark {
+			v := d.texts[k]
+			b := d.mem[v.Off : v.Off+v.Len]
+			if uint64(len(rec.Mem))+uint64(len(b)) > math.MaxUint32 {
+				return errTooMuch
+			}
+			d.views[k], d.marks[k] = rec.Append(b), d.mark
+		}
+		c.Views = append(c.Views, d.views[k])
+	}
+	return nil
+}
+
+// distinct reports whether the first texts differ all. What is written without a dictionary does, as a rule.
+func (l *leaf) distinct(from, to int) bool {
+	for i := from + 1; i < min(to, from+8); i++ {
+		for k := from; k < i; k++ {
+			if l.spans[i].Len == l.spans[k].Len && string(l.raw(i)) == string(l.raw(k)) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// all copies texts into the arena together with what lies between them.
+func (l *leaf) all(spans []batch.View, c *batch.Column, rec *batch.Records) error {
+	first, last := spans[0], spans[len(spans)-1]
+	b := l.spanned[first.Off : last.Off+last.Len]
+	if uint64(len(rec.Mem))+uint64(len(b)) > math.MaxUint32 {
+		return errTooMuch
+	}
+	at := uint32(len(rec.Mem))
+	rec.Mem = append(rec.Mem, b...)
+	for _, v := range spans {
+		c.Views = append(c.Views, batch.View{Off: v.Off - first.Off + at, Len: v.Len})
+	}
 	return nil
 }

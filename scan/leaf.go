@@ -24,7 +24,12 @@ type leaf struct {
 	node            *node // whose values it holds; nil: only its levels are wanted
 	keep            bool  // its levels are kept
 
+	chunk chunk
+	own   bool // the open chunk is decoded by chunk, not by r
+	form  form // of texts
+
 	r         file.ColumnChunkReader
+	group     *file.RowGroupReader
 	rep16     [valuesAtOnce]int16 // of the entries from next to end, which were not taken yet
 	def16     [valuesAtOnce]int16
 	next, end int
@@ -36,6 +41,9 @@ type leaf struct {
 	doubles   []float64
 	bytes     []parquet.ByteArray
 	fixed     []parquet.FixedLenByteArray
+	spanned   []byte       // what spans are of
+	spans     []batch.View // ascending
+	codes     []int32      // in the chunk's dictionary
 
 	// Of the rows that were taken last.
 	reps, defs []uint8
@@ -43,24 +51,70 @@ type leaf struct {
 	recent     batch.Recent
 }
 
-func (l *leaf) open(group *file.RowGroupReader) (err error) {
-	l.next, l.end = 0, 0
+// form says where the texts or bytes of a leaf are.
+type form uint8
+
+const (
+	inSlices     form = iota // in bytes or fixed
+	inSpans                  // in spanned
+	inDictionary             // in the chunk's dictionary
+)
+
+func (l *leaf) open(f *File, group *file.RowGroupReader) (err error) {
+	l.next, l.end, l.form, l.group = 0, 0, inSlices, group
+	if l.own = l.chunk.open(f, group, l.index); l.own {
+		return nil
+	}
 	l.r, err = group.Column(l.index)
 	return err
 }
 
+// handOver has the Parquet library read the rest of a chunk.
+func (l *leaf) handOver() (err error) {
+	l.own, l.form = false, inSlices
+	if l.r, err = l.group.Column(l.index); err != nil {
+		return err
+	}
+	for skip := l.chunk.given; skip > 0; {
+		l.next, l.end = 0, 0
+		if err := l.more(); err != nil {
+			return err
+		}
+		skip -= int64(l.end)
+	}
+	l.next, l.end = 0, 0
+	return nil
+}
+
 func (l *leaf) close() error {
+	l.next, l.end, l.own, l.group = 0, 0, false, nil
 	if l.r == nil {
 		return nil
 	}
 	r := l.r
-	l.r, l.next, l.end = nil, 0, 0
+	l.r = nil
 	return r.Close()
 }
 
 // more makes next an entry; io.EOF when there is none.
 func (l *leaf) more() error {
 	for l.next == l.end {
+		if l.own {
+			n, _, err := l.chunk.decode(l)
+			switch {
+			case errors.Is(err, errForeign):
+				if err := l.handOver(); err != nil {
+					return err
+				}
+				continue
+			case err != nil:
+				return err
+			case n == 0:
+				return io.EOF
+			}
+			l.next, l.end, l.value = 0, n, 0
+			return nil
+		}
 		if !l.r.HasNext() {
 			if err := l.r.Err(); err != nil {
 				return err
@@ -271,7 +325,14 @@ func (l *leaf) int64(i int) int64 {
 }
 
 func (l *leaf) raw(i int) []byte {
-	if l.fixed != nil {
+	switch {
+	case l.form == inSpans:
+		v := l.spans[i]
+		return l.spanned[v.Off : v.Off+v.Len]
+	case l.form == inDictionary:
+		v := l.chunk.dict.texts[l.codes[i]]
+		return l.chunk.dict.mem[v.Off : v.Off+v.Len]
+	case l.fixed != nil:
 		return l.fixed[i]
 	}
 	return l.bytes[i]

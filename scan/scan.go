@@ -40,9 +40,10 @@ func (s *source) ReadAt(p []byte, off int64) (int, error) {
 	return n, err
 }
 
-// Open opens an object; the caller must Close it.
-func Open(ctx context.Context, store objects.Store, uri string) (*File, error) {
-	r, err := store.Open(ctx, uri)
+// Open opens an object; the caller must Close it. size is what metadata say of it, bytes; 0: they do not. A small object is read whole,
+// with one request.
+func Open(ctx context.Context, store objects.Store, uri string, size int64) (*File, error) {
+	r, err := objects.OpenSized(ctx, store, uri, size)
 	if err != nil {
 		return nil, err
 	}
@@ -112,7 +113,7 @@ func (f *File) read(group int, name string, t *batch.Type, rec *batch.Records) (
 		}
 		f.blocks(1)
 		g := f.p.RowGroup(group)
-		if err := n.value.open(g); err != nil {
+		if err := n.value.open(f, g); err != nil {
 			return err
 		}
 		defer func() { err = errors.Join(err, n.value.close()) }()

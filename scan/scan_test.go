@@ -61,7 +61,7 @@ func write(t *testing.T, groups ...[]record) string {
 
 func open(t *testing.T, path string) *File {
 	t.Helper()
-	f, err := Open(t.Context(), objects.NewLocal(), "file://"+path)
+	f, err := Open(t.Context(), objects.NewLocal(), "file://"+path, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -162,7 +162,7 @@ func TestReadsValuesOfEveryType(t *testing.T) {
 
 func TestBrokenFilesAreErrors(t *testing.T) {
 	store := objects.NewLocal()
-	if _, err := Open(t.Context(), store, "file:///no/such/file"); !errors.Is(err, objects.ErrNotFound) {
+	if _, err := Open(t.Context(), store, "file:///no/such/file", 0); !errors.Is(err, objects.ErrNotFound) {
 		t.Errorf("no file: %v", err)
 	}
 	path := write(t, []record{{Topic: "a", Offset: 1}, {Topic: "b", Offset: 2}})
@@ -182,7 +182,7 @@ func TestBrokenFilesAreErrors(t *testing.T) {
 		if err := os.WriteFile(path, data, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		f, err := Open(t.Context(), store, "file://"+path)
+		f, err := Open(t.Context(), store, "file://"+path, 0)
 		if err != nil {
 			if !strings.Contains(err.Error(), path) {
 				t.Errorf("%v does not say which file", err)
@@ -241,7 +241,7 @@ func TestErrorsOfTheStorePassThrough(t *testing.T) {
 			t.Fatal("it never gets through")
 		}
 		read := func() (err error) {
-			f, err := Open(t.Context(), &flaky{Store: objects.NewLocal(), after: after}, "file://"+path)
+			f, err := Open(t.Context(), &flaky{Store: objects.NewLocal(), after: after}, "file://"+path, 0)
 			if err != nil {
 				return err
 			}

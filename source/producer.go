@@ -61,6 +61,10 @@ const (
 
 // NewProducer connects to the cluster and makes sure that the topic is there: it is never made by sending to it.
 func NewProducer(ctx context.Context, k configs.Kafka, topic, client string, log *slog.Logger) (*Producer, error) {
+	return newProducer(ctx, k, topic, client, nil, log)
+}
+
+func newProducer(ctx context.Context, k configs.Kafka, topic, client string, more kafka.ConfigMap, log *slog.Logger) (*Producer, error) {
 	if log == nil {
 		log = slog.New(slog.DiscardHandler)
 	}
@@ -82,6 +86,9 @@ func NewProducer(ctx context.Context, k configs.Kafka, topic, client string, log
 		"message.max.bytes":          longest,
 		"queue.buffering.max.kbytes": sendQueue,
 	} {
+		m[key] = v
+	}
+	for key, v := range more {
 		m[key] = v
 	}
 	issue, err := issuerOf(k)

@@ -56,7 +56,8 @@ func (o *offsets) where() string {
 	return " (in " + strings.Join(o.files, ", ") + ")"
 }
 
-func ranges(set *roaring64.Bitmap) []Range {
+// Ranges are the runs of a set of offsets.
+func Ranges(set *roaring64.Bitmap) []Range {
 	var rs []Range
 	for it := set.Iterator(); it.HasNext(); {
 		v := int64(it.Next())
@@ -122,7 +123,7 @@ func (v *verifier) each(ctx context.Context, files []table.File, deleted map[str
 
 // file passes on the rows of one data file, but those at deleted positions and marked ones.
 func (v *verifier) file(ctx context.Context, f table.File, deleted *roaring64.Bitmap, marked string, rows rowsOf) (err error) {
-	p, err := scan.Open(ctx, v.in.Objects, f.Path)
+	p, err := scan.Open(ctx, v.in.Objects, f.Path, f.Size)
 	if err != nil {
 		return err
 	}

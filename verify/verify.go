@@ -445,6 +445,6 @@ func (v *verifier) problem(p Problem) { v.report.Problems = append(v.report.Prob
 func (v *verifier) offsets(a *account, kind, id string, k accountKey, set *roaring64.Bitmap, message string) {
 	if !set.IsEmpty() {
 		a.wrong = true
-		v.problem(Problem{Kind: kind, Table: id, Topic: k.Topic, Partition: k.Partition, Epoch: k.Epoch, Ranges: ranges(set), Message: message})
+		v.problem(Problem{Kind: kind, Table: id, Topic: k.Topic, Partition: k.Partition, Epoch: k.Epoch, Ranges: Ranges(set), Message: message})
 	}
 }

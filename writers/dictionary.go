@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"math"
 
+	"github.com/lakeloader/lakeloader/batch"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/encoding"
 )
@@ -133,9 +134,7 @@ func (b *indexBuffer) WriteValues(v []parquet.Value) (int, error) {
 	dict, before := b.typ.dict, b.typ.dict.Size()
 	f := b.feed
 	if n := len(v); f.conv == toBytes && n <= len(f.slots) {
-		for _, s := range f.slots[:n] {
-			b.indexes = append(b.indexes, dict.index(f.view(s)))
-		}
+		b.texts(f.slots[:n])
 		f.slots = f.slots[n:]
 	} else {
 		b.taken.reset()
@@ -146,6 +145,23 @@ func (b *indexBuffer) WriteValues(v []parquet.Value) (int, error) {
 	}
 	b.grown += dict.Size() - before
 	return len(v), nil
+}
+
+// texts appends the numbers of texts. Equal ones often lie at one place, and then are not looked at again.
+func (b *indexBuffer) texts(slots []int32) {
+	var known [64]struct {
+		batch.View
+		number int32 // one more
+	}
+	views, dict := b.feed.col.Views, b.typ.dict
+	for _, s := range slots {
+		v := views[s]
+		k := &known[(v.Off*31>>4^v.Off)%uint32(len(known))]
+		if k.View != v || k.number == 0 {
+			k.View, k.number = v, dict.index(b.feed.view(s))+1
+		}
+		b.indexes = append(b.indexes, k.number-1)
+	}
 }
 
 func (b *indexBuffer) Page() parquet.Page             { return &indexPage{typ: b.typ, indexes: b.indexes} }

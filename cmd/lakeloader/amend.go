@@ -90,13 +90,10 @@ func inPipeline(p *configs.Pipeline, err error) error {
 
 // onePipeline finds a pipeline by name; without a name there must be only one.
 func onePipeline(cfg *configs.Config, name string) (*configs.Pipeline, error) {
-	if name == "" && len(cfg.Pipelines) == 1 {
-		return &cfg.Pipelines[0], nil
-	}
 	var names []string
 	for i := range cfg.Pipelines {
-		if cfg.Pipelines[i].Name == name {
-			return &cfg.Pipelines[i], nil
+		if p := &cfg.Pipelines[i]; p.Name == name || name == "" && len(cfg.Pipelines) == 1 {
+			return p, inLake(p)
 		}
 		names = append(names, cfg.Pipelines[i].Name)
 	}

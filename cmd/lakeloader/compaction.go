@@ -44,7 +44,10 @@ func (u *upkeep) compactions(ctx context.Context) ([]jobs.Task, error) {
 				r, err := compactionReport(c.Plan(ctx, t.Ident))
 				return u.compactionCost(ctx, t, r, err)
 			},
-			Run: func(ctx context.Context) (*jobs.Report, error) { return compactionReport(c.Run(ctx, t.Ident)) }})
+			Run: func(ctx context.Context) (*jobs.Report, error) {
+				defer collectLess()() // planning and commits read manifests, which leave much garbage
+				return compactionReport(c.Run(ctx, t.Ident))
+			}})
 	}
 	return tasks, nil
 }
@@ -52,7 +55,6 @@ func (u *upkeep) compactions(ctx context.Context) ([]jobs.Task, error) {
 // merger writes files as the pipeline of a table does, but sorted across each file.
 func (u *upkeep) merger(t owned) func(context.Context, table.Ident, []table.File, []string) (jobs.Merged, error) {
 	return func(ctx context.Context, id table.Ident, sources []table.File, deletes []string) (jobs.Merged, error) {
-		defer collectLess()()
 		info, err := u.lake.catalog.Info(ctx, id)
 		if err != nil {
 			return jobs.Merged{}, err

@@ -22,7 +22,9 @@ import (
 	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/schemas"
 	"github.com/lakeloader/lakeloader/source"
+	"github.com/lakeloader/lakeloader/sqlsink"
 	"github.com/lakeloader/lakeloader/verify"
+	"github.com/lakeloader/lakeloader/views"
 )
 
 // daemon is the running pipelines of a configuration and what they share.
@@ -35,6 +37,7 @@ type daemon struct {
 	// lookups is what the pipelines join their rows with; nil until they are begun.
 	lookups *lookups.Set
 	memory  *memory.Budget
+	sinks   []*sqlsink.Sink
 	server  *obs.Server
 
 	done chan struct{} // closed when every pipeline has ended
@@ -44,13 +47,16 @@ type daemon struct {
 	// unjoin ends the lookups.
 	unjoin context.CancelFunc
 	bg     sync.WaitGroup
+	// drain, when it is closed, has routes end when they have sent what is committed; routing are they.
+	drain   chan struct{}
+	routing sync.WaitGroup
 }
 
 // startLimit is how long servers may be unreachable at start.
 const startLimit = 30 * time.Second
 
 func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, log *slog.Logger) (d *daemon, err error) {
-	d = &daemon{cfg: cfg, log: log, state: obs.NewState(version, time.Now), done: make(chan struct{})}
+	d = &daemon{cfg: cfg, log: log, state: obs.NewState(version, time.Now), done: make(chan struct{}), drain: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -73,6 +79,16 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 			return d, err
 		}
 	}
+	bg, cancel := context.WithCancel(ctx)
+	d.stop = cancel
+	var outlets []func(ctx context.Context)
+	for i := range cfg.Pipelines {
+		r, err := d.route(bg, &cfg.Pipelines[i], &all[i])
+		if err != nil {
+			return d, err
+		}
+		outlets = append(outlets, r.run...)
+	}
 	if cfg.HTTP.Address != "off" { // after deps: the state must name the pipelines before anyone asks for it
 		if err := d.listen(); err != nil {
 			return d, err
@@ -81,8 +97,6 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 	if _, err := memory.DropPages(); err != nil { // then they stay
 		log.Debug("the executable's pages that only the start needed are still in memory", "error", err)
 	}
-	bg, cancel := context.WithCancel(ctx)
-	d.stop = cancel
 	if *cfg.Jobs.InDaemon {
 		u := newUpkeep(cfg, d.lake, log)
 		u.admin, u.said = d.admin, d.state.Complete
@@ -100,6 +114,12 @@ func startDaemon(ctx context.Context, stop <-chan struct{}, cfg *configs.Config,
 				log.Error("jobs are not run", "error", err)
 			}
 		})
+	}
+	kept, done := untilStopped(bg, stop)
+	d.bg.Go(func() { <-kept.Done(); done() })
+	d.windows(kept)
+	for _, run := range outlets {
+		d.routing.Go(func() { run(bg) })
 	}
 	var running sync.WaitGroup
 	for i := range cfg.Pipelines {
@@ -145,6 +165,10 @@ func (d *daemon) errors() error {
 
 func (d *daemon) close() error {
 	if d.stop != nil {
+		close(d.drain)
+		limit := time.AfterFunc(routeDrain, d.stop)
+		d.routing.Wait()
+		limit.Stop()
 		d.stop()
 	}
 	if d.unjoin != nil {
@@ -159,6 +183,9 @@ func (d *daemon) close() error {
 	}
 	if d.admin != nil {
 		d.admin.Close()
+	}
+	for _, s := range d.sinks {
+		errs = append(errs, s.Close())
 	}
 	if d.lake != nil {
 		errs = append(errs, d.lake.catalog.Close())
@@ -229,6 +256,14 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 	primary, dead := pipeline.Idents(d.cfg, p)
 	rec := d.state.Pipeline(p.Name, primary.String(), time.Duration(p.Commit.Interval))
 	rec.AlarmAfter(time.Duration(p.Commit.AlarmAfter))
+	var rolling *views.Set
+	if len(p.Views) > 0 {
+		var err error
+		if rolling, err = views.New(p.Views); err != nil {
+			return pipeline.Deps{}, fail(exitUsage, err)
+		}
+		d.state.Views(p.Name, rolling)
+	}
 	reg, err := registry(d.cfg)
 	if err != nil {
 		return pipeline.Deps{}, err
@@ -239,7 +274,7 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 			return source.NewProducer(ctx, d.cfg.Kafka, name, "lakeloader-"+p.Name, log)
 		}
 	}
-	return pipeline.Deps{
+	deps := pipeline.Deps{
 		Catalog: d.lake.catalog, Objects: d.lake.objects, Root: d.lake.root, Topics: d.admin, Recorder: rec, Log: log, Now: point.Now,
 		Primary: primary, DeadLetters: dead, Memory: d.memory.Share(), NewLetterTopic: topic,
 		NewConsumer: func(h source.Handler) (pipeline.Consumer, error) {
@@ -249,8 +284,9 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 			return schemas.NewDecoder(p.Decode, reg, schemas.Options{Clock: point.Now, UnknownIDAfter: time.Duration(d.cfg.Registry.UnknownIDAfter),
 				Freeze: p.Table.Evolve != nil && !*p.Table.Evolve, Accept: accept})
 		},
-		Audit: audit(d.cfg, p, d.lake), Lookup: d.lookups.Lookup,
-	}, nil
+		Audit: audit(d.cfg, p, d.lake), Views: rolling, Lookup: d.lookups.Lookup,
+	}
+	return deps, d.database(p, &deps)
 }
 
 // audit proves that a pipeline's tables hold what its ledger says.

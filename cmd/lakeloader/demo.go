@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 
 	"github.com/spf13/cobra"
@@ -24,6 +25,7 @@ type demoFlags struct {
 	dir     string
 	seed    uint64
 	verbose bool
+	servers bool
 }
 
 func newDemo() *cobra.Command {
@@ -45,12 +47,13 @@ The folder keeps the lake and a lakeloader.yaml, with which query and verify wor
 		ValidArgs: demo.Names(),
 	}
 	var f demoFlags
-	c.Flags().Int64Var(&f.records, "records", 0, "load exactly this many records, then exit; 0: no end")
+	c.Flags().Int64Var(&f.records, "records", 0, "load exactly this many records of the main topic, then exit; 0: no end")
 	c.Flags().IntVar(&f.rate, "rate", -1, "records a second; 0: as fast as possible (default: 50000 without --records, else 0)")
 	c.Flags().DurationVar(&f.length, "for", 0, "how long to run; 0: no end")
 	c.Flags().StringVar(&f.dir, "dir", "", "folder for the lake and the configuration (default ./lakeloader-demo-NAME)")
 	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the generator")
 	c.Flags().BoolVar(&f.verbose, "verbose", false, "show the loader's log instead of the progress")
+	c.Flags().BoolVar(&f.servers, "servers", false, "use the servers that the environment names, as the system's configuration does: LAKELOADER_BROKERS, LAKELOADER_REGISTRY, LAKELOADER_WAREHOUSE, ...")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if f.records < 0 || f.length < 0 {
 			return fail(exitUsage, errors.New("--records and --for cannot be negative"))
@@ -70,7 +73,11 @@ func runDemo(w io.Writer, name string, f demoFlags) (err error) {
 			f.rate = 50000
 		}
 	}
-	d, err := demo.Start(name, f.seed, time.Now().Truncate(time.Millisecond))
+	o := demo.Options{Seed: f.seed, At: time.Now().Truncate(time.Millisecond)}
+	if f.servers {
+		o.Env = os.Getenv
+	}
+	d, err := demo.Start(name, o)
 	if err != nil {
 		return fail(exitUsage, err)
 	}
@@ -92,7 +99,7 @@ func runDemo(w io.Writer, name string, f demoFlags) (err error) {
 	}
 	stop, hard, release := signals(time.Duration(cfg.Shutdown))
 	defer release()
-	r := &demoRun{w: w, d: d, f: f, cfg: cfg, path: path}
+	r := &demoRun{w: w, d: d, name: name, f: f, cfg: cfg, path: path}
 	return r.run(hard, stop, log)
 }
 
@@ -108,6 +115,7 @@ func freshFolder(dir string) error {
 type demoRun struct {
 	w    io.Writer
 	d    *demo.Demo
+	name string
 	f    demoFlags
 	cfg  *configs.Config
 	path string
@@ -120,96 +128,181 @@ func (r *demoRun) run(hard context.Context, stop chan struct{}, log *slog.Logger
 		return err
 	}
 	began := time.Now()
-	fmt.Fprintf(r.w, "%s: embedded Kafka at %s, lake in %s, status at http://%s/api/status\n", r.cfg.Pipelines[0].Name, r.d.Brokers(), r.f.dir, dm.server.Addr())
+	fmt.Fprintf(r.w, "%s: embedded Kafka at %s, lake in %s, status at http://%s/api/status\n", r.name, r.d.Brokers(), r.f.dir, dm.server.Addr())
 	ctx, cancel := context.WithCancel(hard)
 	defer cancel()
 	if r.f.length > 0 {
 		ctx, cancel = context.WithTimeout(ctx, r.f.length)
 		defer cancel()
 	}
-	produced := make(chan int64, 1)
+	produced := make(chan map[string]int64, 1)
 	var produceErr error
 	go func() {
 		n, err := r.d.Produce(ctx, r.f.records, r.f.rate)
 		produceErr = err
 		produced <- n
 	}()
-	total := r.watch(ctx, cancel, stop, dm, produced)
+	sent := r.watch(ctx, cancel, stop, dm, produced)
 	close(ended)
 	err = errors.Join(dm.wait(hard, ended), produceErr)
-	st := dm.state.Status().Pipelines[0]
+	st := dm.state.Status().Pipelines
 	if err = errors.Join(err, dm.close()); err != nil {
 		return err
 	}
-	r.summary(st, total, time.Since(began))
-	if accounted := st.Rows + st.Filtered + st.DeadLetters; accounted != total {
-		return fail(exitFailed, fmt.Errorf("%d records were produced and %d are accounted for", total, accounted))
+	r.summary(st, sent, time.Since(began))
+	for _, p := range st {
+		if accounted, total := p.Rows+p.Filtered+p.DeadLetters, r.total(p.Name, sent); accounted != total {
+			return fail(exitFailed, fmt.Errorf("pipeline %s: %d records were produced and %d are accounted for", p.Name, total, accounted))
+		}
 	}
-	return nil
+	return err
 }
 
-// watch shows the progress until everything that was produced is in the lake, or stop. It returns the number produced.
-func (r *demoRun) watch(ctx context.Context, cancel func(), stop <-chan struct{}, dm *daemon, produced <-chan int64) int64 {
+// total is how many of the records that were sent a pipeline has to load.
+func (r *demoRun) total(pipeline string, sent map[string]int64) (n int64) {
+	for i := range r.cfg.Pipelines {
+		if p := &r.cfg.Pipelines[i]; p.Name == pipeline {
+			for _, t := range p.Source.Topics {
+				n += sent[t]
+			}
+		}
+	}
+	return n
+}
+
+// loaded reports whether every pipeline has read all that was sent.
+func (r *demoRun) loaded(dm *daemon, sent map[string]int64) bool {
+	for _, p := range dm.state.Status().Pipelines {
+		if p.Records < r.total(p.Name, sent) {
+			return false
+		}
+	}
+	return true
+}
+
+// watch shows the progress until everything that was produced was read, or stop. It returns how many were produced, by topic.
+func (r *demoRun) watch(ctx context.Context, cancel func(), stop <-chan struct{}, dm *daemon, produced <-chan map[string]int64) (sent map[string]int64) {
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
-	total := int64(-1)
 	for {
 		select {
-		case total = <-produced:
+		case sent = <-produced:
 		case <-stop:
 			cancel()
 			stop = nil
 		case <-dm.done: // the loader has given up; its error is reported by wait
 			cancel()
-			if total < 0 {
-				total = <-produced
+			if sent == nil {
+				sent = <-produced
 			}
-			return total
+			return sent
 		case <-tick.C:
 			r.progress(dm)
 		}
-		st := dm.state.Status().Pipelines[0]
-		if total >= 0 && st.Records >= total {
+		if sent != nil && r.loaded(dm, sent) {
 			r.progress(dm)
-			return total
+			return sent
 		}
 	}
 }
 
+// database: the pipeline writes to a database.
+func (r *demoRun) database(name string) bool {
+	return slices.ContainsFunc(r.cfg.Pipelines, func(p configs.Pipeline) bool { return p.Name == name && p.SQL != nil })
+}
+
 func (r *demoRun) progress(dm *daemon) {
-	st := dm.state.Status().Pipelines[0]
-	if !r.f.verbose {
-		line := fmt.Sprintf("%-8s read %11d  in the lake %11d  filtered %9d  dead letters %6d  %9.0f records/s  unpublished %9d",
-			st.Phase, st.Records, st.Rows, st.Filtered, st.DeadLetters, st.RecordsPerSecond, st.UnpublishedRows)
+	pipelines := dm.state.Status().Pipelines
+	for _, st := range pipelines {
+		if r.f.verbose {
+			break
+		}
+		name, where := "", "in the lake"
+		if len(pipelines) > 1 {
+			name = fmt.Sprintf("%-14s ", st.Name)
+		}
+		if r.database(st.Name) {
+			where = "in the table"
+		}
+		line := fmt.Sprintf("%s%-8s read %11d  %s %11d  filtered %9d  dead letters %6d  %9.0f records/s  unpublished %9d",
+			name, st.Phase, st.Records, where, st.Rows, st.Filtered, st.DeadLetters, st.RecordsPerSecond, st.UnpublishedRows)
 		fmt.Fprintln(r.w, line)
 		if st.LastError != nil && st.Phase == obs.Failing {
 			fmt.Fprintln(r.w, "  ", st.LastError.Message)
 		}
 	}
-	below := map[int32]int64{}
-	for _, p := range st.Partitions {
-		if p.Committed > 0 {
-			below[p.Partition] = p.Committed
-		}
+	if r.f.records > 0 {
+		return
 	}
-	if len(below) > 0 && r.f.records == 0 {
-		ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
-		defer cancel()
-		if err := r.d.Trim(ctx, below); err != nil {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	for topic, below := range r.committed(pipelines) {
+		if err := r.d.Trim(ctx, topic, below); err != nil {
 			fmt.Fprintln(r.w, "trimming the embedded Kafka:", err)
 		}
 	}
 }
 
-func (r *demoRun) summary(st obs.PipelineStatus, total int64, took time.Duration) {
-	table := r.cfg.Pipelines[0].Table.Name
-	fmt.Fprintf(r.w, `
-%d records were produced and loaded in %.1f s: %d rows, %d filtered, %d dead letters, %s, %.1f MB in %s
+// committed is up to where every pipeline that reads a topic has loaded it.
+func (r *demoRun) committed(pipelines []obs.PipelineStatus) map[string]map[int32]int64 {
+	all := map[string]map[int32]int64{}
+	type partition struct {
+		topic string
+		n     int32
+	}
+	readers, known := map[string]int{}, map[partition]int{}
+	for i := range r.cfg.Pipelines {
+		for _, t := range r.cfg.Pipelines[i].Source.Topics {
+			readers[t]++
+		}
+	}
+	for _, st := range pipelines {
+		for _, p := range st.Partitions {
+			below := all[p.Topic]
+			if below == nil {
+				below = map[int32]int64{}
+				all[p.Topic] = below
+			}
+			if at, ok := below[p.Partition]; !ok || p.Committed < at {
+				below[p.Partition] = max(0, p.Committed)
+			}
+			known[partition{p.Topic, p.Partition}]++
+		}
+	}
+	for topic, below := range all {
+		for n := range below {
+			if known[partition{topic, n}] < readers[topic] { // a pipeline has not begun with it
+				delete(below, n)
+			}
+		}
+	}
+	return all
+}
 
+func (r *demoRun) summary(pipelines []obs.PipelineStatus, sent map[string]int64, took time.Duration) {
+	topics := r.d.Topics()
+	fmt.Fprintf(r.w, "\n%d records were produced and loaded in %.1f s", sent[topics[0].Name], took.Seconds())
+	for _, t := range topics[1:] {
+		fmt.Fprintf(r.w, ", with %d of %s", sent[t.Name], t.Name)
+	}
+	for _, st := range pipelines {
+		name := ": "
+		if len(pipelines) > 1 {
+			name = "\n  " + st.Name + ", " + st.Table + ": "
+		}
+		fmt.Fprintf(r.w, "%s%d rows, %d filtered, %d dead letters, %s", name, st.Rows, st.Filtered, st.DeadLetters, count(st.Rounds, "round"))
+		if !r.database(st.Name) {
+			fmt.Fprintf(r.w, ", %.1f MB in %s", float64(st.WrittenBytes)/1e6, count(st.Files, "file"))
+		}
+	}
+	fmt.Fprintln(r.w)
+	fmt.Fprintf(r.w, `
 What to look at next:
-  lakeloader verify -c %[9]s
-  lakeloader query -c %[9]s "SELECT * FROM %[10]s LIMIT 5"
-  lakeloader query -c %[9]s "SELECT _kafka_partition, count(*), min(_kafka_offset), max(_kafka_offset) FROM %[10]s GROUP BY 1 ORDER BY 1"
-  find %[11]s -name '*.parquet'
-`, total, took.Seconds(), st.Rows, st.Filtered, st.DeadLetters, count(st.Rounds, "round"), float64(st.WrittenBytes)/1e6, count(st.Files, "file"), r.path, table, filepath.Join(r.f.dir, "lake"))
+  lakeloader verify -c %[1]s
+  lakeloader query -c %[1]s "SELECT * FROM %[2]s LIMIT 5"
+  lakeloader query -c %[1]s "SELECT _kafka_partition, count(*), min(_kafka_offset), max(_kafka_offset) FROM %[2]s GROUP BY 1 ORDER BY 1"
+`, r.path, r.cfg.Pipelines[0].Table.Name)
+	if lake := filepath.Join(r.f.dir, "lake"); !r.f.servers {
+		fmt.Fprintf(r.w, "  find %s -name '*.parquet'\n", lake)
+	}
 }

@@ -216,7 +216,7 @@ func checkMetrics(t *testing.T, address string) {
 // plan samples real records and changes nothing.
 func TestPlan(t *testing.T) {
 	t.Parallel()
-	d, err := demo.Start("ratings", 1, time.Now())
+	d, err := demo.Start("ratings", demo.Options{Seed: 1, At: time.Now()})
 	if err != nil {
 		t.Fatal(err)
 	}

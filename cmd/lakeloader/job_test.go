@@ -280,7 +280,7 @@ func TestJobCommands(t *testing.T) {
 		want string
 		args []string
 	}{
-		{`no job "compress": choose one of [complete expire compact retention fold orphans history]`, []string{"job", "run", "compress", "-c", file}},
+		{`no job "compress": choose one of [complete current expire compact retention fold orphans history]`, []string{"job", "run", "compress", "-c", file}},
 		{`no table "u"`, []string{"job", "plan", "expire", "-c", file, "--table", "u"}},
 		{"xml", []string{"job", "list", "-c", file, "-o", "xml"}},
 	} {

@@ -49,7 +49,7 @@ type upkeep struct {
 }
 
 func newUpkeep(cfg *configs.Config, l *lake, log *slog.Logger) *upkeep {
-	return &upkeep{cfg: cfg, lake: l, log: log, now: point.Now}
+	return &upkeep{cfg: cfg.Lake(), lake: l, log: log, now: point.Now}
 }
 
 // owned is a table with the pipeline whose settings its files have; an aggregate's has none but those.

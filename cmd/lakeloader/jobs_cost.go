@@ -102,7 +102,7 @@ func (u *upkeep) rowsTask(id table.Ident, p *configs.Pipeline, do func(ctx conte
 		var c jobs.Cost
 		if files := r.Numbers["files"]; files > 0 {
 			const offsets = 4 // topic, partition, offset, epoch
-			c.Read(files, r.Numbers["bytes"]*offsets/max(offsets, l.Columns), offsets, l)
+			c.Read(files, r.Numbers["bytes"], offsets, l)
 			c.Commit(1)
 			c.Put += 2 // the round's objects
 			c.FreeBytes = r.Numbers["bytes"]

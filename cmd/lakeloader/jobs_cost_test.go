@@ -12,7 +12,7 @@ import (
 	"github.com/lakeloader/lakeloader/objects"
 )
 
-// counting counts the requests that a store of S3 would make: Open asks for the size.
+// counting counts the requests that a store of S3 would make: Open asks for the size, OpenSized reads it whole.
 type counting struct {
 	objects.Store
 	gets, puts atomic.Int64
@@ -22,6 +22,11 @@ func (c *counting) Open(ctx context.Context, uri string) (objects.Reader, error)
 	c.gets.Add(1)
 	r, err := c.Store.Open(ctx, uri)
 	return countingReader{r, c}, err
+}
+
+func (c *counting) OpenSized(ctx context.Context, uri string, _ int64) (objects.Reader, error) {
+	c.gets.Add(1)
+	return c.Store.Open(ctx, uri)
 }
 
 func (c *counting) Create(ctx context.Context, uri string) (objects.Upload, error) {

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"log/slog"
@@ -58,7 +59,7 @@ and why, and how expressions run. It changes nothing.`,
 	return c
 }
 
-func plan(ctx context.Context, cfg *configs.Config, only string, n int) (reports []*pipeline.PlanReport, err error) {
+func plan(ctx context.Context, cfg *configs.Config, only string, n int) (reports []*planned, err error) {
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute)
 	defer cancel()
 	d := &daemon{cfg: cfg, log: slog.New(slog.DiscardHandler), state: obs.NewState(version, time.Now)}
@@ -90,11 +91,15 @@ func plan(ctx context.Context, cfg *configs.Config, only string, n int) (reports
 		deps.NewConsumer = func(h source.Handler) (pipeline.Consumer, error) {
 			return source.New(source.Options{Kafka: cfg.Kafka, Source: sampling, Pipeline: p.Name, Memory: 16 << 20, Log: d.log}, h)
 		}
+		sent := sampleRoutes(p, &deps)
 		r, err := pipeline.Plan(ctx, cfg, i, n, deps)
+		for _, s := range sent {
+			err = errors.Join(err, s.ended())
+		}
 		if err != nil {
 			return nil, fail(exitFailed, fmt.Errorf("pipeline %s: %w", p.Name, err))
 		}
-		reports = append(reports, r)
+		reports = append(reports, &planned{r, sent})
 	}
 	if len(reports) == 0 {
 		return nil, fail(exitUsage, fmt.Errorf("the configuration has no pipeline %q", only))
@@ -102,7 +107,7 @@ func plan(ctx context.Context, cfg *configs.Config, only string, n int) (reports
 	return reports, nil
 }
 
-func printPlan(w io.Writer, r *pipeline.PlanReport) error {
+func printPlan(w io.Writer, r *planned) error {
 	made := "would be created"
 	if r.Exists {
 		made = "exists"
@@ -130,6 +135,7 @@ func printPlan(w io.Writer, r *pipeline.PlanReport) error {
 		}
 	}
 	counts("rows by table:", r.Routed)
+	printRoutes(w, r.Routes)
 	counts("filtered:", r.Filtered)
 	counts("dead letters:", r.Rejected)
 	counts("partitions:", r.TablePartitions)

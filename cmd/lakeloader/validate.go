@@ -103,8 +103,11 @@ func check(ctx context.Context, cfg *configs.Config, pos *configs.Positions, off
 			unchecked = append(unchecked, fmt.Sprintf("pipeline %s: its steps were not checked against the columns: %s", p.Name, strings.Join(unknown, "; ")))
 			continue
 		}
-		_, ps := pipeline.Check(cfg, pos, i, d.Row(), d.KeyRow(), lookup)
+		checked, ps := pipeline.Check(cfg, pos, i, d.Row(), d.KeyRow(), lookup)
 		problems = append(problems, ps...)
+		if checked != nil {
+			problems = append(problems, checkRoutes(p, pos, i, checked.Table)...)
+		}
 	}
 	return problems.Sort(), unchecked, nil
 }

@@ -41,9 +41,9 @@ Exit code 0: all are accounted for. 1: they are not, and the exact ranges are pr
 				if *only != "" && p.Name != *only {
 					continue
 				}
-				r, err := verify.Run(c.Context(), verifyInput(cfg, p, l))
+				r, err := verifyOne(c.Context(), cfg, p, l)
 				if errors.Is(err, table.ErrNoTable) {
-					err = fmt.Errorf("%w: nothing was loaded yet, or catalog and table.name are not those that the daemon has", err)
+					err = fmt.Errorf("%w: nothing was loaded yet, or catalog and table.name (for a database sql.url and sql.table) are not those that the daemon has", err)
 				}
 				if err != nil {
 					return fail(exitFailed, fmt.Errorf("pipeline %s: %w", p.Name, err))
@@ -87,7 +87,11 @@ func printReports(w io.Writer, format string, reports []*verify.Report) error {
 }
 
 func printReport(w io.Writer, r *verify.Report) error {
-	fmt.Fprintf(w, "pipeline %s, table %s, snapshot %d: %s, %s\n\n", r.Pipeline, r.Table, r.Snapshot, count(r.Rounds, "round"), count(r.Files, "file"))
+	if r.Snapshot == 0 && r.Files == 0 { // of a database
+		fmt.Fprintf(w, "pipeline %s, table %s: %s\n\n", r.Pipeline, r.Table, count(r.Rounds, "round"))
+	} else {
+		fmt.Fprintf(w, "pipeline %s, table %s, snapshot %d: %s, %s\n\n", r.Pipeline, r.Table, r.Snapshot, count(r.Rounds, "round"), count(r.Files, "file"))
+	}
 	tw := tabwriter.NewWriter(w, 0, 0, 2, ' ', tabwriter.AlignRight)
 	var sum table.Counts
 	all := int64(0)

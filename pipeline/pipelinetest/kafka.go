@@ -36,8 +36,20 @@ func NewKafka(t testing.TB) *Kafka {
 		t.Fatal(err)
 	}
 	t.Cleanup(c.Close)
-	k := &Kafka{Cluster: c, Config: configs.Kafka{Brokers: c.ListenAddrs(), Properties: map[string]string{
-		"topic.metadata.refresh.interval.ms": "300", "session.timeout.ms": "6000", "heartbeat.interval.ms": "200", "fetch.wait.max.ms": "50"}}}
+	return connect(t, &Kafka{Cluster: c}, c.ListenAddrs()...)
+}
+
+// Real connects to a cluster of brokers; it has no Cluster.
+func Real(t testing.TB, brokers ...string) *Kafka {
+	t.Helper()
+	return connect(t, &Kafka{}, brokers...)
+}
+
+func connect(t testing.TB, k *Kafka, brokers ...string) *Kafka {
+	t.Helper()
+	k.Config = configs.Kafka{Brokers: brokers, Properties: map[string]string{
+		"topic.metadata.refresh.interval.ms": "300", "session.timeout.ms": "6000", "heartbeat.interval.ms": "200", "fetch.wait.max.ms": "50"}}
+	var err error
 	if k.client, err = kgo.NewClient(k.options()...); err != nil {
 		t.Fatal(err)
 	}
@@ -165,10 +177,10 @@ func (k *Kafka) Transaction(t testing.TB, commit bool, topic string, partition i
 	}
 }
 
-// Records reads a topic from its beginning until n records are there, and returns them all.
+// Records reads what is committed of a topic from its beginning until n records are there, and returns them all.
 func (k *Kafka) Records(t testing.TB, topic string, n int) (rs []*kgo.Record) {
 	t.Helper()
-	c, err := kgo.NewClient(k.options(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()))...)
+	c, err := kgo.NewClient(k.options(kgo.ConsumeTopics(topic), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -164,7 +164,7 @@ func (l *Lake) Rows(t testing.TB, id table.Ident, columns ...string) []Row {
 }
 
 func (l *Lake) file(row *batch.Type, path string, columns []string) (rows []Row, err error) {
-	f, err := scan.Open(context.Background(), l.Objects, path)
+	f, err := scan.Open(context.Background(), l.Objects, path, 0)
 	if err != nil {
 		return nil, err
 	}

@@ -62,6 +62,8 @@ type lake struct {
 	where   string // for messages, e.g. "catalog sqlite /lake/catalog.db"
 	aws     *aws.Config
 	close   func() error
+
+	manifestsRead manifestCache
 }
 
 // kind is the family of a catalog, which decides what its commits can require and what its errors mean.
@@ -98,7 +100,7 @@ func (l *lake) load(ctx context.Context, id table.Ident) (*icetable.Table, error
 	if err != nil {
 		return nil, l.readError("load table "+id.String(), err)
 	}
-	return tbl, nil
+	return l.cached(tbl), nil
 }
 
 func (l *lake) Info(ctx context.Context, id table.Ident) (table.Info, error) {

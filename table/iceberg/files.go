@@ -150,6 +150,7 @@ func (l *lake) Files(ctx context.Context, id table.Ident, snapshot int64) (files
 	if err != nil {
 		return nil, nil, l.readError("read the manifests of "+id.String(), err)
 	}
+	warm(io, ms)
 	specs, deleted := partitionings{meta, map[int]*partitioning{}}, map[string]int64{}
 	for _, m := range ms {
 		for e, err := range m.Entries(io, true) {

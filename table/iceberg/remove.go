@@ -90,6 +90,7 @@ func (s *store) search(ctx context.Context, tbl *icetable.Table, files map[strin
 	if err != nil {
 		return nil, err
 	}
+	warm(io, manifests)
 	var deletes []live
 	for _, m := range manifests {
 		if m.ManifestContent() == icebergo.ManifestContentDeletes && m.SequenceNum() <= seen {

@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
-	"os/exec"
 	"reflect"
 	"strconv"
 	"strings"
@@ -54,8 +53,9 @@ type day struct {
 	config  string
 	n       int
 	commits int
-	kills   int
 	uniques int // visitors that there may be
+	runs    map[string]*dayRuns
+	grown   growth
 }
 
 const dayPartitions = 4
@@ -67,7 +67,7 @@ func loadDay(t *testing.T) *day {
 	t.Helper()
 	t.Parallel()
 	d := &day{lake: restLake(t), topic: stacktest.Topic(t, dayPartitions), n: setting(t, "DAY_RECORDS", dayRecords), commits: setting(t, "DAY_COMMITS", dayCommits)}
-	d.uniques = d.n / 10
+	d.uniques = min(d.n/10, 200_000)
 	d.yaml += `jobs:
   in_daemon: false
   expire: {schedule: "@every 3s", age: 10s, keep_last: 5}
@@ -104,18 +104,24 @@ aggregates:
 `, d.topic, d.chunk()))
 	loader := stacktest.StartDaemon(t, d.config)
 	ctx, cancel := context.WithCancel(t.Context())
-	killed := make(chan int)
-	go func() { killed <- killJobs(ctx, stacktest.Binary(t), d.config, t.Errorf) }()
-	d.produce(t, loader)
+	k := newKiller(stacktest.Binary(t), d.config, min(8*time.Second, time.Second+time.Duration(d.commits)*10*time.Millisecond), t.Errorf)
+	ended := make(chan map[string]*dayRuns)
+	go func() { ended <- k.run(ctx) }()
+	began := time.Now()
+	d.produce(t, loader, k.tidy)
 	awaitDay(t, "clicks", int64(d.n), loader)
+	took := time.Since(began)
 	cancel()
-	if d.kills = <-killed; d.kills == 0 {
-		t.Error("no job was killed")
-	}
+	d.runs = <-ended
 	stopped(t, loader)
+	t.Logf("%d clicks were loaded in %v; the jobs meanwhile:\n%s", d.n, took.Round(time.Second), reportRuns(t, d.runs, d.commits))
 	for _, name := range dayJobs {
-		t.Log(job(t, d.config, name))
+		began := time.Now()
+		out := job(t, d.config, name)
+		t.Logf("%s(%s took %v)", out, name, time.Since(began).Round(time.Millisecond))
 	}
+	d.grown.note(t, d, "all jobs ran once more")
+	t.Logf("the table grew so:\n%s", d.grown)
 	return d
 }
 
@@ -145,69 +151,12 @@ func awaitDay(t *testing.T, pipeline string, records int64, loader *stacktest.Da
 	}
 }
 
-// dayJobs are those that run beside the loader.
-var dayJobs = []string{"compact", "clicks_daily", "visitors_daily", "expire", "complete", "history", "fold", "retention", "orphans"}
-
-// killJobs runs jobs until the context ends, by their schedules and each by itself in turn, and kills them with kill -9 after a
-// while.
-func killJobs(ctx context.Context, binary, config string, fail func(string, ...any)) (kills int) {
-	rnd := rand.New(rand.NewPCG(7, 11))
-	for i := 0; ctx.Err() == nil; i++ {
-		args, wait := []string{"jobs", "-c", config}, 500+rnd.IntN(5500)
-		if i%2 == 1 {
-			args, wait = []string{"job", "run", dayJobs[i/2%len(dayJobs)], "-c", config}, 100+rnd.IntN(1400)
-		}
-		killed, ok := killAfter(ctx, exec.Command(binary, args...), time.Duration(wait)*time.Millisecond, i%2 == 1, fail)
-		if !ok {
-			return kills
-		}
-		if killed {
-			kills++
-		}
-	}
-	return kills
-}
-
-// killAfter runs a command until it is killed. ends: it may end before, if it succeeds.
-func killAfter(ctx context.Context, cmd *exec.Cmd, wait time.Duration, ends bool, fail func(string, ...any)) (killed, ok bool) {
-	var log strings.Builder
-	cmd.Stdout, cmd.Stderr = &log, &log
-	if err := cmd.Start(); err != nil {
-		fail("%v", err)
-		return false, false
-	}
-	done := make(chan struct{})
-	go func() {
-		_ = cmd.Wait() // ProcessState tells
-		close(done)
-	}()
-	timer := time.NewTimer(wait)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		killed = true
-	case <-ctx.Done():
-	case <-done:
-		if !ends || !cmd.ProcessState.Success() {
-			fail("%v ended by itself: %v\n%s", cmd.Args[1:], cmd.ProcessState, log.String())
-			return false, false
-		}
-		return false, true
-	}
-	_ = cmd.Process.Kill() // it may be gone
-	<-done
-	for line := range strings.Lines(log.String()) {
-		if strings.Contains(line, `"level":"ERROR"`) {
-			fail("a job failed: %s", line)
-		}
-	}
-	return killed, true
-}
-
 // produce sends the clicks of a day: most within ten seconds of their time, a tenth up to ten minutes late, one in a
-// hundred up to twelve hours, which may be the day before. It keeps just ahead of the loader, so that there are as many commits
-// as were asked for.
-func (d *day) produce(t *testing.T, loader *stacktest.Daemon) {
+// hundred up to twelve hours, which may be the day before. It waits for each commit, so that there are as many as were asked for.
+//
+// A real day leaves a minute between two commits, here it is less than a second, in which a job hardly gets a commit through that
+// changes thousands of files. So there is a pause every tenth of the day, in which those run to their end that keep files and metadata few.
+func (d *day) produce(t *testing.T, loader *stacktest.Daemon, pause func()) {
 	t.Helper()
 	schema := stacktest.Register(t, d.topic+"-value", "AVRO", stacktest.ClickSchema)
 	client := stacktest.Producer(t, kgo.DefaultProduceTopic(d.topic), kgo.MaxBufferedRecords(50_000), kgo.ProducerLinger(5*time.Millisecond))
@@ -230,11 +179,16 @@ func (d *day) produce(t *testing.T, loader *stacktest.Daemon) {
 				once.Do(func() { failed = err })
 			}
 		})
-		if sent := i + 1; sent%d.chunk() == 0 && sent > d.chunk() {
+		if sent := i + 1; sent%d.chunk() == 0 {
 			if err := client.Flush(t.Context()); err != nil {
 				t.Fatal(err)
 			}
-			awaitDay(t, "clicks", int64(sent-d.chunk()), loader)
+			awaitDay(t, "clicks", int64(sent), loader)
+			if sent/d.chunk()%max(1, d.commits/10) == 0 {
+				d.grown.note(t, d, "")
+				pause()
+				d.grown.note(t, d, "after a pause")
+			}
 		}
 	}
 	if err := client.Flush(t.Context()); err != nil || failed != nil {
@@ -335,8 +289,8 @@ func (d *day) bounded(t *testing.T) {
 			commits = max(commits, n)
 		}
 	}
-	t.Logf("%d records in %d commits and more: %d data files, %d snapshots, %d manifests, %d bytes of metadata, %d objects with those that wait to be orphans, jobs killed %d times",
-		d.n, commits, len(r.Files), len(r.Snapshots), len(r.Manifests), r.MetadataBytes, len(d.objects(t)), d.kills)
+	t.Logf("%d records in %d commits and more: %d data files, %d snapshots, %d manifests, %d bytes of metadata, %d objects with those that wait to be orphans",
+		d.n, commits, len(r.Files), len(r.Snapshots), len(r.Manifests), r.MetadataBytes, len(d.objects(t)))
 	// 37 hours, in each up to what is not worth a merge; snapshots of some seconds; manifests up to the next merge of them
 	if hours := 37; len(r.Files) > hours*8 || len(r.Snapshots) > 200 || len(r.Manifests) > 120 || r.MetadataBytes > 300_000 {
 		t.Errorf("too much is left: %d data files, %d snapshots, %d manifests, %d bytes of metadata", len(r.Files), len(r.Snapshots), len(r.Manifests), r.MetadataBytes)

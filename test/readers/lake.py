@@ -82,18 +82,28 @@ def report_of_sql(args, source, columns, query):
     coordinates = kafka_columns(columns)
     if coordinates:
         epoch = EPOCH if EPOCH in coordinates else "0"
-        # offsets without a gap between them keep the same distance to their row number
-        islands = query(f"""
-            WITH offsets AS (SELECT {TOPIC} AS t, {PARTITION} AS p, {epoch} AS e, {OFFSET} AS o, count(*) AS n
-                             FROM {source} GROUP BY {', '.join(coordinates)}),
-                 runs AS (SELECT t, p, e, o, n, o - row_number() OVER (PARTITION BY t, p, e ORDER BY o) AS run FROM offsets)
-            SELECT t, p, e, min(o), max(o) + 1, sum(n) FROM runs GROUP BY t, p, e, run ORDER BY 1, 2, 3, 4""")
+        islands = []
+        for some in _parts(report["rows"], source, query):
+            # offsets without a gap between them keep the same distance to their row number
+            islands += query(f"""
+                WITH offsets AS (SELECT {TOPIC} AS t, {PARTITION} AS p, {epoch} AS e, {OFFSET} AS o, count(*) AS n
+                                 FROM {some} GROUP BY {', '.join(coordinates)}),
+                     runs AS (SELECT t, p, e, o, n, o - row_number() OVER (PARTITION BY t, p, e ORDER BY o) AS run FROM offsets)
+                SELECT t, p, e, min(o), max(o) + 1, sum(n) FROM runs GROUP BY t, p, e, run ORDER BY 1, 2, 3, 4""")
         report["partitions"] = [_partition(*key, group) for key, group in _grouped(islands)]
     for name in args.sum:
         total, count = query(f'SELECT sum({name}), count({name}) FROM {source}')[0]
         report["columns"][name] = {"sum": exact(total), "count": count, "float": isinstance(total, float)}
     report["results"] = [[[jsonable(v) for v in row] for row in query(sql.replace("{source}", source))] for sql in args.sql]
     return report
+
+
+def _parts(rows, source, query):
+    """What stands after FROM to look at a table's offsets: of a large one a partition number at a time, since that takes memory."""
+    if rows <= 1_000_000:
+        return [source]
+    return [f"(SELECT * FROM {source} WHERE {PARTITION} = {p}) AS part"
+            for p, in query(f"SELECT DISTINCT {PARTITION} FROM {source} ORDER BY 1")]
 
 
 def _grouped(islands):

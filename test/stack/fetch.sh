@@ -4,7 +4,7 @@
 set -uo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 failed=0
-for server in kafka registry rest-catalog postgres; do "$HERE/$server.sh" fetch || failed=1; done
+for server in kafka registry rest-catalog postgres opensearch; do "$HERE/$server.sh" fetch || failed=1; done
 "$HERE/readers.sh" python >/dev/null || failed=1
 if [[ ${1:-} == engines ]]; then
   "$HERE/readers.sh" spark >/dev/null || failed=1

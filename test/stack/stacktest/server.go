@@ -4,10 +4,14 @@ package stacktest
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
+
+	_ "github.com/go-sql-driver/mysql" // driver of NewDatabase
 )
 
 // Server is a server of one test's own, which the test may stop, kill and start again. It keeps its address and its
@@ -38,10 +42,37 @@ func StartRegistry(t testing.TB) *Server {
 	return start(t, "registry", nil)
 }
 
+// StartOpenSearch starts a node of OpenSearch.
+func StartOpenSearch(t testing.TB) *Server {
+	t.Helper()
+	return start(t, "opensearch", nil)
+}
+
 // StartPostgres starts a PostgreSQL server.
 func StartPostgres(t testing.TB) *Server {
 	t.Helper()
 	return start(t, "postgres", nil)
+}
+
+// StartMariaDB starts a MariaDB server, which is downloaded the first time (150 MB).
+func StartMariaDB(t testing.TB) *Server {
+	t.Helper()
+	return start(t, "mariadb", nil)
+}
+
+// NewDatabase makes an empty database on a MariaDB server, and returns its URL.
+func (s *Server) NewDatabase(t testing.TB) string {
+	t.Helper()
+	name := strings.ReplaceAll(Name("db"), "-", "_")
+	db, err := sql.Open("mysql", "lakeloader:lakeloader-secret@tcp("+s.Addr()+")/lakeloader")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = db.ExecContext(t.Context(), "CREATE DATABASE "+name)
+	if err = errors.Join(err, db.Close()); err != nil {
+		t.Fatalf("creating database %s: %v", name, err)
+	}
+	return "mysql://lakeloader:lakeloader-secret@" + s.Addr() + "/" + name
 }
 
 func start(t testing.TB, kind string, settings []string, args ...string) *Server {
@@ -90,7 +121,9 @@ func (s *Server) URL() string {
 		return "http://" + s.Addr() + "/apis/ccompat/v7"
 	case "postgres":
 		return "postgres://lakeloader:lakeloader-secret@" + s.Addr() + "/lakeloader"
-	case "s3":
+	case "mariadb":
+		return "mysql://lakeloader:lakeloader-secret@" + s.Addr() + "/lakeloader"
+	case "s3", "opensearch":
 		return "http://" + s.Addr()
 	default:
 		return s.Addr()

@@ -1,0 +1,164 @@
+package demo
+
+import (
+	"encoding/json"
+	"fmt"
+	"time"
+)
+
+// Topics of the retail system.
+const (
+	ordersTopic      = "orders"
+	clickstreamTopic = "clickstream"
+	paymentsTopic    = "payments"
+)
+
+// Order is a row of the shop's table of orders, as a Debezium connector for PostgreSQL writes it (decimals as text, times with zone as text).
+type Order struct {
+	ID        int64  `json:"order_id"`
+	Customer  int64  `json:"customer_id"`
+	Session   string `json:"session_id"`
+	SKU       string `json:"sku"`
+	Quantity  int    `json:"quantity"`
+	UnitPrice string `json:"unit_price"`
+	Status    string `json:"status"` // created, paid, shipped or cancelled
+	CreatedAt string `json:"created_at"`
+	UpdatedAt string `json:"updated_at"`
+}
+
+// Retail is a shop: visitors look at products and order some, orders are paid and shipped or cancelled, and now and then one is deleted.
+type Retail struct {
+	r      random
+	at     time.Time
+	orders map[int64]*Order
+	open   []int64 // orders that something still happens to
+	last   int64   // order id
+	lsn    int64
+	due    []Record
+	n      int
+}
+
+// NewRetail starts at a time; a visit begins every two seconds.
+func NewRetail(seed uint64, at time.Time) *Retail {
+	return &Retail{r: newRandom(seed), at: at, orders: map[int64]*Order{}, lsn: 1 << 24}
+}
+
+// Topics implements Generator.
+func (g *Retail) Topics() []Topic {
+	return []Topic{{Name: clickstreamTopic}, {Name: ordersTopic, Table: true}, {Name: paymentsTopic}}
+}
+
+// Orders returns a copy of the shop's table as it is after what was made so far.
+func (g *Retail) Orders() map[int64]Order {
+	out := make(map[int64]Order, len(g.orders))
+	for id, o := range g.orders {
+		out[id] = *o
+	}
+	return out
+}
+
+// Next implements Generator.
+func (g *Retail) Next() Record {
+	for len(g.due) == 0 {
+		g.visit()
+		g.progress()
+		g.at = g.at.Add(2 * time.Second)
+	}
+	r := g.due[0]
+	g.due = g.due[1:]
+	return r
+}
+
+func (g *Retail) now() string { return g.at.UTC().Format("2006-01-02T15:04:05.000000Z") }
+
+// visit is someone who looks at one to five products, puts some into the cart, and may order the last.
+func (g *Retail) visit() {
+	session, customer := g.r.uuid().String(), int64(1+g.r.IntN(5000))
+	sku := ""
+	click := func(event string, order any) {
+		g.send(clickstreamTopic, session, map[string]any{"session_id": session, "customer_id": customer, "event": event, "sku": sku, "order_id": order, "at": g.now()})
+	}
+	for range 1 + g.r.IntN(5) {
+		sku = fmt.Sprintf("%s-%d", pick(g.r, skus), g.r.IntN(20))
+		click("view", nil)
+	}
+	if g.r.IntN(3) > 0 {
+		return
+	}
+	click("cart", nil)
+	if g.r.IntN(3) == 0 {
+		return
+	}
+	g.last++
+	o := &Order{ID: g.last, Customer: customer, Session: session, SKU: sku, Quantity: 1 + g.r.IntN(4), UnitPrice: fmt.Sprintf("%d.%02d", 1+g.r.IntN(199), g.r.IntN(100)),
+		Status: "created", CreatedAt: g.now(), UpdatedAt: g.now()}
+	g.orders[o.ID], g.open = o, append(g.open, o.ID)
+	g.change("c", nil, o)
+	click("order", o.ID)
+}
+
+// progress lets something happen to an open order.
+func (g *Retail) progress() {
+	if len(g.open) < 3 {
+		return
+	}
+	i := g.r.IntN(len(g.open))
+	o := g.orders[g.open[i]]
+	before := *o
+	end := func() { g.open[i] = g.open[len(g.open)-1]; g.open = g.open[:len(g.open)-1] }
+	o.UpdatedAt = g.now()
+	switch n := g.r.IntN(20); {
+	case n == 0: // by mistake, or a person's right
+		delete(g.orders, o.ID)
+		end()
+		g.change("d", &before, nil)
+		return
+	case o.Status == "paid":
+		o.Status = "shipped"
+		end()
+	case n < 4:
+		o.Status = "cancelled"
+		end()
+	default:
+		o.Status = "paid"
+		g.n++
+		var whole, cents int64
+		if _, err := fmt.Sscanf(o.UnitPrice, "%d.%d", &whole, &cents); err != nil {
+			panic(fmt.Sprintf("the demo made the price %q: %v", o.UnitPrice, err))
+		}
+		cents = (whole*100 + cents) * int64(o.Quantity)
+		g.send(paymentsTopic, fmt.Sprint(o.ID), map[string]any{"payment_id": g.n, "order_id": o.ID, "amount": fmt.Sprintf("%d.%02d", cents/100, cents%100),
+			"method": pick(g.r, []string{"card", "Card", "invoice", "paypal"}), "at": g.now()})
+	}
+	g.change("u", &before, o)
+}
+
+// change is the envelope of a change of the table, and after a deletion a tombstone.
+func (g *Retail) change(op string, before, after *Order) {
+	g.lsn += 64 + int64(g.r.IntN(200))
+	id := after
+	if id == nil {
+		id = before
+	}
+	key := g.text(map[string]any{"order_id": id.ID})
+	ms := g.at.UnixMilli()
+	g.due = append(g.due, Record{Topic: ordersTopic, Key: key, Value: g.text(map[string]any{"before": before, "after": after, "op": op, "ts_ms": ms, "transaction": nil,
+		"source": map[string]any{"version": "3.0.0.Final", "connector": "postgresql", "name": "shop", "ts_ms": ms, "snapshot": "false", "db": "shop", "schema": "public",
+			"table": "orders", "txId": g.lsn >> 8, "lsn": g.lsn}})})
+	if op == "d" {
+		g.due = append(g.due, Record{Topic: ordersTopic, Key: key})
+	}
+}
+
+func (g *Retail) send(topic, key string, v map[string]any) {
+	g.due = append(g.due, Record{Topic: topic, Key: []byte(key), Value: g.text(v)})
+}
+
+// text is a value as JSON; values are ours, and JSON has them all.
+func (g *Retail) text(v any) []byte {
+	b, err := json.Marshal(v)
+	if err != nil {
+		panic(fmt.Sprintf("a record of the demo is no JSON: %v", err))
+	}
+	return b
+}
