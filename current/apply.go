@@ -168,7 +168,7 @@ func (a *Applier) findIn(ctx context.Context, p *plan, x table.File, w *window, 
 			part.Fields = append(part.Fields, c)
 		}
 	}
-	file, err := scan.Open(ctx, a.Objects, x.Path)
+	file, err := scan.Open(ctx, a.Objects, x.Path, x.Size)
 	if err != nil {
 		return false, err
 	}

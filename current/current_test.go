@@ -73,7 +73,7 @@ func rows(t *testing.T, e *pipelinetest.Env) map[int64]string {
 	}
 	out := map[int64]string{}
 	for _, x := range files {
-		f, err := scan.Open(t.Context(), e.Objects, x.Path)
+		f, err := scan.Open(t.Context(), e.Objects, x.Path, x.Size)
 		if err != nil {
 			t.Fatal(err)
 		}
