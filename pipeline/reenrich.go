@@ -184,7 +184,7 @@ func (a *amender) missed(ctx context.Context, columns []string) (map[EpochKey]*r
 			return nil, fmt.Errorf("reading table %s: %w", id, err)
 		}
 		for _, f := range files {
-			if err := a.missedIn(ctx, f.Path, row, deleted[f.Path], out); err != nil {
+			if err := a.missedIn(ctx, f, row, deleted[f.Path], out); err != nil {
 				return nil, fmt.Errorf("%s: %w", f.Path, err)
 			}
 		}
@@ -192,8 +192,8 @@ func (a *amender) missed(ctx context.Context, columns []string) (map[EpochKey]*r
 	return out, nil
 }
 
-func (a *amender) missedIn(ctx context.Context, path string, row *batch.Type, deleted *roaring64.Bitmap, out map[EpochKey]*roaring64.Bitmap) (err error) {
-	f, err := scan.Open(ctx, a.d.Objects, path, 0)
+func (a *amender) missedIn(ctx context.Context, file table.File, row *batch.Type, deleted *roaring64.Bitmap, out map[EpochKey]*roaring64.Bitmap) (err error) {
+	f, err := scan.Open(ctx, a.d.Objects, file.Path, file.Size)
 	if err != nil {
 		return err
 	}
