@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"slices"
 	"strconv"
@@ -294,7 +295,7 @@ func (o *Owner) write() error {
 func (s *State) buckets(slot int32, key []byte, out buckets) (buckets, error) {
 	var room [64]byte
 	v, done, err := s.db.Get(stateKey(room[:], slot, kindKey, key))
-	if err == pebble.ErrNotFound { //nolint:errorlint // Get says so
+	if errors.Is(err, pebble.ErrNotFound) {
 		return out, nil
 	}
 	if err != nil {

@@ -20,7 +20,6 @@ func wide(b []byte) Amount {
 	return Amount{int64(binary.BigEndian.Uint64(b)), binary.BigEndian.Uint64(b[8:])}
 }
 
-func (a Amount) zero() bool     { return a.hi == 0 && a.lo == 0 }
 func (a Amount) negative() bool { return a.hi < 0 }
 
 func (a Amount) neg() Amount {

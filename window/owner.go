@@ -118,9 +118,8 @@ type Deps struct {
 //     taken for dead publishes nothing old; its transaction is aborted. The group saves work only.
 //   - The day never goes back, also where the clock does.
 type Owner struct {
-	o   Options
-	d   Deps
-	sum *Sum
+	o Options
+	d Deps
 
 	mu     sync.Mutex
 	want   map[int32]int // the how-manieth time each slot was dealt out

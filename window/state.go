@@ -192,7 +192,6 @@ func (s *State) clearKind(b *pebble.Batch, slot int32, kind byte) error {
 // merger adds up the buckets of a key, which a rebuild writes piece by piece. The order of the pieces does not matter.
 type merger struct {
 	all buckets
-	err error
 }
 
 func newMerger(_, value []byte) (pebble.ValueMerger, error) {
