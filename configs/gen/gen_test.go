@@ -41,7 +41,7 @@ func TestRunWritesBoth(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(root, "configs"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"types.go", "jobs.go", "engines.go", "aggregate.go", "sqlsink.go", "view.go", "window.go", "steps.go"} {
+	for _, name := range []string{"types.go", "jobs.go", "engines.go", "aggregate.go", "changes.go", "enrich.go", "outlet.go", "sqlsink.go", "view.go", "window.go", "steps.go"} {
 		data, err := os.ReadFile(filepath.Join("..", name))
 		if err != nil {
 			t.Fatal(err)

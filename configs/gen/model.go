@@ -24,7 +24,7 @@ type model struct {
 
 func newModel(sources string) (*model, error) {
 	m := &model{types: map[string]string{}, fields: map[string]string{}, defaults: defaults()}
-	for _, name := range []string{"types.go", "jobs.go", "engines.go", "aggregate.go", "sqlsink.go", "view.go", "window.go", "steps.go"} {
+	for _, name := range []string{"types.go", "jobs.go", "engines.go", "aggregate.go", "changes.go", "enrich.go", "outlet.go", "sqlsink.go", "view.go", "window.go", "steps.go"} {
 		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(sources, name), nil, parser.ParseComments)
 		if err != nil {
 			return nil, fmt.Errorf("read the comments: %w", err)
