@@ -136,7 +136,7 @@ func (t *Transactions) Close() {
 	t.logs.stop()
 }
 
-// ErrFenced: another process has taken up the transactional id.
+// ErrFenced means that another process has taken up the transactional id.
 var ErrFenced = errors.New("another process has taken up the transactional id")
 
 func (t *Transactions) explain(what string, err error) error {
