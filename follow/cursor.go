@@ -15,7 +15,7 @@ import (
 	"github.com/lakeloader/lakeloader/table"
 )
 
-// ErrReplaced: the primary table is another one than the cursor is about; its offsets say nothing of it.
+// ErrReplaced means that the primary table is another one than the cursor is about; its offsets say nothing of it.
 var ErrReplaced = errors.New("the table was dropped and created again")
 
 // Position is how far a partition was followed.

@@ -14,7 +14,7 @@ import (
 	"github.com/lakeloader/lakeloader/objects"
 )
 
-// ErrMoved: another instance moved the cursor.
+// ErrMoved means that another instance moved the cursor.
 var ErrMoved = errors.New("another instance has moved the route's cursor")
 
 // Saved is what is kept of a route.

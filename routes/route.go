@@ -26,7 +26,7 @@ type Recorder interface {
 	Failing(err error, next time.Time)
 }
 
-// ErrHeld: another instance has the lease.
+// ErrHeld means that another instance has the lease.
 var ErrHeld = errors.New("another instance sends")
 
 // Deps is what a route works with.
@@ -61,7 +61,12 @@ type Route struct {
 }
 
 // New makes a route of the mode committed.
-func New(o *configs.Outlet, d Deps) *Route { return &Route{o: o, d: d} }
+func New(o *configs.Outlet, d Deps) *Route {
+	if d.Reader.Limit == 0 {
+		d.Reader.Limit = atOnce
+	}
+	return &Route{o: o, d: d}
+}
 
 const (
 	firstPause = time.Second

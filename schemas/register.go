@@ -9,7 +9,7 @@ import (
 	"github.com/riferrei/srclient"
 )
 
-// ErrIncompatible: the registry does not take a schema beside those that its subject has.
+// ErrIncompatible means that the registry does not take a schema beside those that its subject has.
 var ErrIncompatible = errors.New("the schema registry refuses the schema")
 
 // Register registers a schema under a subject, which may have it already, and gives its id. kind is AVRO, PROTOBUF or JSON.

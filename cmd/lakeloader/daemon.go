@@ -95,13 +95,9 @@ func startTrial(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, 
 	}
 	bg, cancel := context.WithCancel(ctx)
 	d.stop = cancel
-	var outlets []func(ctx context.Context)
-	for i := range cfg.Pipelines {
-		r, err := d.route(bg, &cfg.Pipelines[i], &all[i])
-		if err != nil {
-			return d, err
-		}
-		outlets = append(outlets, r.run...)
+	outlets, err := d.outlets(bg, all)
+	if err != nil {
+		return d, err
 	}
 	if cfg.HTTP.Address != "off" { // after deps: the state must name the pipelines before anyone asks for it
 		if err := d.listen(); err != nil {

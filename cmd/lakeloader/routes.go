@@ -52,6 +52,18 @@ func (r *routed) committed() {
 	}
 }
 
+// outlets adds the routes of all pipelines to what they work with, and says what is to be run.
+func (d *daemon) outlets(ctx context.Context, all []pipeline.Deps) (run []func(ctx context.Context), err error) {
+	for i := range d.cfg.Pipelines {
+		r, err := d.route(ctx, &d.cfg.Pipelines[i], &all[i])
+		if err != nil {
+			return nil, err
+		}
+		run = append(run, r.run...)
+	}
+	return run, nil
+}
+
 // route adds the routes of a pipeline to what it works with. They run until ctx ends.
 func (d *daemon) route(ctx context.Context, p *configs.Pipeline, deps *pipeline.Deps) (*routed, error) {
 	r := &routed{}
