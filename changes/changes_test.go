@@ -174,9 +174,7 @@ func TestUnwrapped(t *testing.T) {
 		"reject 2 changes _op: the delete does not say of which row: the record has neither a value nor a key")
 
 	rewritten := customers("unwrapped", false)
-	for _, c := range []configs.ColumnDef{{Name: "__deleted", Type: "string"}, {Name: "__op", Type: "string"}, {Name: "__source_lsn", Type: "long"}, {Name: "__source_ts_ms", Type: "long"}} {
-		rewritten.Value.Columns = append(rewritten.Value.Columns, c)
-	}
+	rewritten.Value.Columns = append(rewritten.Value.Columns, []configs.ColumnDef{{Name: "__deleted", Type: "string"}, {Name: "__op", Type: "string"}, {Name: "__source_lsn", Type: "long"}, {Name: "__source_ts_ms", Type: "long"}}...)
 	got = unwrap(t, rewritten,
 		pair{"-", `{"id":1,"name":"Ada","__deleted":"false","__op":"c","__source_lsn":16,"__source_ts_ms":3000}`},
 		pair{"-", `{"id":1,"name":"Ada","__deleted":"true","__op":"d","__source_lsn":17,"__source_ts_ms":4000}`},

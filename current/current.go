@@ -115,7 +115,7 @@ func (a *Applier) Plan(ctx context.Context) (*Report, error) {
 	}
 	st := &state{}
 	if base, err := a.base(ctx); errors.Is(err, table.ErrNoTable) {
-		base = nil
+		// nothing was applied yet
 	} else if err != nil {
 		return r, err
 	} else if m, err := parseMark(a.Pipeline, base.Props); err != nil {

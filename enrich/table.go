@@ -100,7 +100,7 @@ func (t *Table) Rows() int { return t.rows }
 // Bytes is the memory that the table takes.
 func (t *Table) Bytes() int64 { return t.store.bytes() + t.keys.bytes() + t.ids.bytes() }
 
-// ErrNoKey: a row has no value in a column of its key, so nothing can be joined with it.
+// ErrNoKey says that a row has no value in a column of its key, so nothing can be joined with it.
 var ErrNoKey = errors.New("a column of the key is null")
 
 // Identity makes an identity of what a record's key says.

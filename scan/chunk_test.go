@@ -137,8 +137,8 @@ func TestLibraryGoesOn(t *testing.T) {
 				t.Fatalf("column %d has %d values of %d", i, c.Len, len(want))
 			}
 			for k := range want {
-				if got := any(nil); !c.IsNull(k) {
-					if got = value(c, rec, k); fmt.Sprint(got) != fmt.Sprint(want[k]) {
+				if !c.IsNull(k) {
+					if got := value(c, rec, k); fmt.Sprint(got) != fmt.Sprint(want[k]) {
 						t.Fatalf("value %d of column %d is %v, not %v", k, i, got, want[k])
 					}
 				} else if want[k] != nil {

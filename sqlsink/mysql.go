@@ -22,8 +22,8 @@ func (mysqlDB) open(text string) (*sql.DB, error) {
 	if err != nil || u.Host == "" || strings.Trim(u.Path, "/") == "" {
 		return nil, errors.New("it is no URL of a MySQL database: mysql://user:password@host:3306/database") // the parser's message has the URL
 	}
-	cfg := mysql.NewConfig()
-	if cfg, err = mysql.ParseDSN("/?" + u.RawQuery); err != nil {
+	cfg, err := mysql.ParseDSN("/?" + u.RawQuery)
+	if err != nil {
 		return nil, fmt.Errorf("its parameters are not those of go-sql-driver/mysql: %w", err)
 	}
 	cfg.User = u.User.Username()

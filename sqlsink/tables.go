@@ -144,7 +144,7 @@ func (c *session) claim(ctx context.Context, name string) (*described, error) {
 
 // columns makes the table have the columns of def.
 func (c *session) columns(ctx context.Context, def table.Def, d *described) error {
-	name, there := def.Ident.Name, false
+	name := def.Ident.Name
 	var have []string
 	there, err := c.kind.exists(ctx, c, name)
 	if err == nil && there {

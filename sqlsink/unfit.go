@@ -86,7 +86,7 @@ func years(t *batch.Type, first, last int, who string) check {
 // finite refuses what is no number.
 func finite(t *batch.Type, who string, infinite bool) check {
 	return func(c *batch.Column, _ []byte, i int) string {
-		f := 0.0
+		var f float64
 		if t.Kind == batch.Float {
 			f = float64(c.Float32[i])
 		} else {

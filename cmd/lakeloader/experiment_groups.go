@@ -12,6 +12,55 @@ import (
 	"github.com/lakeloader/lakeloader/source"
 )
 
+// groups are the consumers that run, and how far each of their groups is behind.
+type groups struct {
+	x       *experiment
+	running []*consumer
+}
+
+func (g *groups) lags(ctx context.Context) (map[string]int64, error) {
+	ends, err := g.x.ends(ctx)
+	out := map[string]int64{}
+	for _, c := range g.running {
+		for _, st := range c.state.Status().Pipelines {
+			out[st.Name] = lag(st, ends)
+		}
+	}
+	return out, err
+}
+
+func (g *groups) show(ctx context.Context) {
+	all, err := g.lags(ctx)
+	if err != nil {
+		return
+	}
+	for _, c := range g.running {
+		for _, st := range c.state.Status().Pipelines {
+			g.x.say("    %-20s loaded %8d   lag %8d", g.x.group(st.Name), st.Rows, all[st.Name])
+		}
+	}
+}
+
+func (g *groups) level(ctx context.Context) (bool, error) {
+	all, err := g.lags(ctx)
+	for _, n := range all {
+		if n > 0 {
+			return false, err
+		}
+	}
+	return true, err
+}
+
+// stop stops all that run.
+func (g *groups) stop() (err error) {
+	all := g.running
+	g.running = nil
+	for _, c := range all {
+		err = errors.Join(err, c.stop())
+	}
+	return err
+}
+
 // newGroup: half of the clicks are there before the second group is. It must get them all the same, while the rest arrives.
 func (x *experiment) newGroup(ctx context.Context) (err error) {
 	before := x.f.records / 2
@@ -19,45 +68,15 @@ func (x *experiment) newGroup(ctx context.Context) (err error) {
 	if history.err != nil {
 		return history.err
 	}
+	g := &groups{x: x}
+	defer func() { err = errors.Join(err, g.stop()) }()
 	first, err := x.begin(ctx, nil, archiver)
 	if err != nil {
 		return err
 	}
-	running := []*consumer{first}
-	defer func() {
-		for _, c := range running {
-			err = errors.Join(err, c.stop())
-		}
-	}()
-	lags := func() (map[string]int64, error) {
-		ends, err := x.ends(ctx)
-		out := map[string]int64{}
-		for _, c := range running {
-			for _, st := range c.state.Status().Pipelines {
-				out[st.Name] = lag(st, ends)
-			}
-		}
-		return out, err
-	}
-	show := func() {
-		if all, err := lags(); err == nil {
-			for _, c := range running {
-				for _, st := range c.state.Status().Pipelines {
-					x.say("    %-20s loaded %8d   lag %8d", x.group(st.Name), st.Rows, all[st.Name])
-				}
-			}
-		}
-	}
-	caughtUp := func() (bool, error) {
-		all, err := lags()
-		for _, n := range all {
-			if n > 0 {
-				return false, err
-			}
-		}
-		return true, err
-	}
-	if err := x.until(ctx, "the first group", show, caughtUp); err != nil {
+	g.running = append(g.running, first)
+	show := func() { g.show(ctx) }
+	if err := x.until(ctx, "the first group", show, func() (bool, error) { return g.level(ctx) }); err != nil {
 		return err
 	}
 	show()
@@ -67,7 +86,7 @@ func (x *experiment) newGroup(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	running = append(running, second)
+	g.running = append(g.running, second)
 	began := time.Now()
 	var rest *produced
 	if err := x.until(ctx, "the second group", show, func() (bool, error) {
@@ -79,7 +98,7 @@ func (x *experiment) newGroup(ctx context.Context) (err error) {
 		if rest == nil {
 			return false, nil
 		}
-		done, err := caughtUp()
+		done, err := g.level(ctx)
 		return done, errors.Join(err, rest.err)
 	}); err != nil {
 		return err
@@ -87,15 +106,10 @@ func (x *experiment) newGroup(ctx context.Context) (err error) {
 	show()
 	x.say("")
 	took := time.Since(began)
-	all := running
-	running = nil
-	for _, c := range all {
-		if err := c.stop(); err != nil {
-			return err
-		}
+	if err := g.stop(); err != nil {
+		return err
 	}
-	total := history.n + rest.n
-	reports, err := x.verified(ctx, total)
+	reports, err := x.verified(ctx, history.n+rest.n)
 	if err != nil {
 		return err
 	}
@@ -115,16 +129,7 @@ func (x *experiment) slowGroup(ctx context.Context) (err error) {
 	}
 	limit := max(1, rate/4)
 	brake := make(chan struct{})
-	c, err := x.begin(ctx, func(p *configs.Pipeline, d *pipeline.Deps) {
-		if p.Name != secondStore {
-			return
-		}
-		next := d.NewConsumer
-		d.NewConsumer = func(h source.Handler) (pipeline.Consumer, error) {
-			inner, err := next(h)
-			return &limited{Consumer: inner, rate: limit, off: brake}, err
-		}
-	}, archiver, secondStore)
+	c, err := x.begin(ctx, held(limit, brake), archiver, secondStore)
 	if err != nil {
 		return err
 	}
@@ -177,17 +182,11 @@ func (x *experiment) slowGroup(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	behind := lags[1]
 	x.say("")
-	x.claim(behind > 0, "%s was level after %.1f s, while %s was %d clicks behind: the slow group did not delay the fast one", x.group(archiver), took.Seconds(), x.group(secondStore), behind)
+	x.claim(lags[1] > 0, "%s was level after %.1f s, while %s was %d clicks behind: the slow group did not delay the fast one", x.group(archiver), took.Seconds(), x.group(secondStore), lags[1])
 	want := int64(float64(limit) * took.Seconds() / 3) // commits, and a busy machine, take their share
 	x.claim(second.Records >= want, "%s had read %d clicks, at a limit of %d a second: the fast group did not delay the slow one", x.group(secondStore), second.Records, limit)
-	reported := func(name string) (n int64) {
-		for _, p := range one(c.state.Status().Pipelines, name).Partitions {
-			n += p.LagRecords
-		}
-		return n
-	}
+	reported := func(name string) int64 { return reportedLag(one(c.state.Status().Pipelines, name)) }
 	if err := x.until(ctx, "the status to say so", nil, func() (bool, error) { return reported(archiver) == 0 && reported(secondStore) > 0, nil }); err != nil {
 		return err
 	}
@@ -205,6 +204,28 @@ func (x *experiment) slowGroup(ctx context.Context) (err error) {
 	}
 	_, err = x.verified(ctx, all.n)
 	return err
+}
+
+// held has the second group fetch no more than so many records a second, until off is closed.
+func held(rate int, off <-chan struct{}) func(p *configs.Pipeline, d *pipeline.Deps) {
+	return func(p *configs.Pipeline, d *pipeline.Deps) {
+		if p.Name != secondStore {
+			return
+		}
+		next := d.NewConsumer
+		d.NewConsumer = func(h source.Handler) (pipeline.Consumer, error) {
+			inner, err := next(h)
+			return &limited{Consumer: inner, rate: rate, off: off}, err
+		}
+	}
+}
+
+// reportedLag is what the status says that a pipeline is behind.
+func reportedLag(st obs.PipelineStatus) (n int64) {
+	for _, p := range st.Partitions {
+		n += p.LagRecords
+	}
+	return n
 }
 
 // limited fetches no more than so many records a second, until off is closed. It serves rebalances all the time.

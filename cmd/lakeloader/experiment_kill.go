@@ -124,12 +124,8 @@ func (x *experiment) killOne(ctx context.Context) (err error) {
 			err = errors.Join(err, m.end())
 		}
 	}()
-	for i := range 2 {
-		m, err := x.startMember(fmt.Sprintf("consumer %d", i+1))
-		if err != nil {
-			return err
-		}
-		members = append(members, m)
+	if members, err = x.startMembers(); err != nil {
+		return err
 	}
 	rate := x.f.rate
 	if rate == 0 {
@@ -147,13 +143,7 @@ func (x *experiment) killOne(ctx context.Context) (err error) {
 		}
 		return nil
 	}
-	show := func() {
-		for i, m := range members {
-			for _, name := range []string{archiver, secondStore} {
-				x.say("    %s, pid %-7d %-20s loaded %8d   partitions %s", m.name, m.cmd.Process.Pid, x.group(name), one(have[i], name).Rows, partitionList(partitionsOf(have[i], name)))
-			}
-		}
-	}
+	show := func() { x.showMembers(members, have[:]) }
 	if err := x.until(ctx, "both consumers to load", show, func() (bool, error) {
 		if err := look(); err != nil {
 			return false, err
@@ -208,6 +198,27 @@ func (x *experiment) killOne(ctx context.Context) (err error) {
 	}
 	_, err = x.verified(ctx, sent)
 	return err
+}
+
+// showMembers shows what each process has loaded, and which partitions it has.
+func (x *experiment) showMembers(members []*member, have [][]obs.PipelineStatus) {
+	for i, m := range members {
+		for _, name := range []string{archiver, secondStore} {
+			x.say("    %s, pid %-7d %-20s loaded %8d   partitions %s", m.name, m.cmd.Process.Pid, x.group(name), one(have[i], name).Rows, partitionList(partitionsOf(have[i], name)))
+		}
+	}
+}
+
+// startMembers starts two processes; those that it returns run, also with an error.
+func (x *experiment) startMembers() (members []*member, err error) {
+	for i := range 2 {
+		m, err := x.startMember(fmt.Sprintf("consumer %d", i+1))
+		if err != nil {
+			return members, err
+		}
+		members = append(members, m)
+	}
+	return members, nil
 }
 
 // rest has the clicks end when there are as many as were asked for, and waits until all are loaded.
