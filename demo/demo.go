@@ -27,7 +27,10 @@ func Names() []string { return append([]string(nil), names...) }
 const Partitions = 4
 
 // outputs are the topics that the loader of a demo writes.
-var outputs = map[string][]Topic{"visitor-spend": {{Name: "visitor-spend", Table: true}}}
+var outputs = map[string][]Topic{
+	"ratings":       {{Name: "ratings-with-customer-data"}, {Name: "UNHAPPY_PLATINUM_CUSTOMERS"}},
+	"visitor-spend": {{Name: "visitor-spend", Table: true}},
+}
 
 // Demo is the servers of a demo, and its generator.
 type Demo struct {

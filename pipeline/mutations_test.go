@@ -29,7 +29,7 @@ var mutations = []mutation{
 
 	{"To is the last offset + 1, not the position", "pipeline.tracks.account", "t.skip(s.Next)", "_ = s.Next"},
 	{"the topic's id is not asked for after the last fetch", "pipeline.Loader.sameTopics", "if ids[m.Key.Topic] != m.From.TopicID {", "if false {"},
-	{"only the lost partitions of a round are dropped", "pipeline.Loader.Revoked", "\"records\", records)\n\t\tl.drop()", "\"records\", records)"},
+	{"only the lost partitions of a round are dropped", "pipeline.Loader.Revoked", "is dropped\", \"partitions\", len(ps), \"records\", records)\n\t\tl.drop()", "is dropped\", \"partitions\", len(ps), \"records\", records)"},
 	{"the kept partitions are not sought", "pipeline.Loader.reload", "if err := l.consumer.Seek(to); err != nil {", "if err := error(nil); err != nil {"},
 	{"offsets that others moved are not sought", "pipeline.tracks.elsewhere", "ok && !rec.Same(here)", "ok && rec.Next < 0"},
 

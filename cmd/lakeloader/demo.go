@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -170,6 +171,9 @@ func (r *demoRun) run(hard context.Context, stop chan struct{}, log *slog.Logger
 	close(ended)
 	err = errors.Join(dm.wait(hard, ended), produceErr)
 	st := dm.state.Status().Pipelines
+	if err == nil {
+		err = r.present(hard, dm, log)
+	}
 	if err = errors.Join(err, dm.close()); err != nil {
 		return err
 	}
@@ -180,6 +184,28 @@ func (r *demoRun) run(hard context.Context, stop chan struct{}, log *slog.Logger
 		}
 	}
 	return err
+}
+
+// present brings tables with the present rows up to date: the job does it every ten seconds, and the demo may have been shorter.
+func (r *demoRun) present(ctx context.Context, dm *daemon, log *slog.Logger) error {
+	tasks, err := newUpkeep(r.cfg, dm.lake, log).currents(ctx)
+	for _, t := range tasks {
+		if err == nil {
+			_, err = t.Run(ctx)
+		}
+	}
+	return err
+}
+
+// arrived tells what the embedded webhook and search index were sent.
+func (r *demoRun) arrived() {
+	got := r.d.Received()
+	if n := len(got.Messages); n > 0 {
+		fmt.Fprintf(r.w, "\nThe webhook got %s, and %d twice; the last one:\n  %s\n", count(n, "message"), got.Repeated, got.Messages[n-1])
+	}
+	for _, index := range slices.Sorted(maps.Keys(got.Indexed)) {
+		fmt.Fprintf(r.w, "The search index %s has %s.\n", index, count(got.Indexed[index], "document"))
+	}
 }
 
 // total is how many of the records that were sent a pipeline has to load.
@@ -320,6 +346,7 @@ func (r *demoRun) summary(pipelines []obs.PipelineStatus, sent map[string]int64,
 		}
 	}
 	fmt.Fprintln(r.w)
+	r.arrived()
 	fmt.Fprintf(r.w, `
 What to look at next:
   lakeloader verify -c %[1]s
