@@ -5,10 +5,10 @@ import (
 	"fmt"
 )
 
-//go:embed clicks/lakeloader.yaml ratings/lakeloader.yaml visitor-spend/lakeloader.yaml
+//go:embed clicks/lakeloader.yaml ratings/lakeloader.yaml visitor-spend/lakeloader.yaml retail/lakeloader.yaml
 var systems embed.FS
 
-// System returns the configuration file of a published system: clicks, ratings or visitor-spend.
+// System returns the configuration file of a published system: clicks, ratings, visitor-spend or retail.
 func System(name string) ([]byte, error) {
 	b, err := systems.ReadFile(name + "/lakeloader.yaml")
 	if err != nil {

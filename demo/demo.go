@@ -18,7 +18,7 @@ import (
 )
 
 // Names of the demos.
-var names = []string{"clicks", "ratings", "visitor-spend"}
+var names = []string{"clicks", "ratings", "visitor-spend", "retail"}
 
 // Names lists the demos.
 func Names() []string { return append([]string(nil), names...) }
@@ -102,6 +102,8 @@ func (d *Demo) generator(o Options) (Generator, error) {
 		return NewRatings(o.Seed, o.At, func(subject string) int32 { return ids[subject] }), nil
 	case "visitor-spend":
 		return NewPurchases(o.Seed, o.At), nil
+	case "retail":
+		return NewRetail(o.Seed, o.At), nil
 	}
 	return nil, fmt.Errorf("there is no demo %q: choose one of %s", d.name, strings.Join(names, ", "))
 }

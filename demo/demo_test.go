@@ -17,6 +17,8 @@ import (
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/cleanse"
 	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/enrich"
+	"github.com/lakeloader/lakeloader/lookups"
 	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/schemas"
 	"github.com/lakeloader/lakeloader/source"
@@ -160,12 +162,16 @@ func through(t *testing.T, cfg *configs.Config, at int, d *Demo) (rejected, rows
 		if made.Key != nil {
 			k = r.Append(made.Key)
 		}
-		r.Key, r.Value, r.Headers = append(r.Key, k), append(r.Value, r.Append(made.Value)), append(r.Headers, batch.View{})
+		v := batch.Null
+		if made.Value != nil {
+			v = r.Append(made.Value)
+		}
+		r.Key, r.Value, r.Headers = append(r.Key, k), append(r.Value, v), append(r.Headers, batch.View{})
 	}
 	if _, err := dec.Prepare(t.Context(), r); err != nil {
 		t.Fatal(err)
 	}
-	if _, problems := pipeline.Check(cfg, nil, at, dec.Row(), dec.KeyRow(), nil); len(problems) > 0 {
+	if _, problems := pipeline.Check(cfg, nil, at, dec.Row(), dec.KeyRow(), joined(t, cfg, reg)); len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	b := batch.New(r, dec.Row())
@@ -190,6 +196,31 @@ func through(t *testing.T, cfg *configs.Config, at int, d *Demo) (rejected, rows
 		}
 	}
 	return len(b.Rejects), rows
+}
+
+// joined finds the lookups of a configuration, with the columns that their topics have.
+func joined(t *testing.T, cfg *configs.Config, reg schemas.Registry) func(string) *enrich.Lookup {
+	t.Helper()
+	all := map[string]*enrich.Lookup{}
+	for i := range cfg.Lookups {
+		l := &cfg.Lookups[i]
+		dec, err := schemas.NewDecoder(l.Topic.Decode, reg, schemas.Options{Clock: time.Now})
+		if err == nil {
+			err = dec.Bootstrap(t.Context(), []string{l.Topic.Name})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		row, err := lookups.TopicRow(l, dec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		all[l.Name] = enrich.New(l, time.Now)
+		if err := all[l.Name].Define(row); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func(name string) *enrich.Lookup { return all[name] }
 }
 
 func started(t *testing.T, name string) *Demo {

@@ -201,7 +201,7 @@ func (r *demoRun) present(ctx context.Context, dm *daemon, log *slog.Logger) err
 func (r *demoRun) arrived() {
 	got := r.d.Received()
 	if n := len(got.Messages); n > 0 {
-		fmt.Fprintf(r.w, "\nThe webhook got %s, and %d twice; the last one:\n  %s\n", count(n, "message"), got.Repeated, got.Messages[n-1])
+		fmt.Fprintf(r.w, "\nThe webhook got %s, and %s twice; the last one:\n  %s\n", count(n, "message"), repeated(got.Repeated), got.Messages[n-1])
 	}
 	for _, index := range slices.Sorted(maps.Keys(got.Indexed)) {
 		fmt.Fprintf(r.w, "The search index %s has %s.\n", index, count(got.Indexed[index], "document"))
@@ -356,4 +356,11 @@ What to look at next:
 	if lake := filepath.Join(r.f.dir, "lake"); !r.f.servers {
 		fmt.Fprintf(r.w, "  find %s -name '*.parquet'\n", lake)
 	}
+}
+
+func repeated(n int) string {
+	if n == 0 {
+		return "none"
+	}
+	return fmt.Sprint(n)
 }
