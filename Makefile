@@ -22,7 +22,7 @@ KINDS =
 RECORDS = 20000000
 COMMITS = 2000
 
-.PHONY: help build demo test day system-clicks system-ratings system-visitor-spend chaos race test-engines lint bench bench-jobs fmt generate fetch clean
+.PHONY: help build demo test day system-clicks system-ratings system-visitor-spend system-retail chaos race test-engines lint bench bench-jobs fmt generate fetch clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' Makefile
@@ -51,6 +51,9 @@ system-ratings: build ## the same for ratings
 
 system-visitor-spend: build ## the same for visitor-spend
 	$(STACK)/run.sh $(STACK)/system.sh visitor-spend --records $(SYSTEM_RECORDS)
+
+system-retail: build ## the same for retail
+	$(STACK)/run.sh $(STACK)/system.sh retail --records $(SYSTEM_RECORDS)
 
 chaos: ## strike loaders and servers with faults for MINUTES, or replay the rounds of SEEDS (1,2,3), and judge the lake after each round
 	@mkdir -p build

@@ -39,8 +39,9 @@ func newDemo() *cobra.Command {
 shows the progress. It runs until Ctrl-C, or until --records are loaded or --for has passed.
 
   clicks         an ad-click stream (JSON): cleansed, addresses hashed, partitioned by day
-  ratings        ratings of flights (Avro with the registry): test channels filtered
-  visitor-spend  purchases (JSON): exact money
+  ratings        ratings of flights (Avro with the registry) joined with customers (Debezium), alerts
+  visitor-spend  purchases (JSON): exact money, totals of three months
+  retail         a shop: orders as a database changes them (Debezium), payments, clicks, daily figures
 
 The folder keeps the lake and a lakeloader.yaml, with which query and verify work afterwards.`,
 		Example: `  lakeloader demo clicks --records 1000000 --dir ./demo

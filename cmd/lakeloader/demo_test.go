@@ -146,10 +146,10 @@ func TestRunningDaemon(t *testing.T) {
 
 	var st obs.Status
 	got := lakeloader(t, "status", "--address", address, "-o", "json").ends(exitOK)
-	if err := json.Unmarshal([]byte(got.stdout), &st); err != nil || len(st.Pipelines) != 1 {
+	if err := json.Unmarshal([]byte(got.stdout), &st); err != nil || len(st.Pipelines) != 2 {
 		t.Fatalf("%v: %s", err, got.stdout)
 	}
-	if p := st.Pipelines[0]; !st.Ready || p.Name != "ratings" || p.Phase != obs.Running || p.Rows == 0 || p.Filtered == 0 || len(p.Partitions) != 4 {
+	if p := st.Pipelines[1]; !st.Ready || p.Name != "ratings" || p.Phase != obs.Running || p.Rows == 0 || p.Filtered == 0 || len(p.Partitions) != 4 {
 		t.Errorf("status: %+v", p)
 	}
 	lakeloader(t, "status", "--address", address).ends(exitOK, "ready", "ratings", "running", "lake.ratings", "LAG", "PARTITION")

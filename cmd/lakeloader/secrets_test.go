@@ -195,7 +195,7 @@ func TestFailingSecretsAreHidden(t *testing.T) {
 	s3 := func(more string) string {
 		return "warehouse: {location: s3://bucket/x, s3: {endpoint: \"http://" + g + "\", access_key: a, secret_key: " + word + more + "}}\ncatalog: {uri: catalog.db}\n"
 	}
-	covered := map[string]bool{"http.token": true, "kafka.sasl.password": true, "pipelines[0].cleanse[0].hash.key": true,
+	covered := map[string]bool{"http.token": true, "kafka.sasl.password": true, "pipelines[0].cleanse[0].hash.key": true, "lookups[0].cleanse[0].hash.key": true,
 		// TestEnginesHideSecrets, since engines are asked only about tables that are there; a login in the URL is refused
 		"engines[0].password": true, "engines[0].token": true, "engines[0].url": true,
 		// the case "works" has routes, which are refused; a login in the URL of a search index is refused when it is read

@@ -37,18 +37,18 @@ func TestVerifyCommand(t *testing.T) {
 	}
 	var whole []verify.Report
 	code, out, _ = command("verify", "-c", cfg, "-o", "json")
-	if err := json.Unmarshal([]byte(out), &whole); code != exitOK || err != nil || len(whole) != 1 || len(whole[0].Problems) != 0 || len(whole[0].Partitions) == 0 {
+	if err := json.Unmarshal([]byte(out), &whole); code != exitOK || err != nil || len(whole) != 2 || len(whole[0].Problems) != 0 || len(whole[0].Partitions) == 0 {
 		t.Fatalf("exit code %d, %v\n%s", code, err, out)
 	}
 
 	lost := removeOne(t, filepath.Join(dir, "lake"))
-	code, out, errs = command("verify", "-c", cfg)
+	code, out, errs = command("verify", "--pipeline", "clicks", "-c", cfg)
 	if code != exitFailed || strings.Contains(out, "OK:") || !strings.Contains(out, "unreadable: ") || !strings.Contains(out, lost) || !strings.Contains(out, "lost: ") ||
 		!strings.Contains(errs, "lakeloader: verify found ") {
 		t.Fatalf("without %s: exit code %d\n%s%s", lost, code, out, errs)
 	}
 	var damaged []verify.Report
-	code, out, _ = command("verify", "-c", cfg, "-o", "json")
+	code, out, _ = command("verify", "--pipeline", "clicks", "-c", cfg, "-o", "json")
 	if err := json.Unmarshal([]byte(out), &damaged); code != exitFailed || err != nil {
 		t.Fatalf("exit code %d, %v\n%s", code, err, out)
 	}

@@ -59,7 +59,7 @@ func (l *lake) cached(tbl *icetable.Table) *icetable.Table {
 	}
 	open := func(ctx context.Context) (icebergio.IO, error) {
 		files, err := tbl.FS(ctx)
-		if remote, ok := files.(icebergio.WriteFileIO); ok && err == nil {
+		if remote, ok := files.(remoteIO); ok && err == nil {
 			return cachedIO{remote, &l.manifestsRead}, nil
 		}
 		return files, err
@@ -95,21 +95,29 @@ func warm(files icebergio.IO, manifests []icebergo.ManifestFile) {
 	_ = g.Wait() // see above
 }
 
+// remoteIO is all that Iceberg's library asks an object store for: what the cache did not pass on, the library would do without, and
+// otherwise.
+type remoteIO interface {
+	icebergio.WriteFileIO
+	icebergio.BulkRemovableIO
+	icebergio.ListableIO
+}
+
 // cachedIO is access to metadata files that reads manifests once.
 type cachedIO struct {
-	icebergio.WriteFileIO
+	remoteIO
 	cache *manifestCache
 }
 
 // Open implements icebergio.IO.
 func (c cachedIO) Open(name string) (icebergio.File, error) {
 	if !strings.HasSuffix(name, ".avro") {
-		return c.WriteFileIO.Open(name)
+		return c.remoteIO.Open(name)
 	}
 	if data, ok := c.cache.get(name); ok {
 		return &memoryFile{bytes.NewReader(data), name}, nil
 	}
-	f, err := c.WriteFileIO.Open(name)
+	f, err := c.remoteIO.Open(name)
 	if err != nil {
 		return nil, err
 	}

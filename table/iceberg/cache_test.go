@@ -14,7 +14,7 @@ import (
 
 // remoteFiles is an object store that counts what it is asked for.
 type remoteFiles struct {
-	icebergio.WriteFileIO
+	remoteIO
 	mu     sync.Mutex
 	opened map[string]int
 	files  map[string][]byte
