@@ -64,6 +64,7 @@ func checkPublished(t *testing.T, name string, c *Config, used []string) {
 	want := map[string][3]string{ // topic, group, table
 		"clicks/lakeloader.yaml":        {"clicks", "kc-clicks-persistor", "clicks"},
 		"ratings/lakeloader.yaml":       {"ratings", "lakeloader-ratings", "ratings"},
+		"retail/lakeloader.yaml":        {"orders", "lakeloader-orders", "orders_log"},
 		"visitor-spend/lakeloader.yaml": {"purchases", "lakeloader-visitor-spend", "purchases"},
 	}
 	if got := [3]string{p.Source.Topics[0], p.Source.Group, p.Table.Name}; got != want[name] {

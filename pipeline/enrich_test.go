@@ -269,6 +269,39 @@ func TestStopWhileRowsWait(t *testing.T) {
 	whole(t, e, cfg, "a-0 [0, 2) 2 rows", "a-1 [0, 1) 1 rows")
 }
 
+// TestBatchThatWasGivenUp: what was done to a batch before it was given up half way, when its partitions were handed over, leaves
+// nothing behind for the next one.
+func TestBatchThatWasGivenUp(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 2)
+	e.Create(t, "customers", 1)
+	e.Send(t, "customers", 0, customer(1, "one@x", 1))
+	cfg := ratings([]configs.Lookup{customers()}, []configs.Join{{Lookup: "customers", On: map[string]string{"user_id": "id"}, Miss: "wait", Wait: configs.Duration(time.Minute), Waited: "null"}},
+		func(p *configs.Pipeline) {
+			p.Cleanse = []configs.Step{{Name: "twice", Derive: &configs.DeriveStep{Column: "twice", Expression: "2 * id", Type: "long"}}, {Name: "order", Select: &configs.ColumnsStep{Columns: []string{"twice", "user_id", "id"}}}}
+		})
+	l := e.Start(t, cfg, nil)
+	l.Owns(1)
+	e.Produce(t, "a", 0, rated(1, 7))
+	e.Produce(t, "a", 1, rated(2, 7))
+	waits := func(l *pipelinetest.Loader) func() bool {
+		return func() bool { return strings.Contains(l.State.Status().Pipelines[0].Reason, "rows wait") }
+	}
+	l.Until("rows to wait", waits(l))
+	second := e.Start(t, cfg, nil)
+	second.Owns(1)
+	second.Until("rows to wait", waits(second))
+	l.Until("rows to wait again", waits(l))
+	e.Send(t, "customers", 0, customer(7, "seven@x", 7))
+	l.Until("its row", func() bool { return joinStatus(l).Rows == 1 })
+	second.Until("its row", func() bool { return joinStatus(second).Rows == 1 })
+	stop(t, l)
+	stop(t, second)
+	same(t, rowsOf(t, e, "id", "twice", "email"), "1 2 seven@x\n2 4 seven@x")
+	whole(t, e, cfg, "a-0 [0, 1) 1 rows", "a-1 [0, 1) 1 rows")
+}
+
 // TestPlanJoins: what is tried only does not wait, and sees the lookups.
 func TestPlanJoins(t *testing.T) {
 	t.Parallel()

@@ -197,6 +197,7 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 	s.b.Reset(r)
 	b := s.b
 	root := b.Root
+	defer func() { b.Root = root }() // the decoder appends to its own columns again, also after a batch that was given up
 	err := s.decoder.Decode(r, b)
 	if err != nil {
 		return nil, err
@@ -248,7 +249,6 @@ func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.
 	if s.d.Rows != nil {
 		s.d.Rows(b)
 	}
-	b.Root = root // the decoder appends to its own columns again
 	return b, nil
 }
 
