@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/changes"
 	"github.com/lakeloader/lakeloader/cleanse"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/enrich"
@@ -178,7 +179,17 @@ func through(t *testing.T, cfg *configs.Config, at int, d *Demo) (rejected, rows
 	if err := dec.Decode(r, b); err != nil {
 		t.Fatal(err)
 	}
-	program, err := cleanse.Compile(dec.Row(), p.Cleanse)
+	row := dec.Row()
+	if p.Decode.Changes != nil {
+		u, err := changes.New(*p.Decode.Changes, row, dec.KeyRow())
+		if err == nil {
+			row, err = u.Row(), u.Apply(b)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	program, err := cleanse.Compile(row, p.Cleanse)
 	if err != nil {
 		t.Fatal(err)
 	}
