@@ -204,6 +204,45 @@ func (c *Column) appendZero(ok bool) {
 	c.valid(ok)
 }
 
+// AppendFrom appends slot i of a column of the same type. view gives the view of the same bytes in the memory of c's batch; nil: both
+// columns belong to the same batch.
+func (c *Column) AppendFrom(from *Column, i int, view func(View) View) {
+	if from.IsNull(i) {
+		c.AppendNull()
+		return
+	}
+	switch c.Type.Store() {
+	case StoreBool:
+		c.AppendBool(from.Bools[i])
+	case StoreInt32:
+		c.AppendInt32(from.Int32[i])
+	case StoreInt64:
+		c.AppendInt64(from.Int64[i])
+	case StoreFloat32:
+		c.AppendFloat32(from.Float32[i])
+	case StoreFloat64:
+		c.AppendFloat64(from.Float64[i])
+	case StoreView:
+		v := from.Views[i]
+		if view != nil {
+			v = view(v)
+		}
+		c.AppendView(v)
+	case StoreStruct:
+		for k, ch := range c.Children {
+			ch.AppendFrom(from.Children[k], i, view)
+		}
+		c.AppendStruct()
+	case StoreList:
+		for e := from.Starts[i]; e < from.Starts[i+1]; e++ {
+			for k, ch := range c.Children {
+				ch.AppendFrom(from.Children[k], int(e), view)
+			}
+		}
+		c.AppendList()
+	}
+}
+
 // Bytes is the memory that the column's slices take, with their spare room and without what Views point to.
 func (c *Column) Bytes() int64 {
 	n := cap(c.Valid) + cap(c.Bools) + 4*(cap(c.Int32)+cap(c.Float32)+cap(c.Starts)) + 8*(cap(c.Int64)+cap(c.Float64)+cap(c.Views))

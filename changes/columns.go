@@ -92,43 +92,9 @@ func (u *Unwrapper) gather(row, before, key *batch.Column) *batch.Column {
 			to.AppendNull()
 			continue
 		}
-		appendSlot(to, from, i)
+		to.AppendFrom(from, i, nil)
 	}
 	return to
-}
-
-// appendSlot appends a slot of a column of the same type.
-func appendSlot(to, from *batch.Column, i int) {
-	if from.IsNull(i) {
-		to.AppendNull()
-		return
-	}
-	switch to.Type.Store() {
-	case batch.StoreBool:
-		to.AppendBool(from.Bools[i])
-	case batch.StoreInt32:
-		to.AppendInt32(from.Int32[i])
-	case batch.StoreInt64:
-		to.AppendInt64(from.Int64[i])
-	case batch.StoreFloat32:
-		to.AppendFloat32(from.Float32[i])
-	case batch.StoreFloat64:
-		to.AppendFloat64(from.Float64[i])
-	case batch.StoreView:
-		to.AppendView(from.Views[i])
-	case batch.StoreStruct:
-		for k, c := range to.Children {
-			appendSlot(c, from.Children[k], i)
-		}
-		to.AppendStruct()
-	case batch.StoreList:
-		for e := from.Starts[i]; e < from.Starts[i+1]; e++ {
-			for k, c := range to.Children {
-				appendSlot(c, from.Children[k], int(e))
-			}
-		}
-		to.AppendList()
-	}
 }
 
 // Unavailable is what Debezium puts in the place of a value that the database did not tell, as PostgreSQL does with large values that an

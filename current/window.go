@@ -128,49 +128,16 @@ func (w *window) add(b *batch.Batch, key []string) error {
 
 // copy appends a row.
 func (w *window) copy(b *batch.Batch, from []*batch.Column, i int) {
+	own := func(v batch.View) batch.View { return w.Records.Append(b.Records.Bytes(v)) }
 	for c, to := range w.Root.Children {
 		if from[c] == nil {
 			to.AppendNull()
 		} else {
-			copySlot(w.Records, to, b.Records, from[c], i)
+			to.AppendFrom(from[c], i, own)
 		}
 	}
 	w.Root.AppendStruct()
 	w.AppendRow(w.Rows, 0)
-}
-
-// copySlot appends a slot of a column of the same type, with its bytes.
-func copySlot(into *batch.Records, to *batch.Column, rec *batch.Records, from *batch.Column, i int) {
-	if from.IsNull(i) {
-		to.AppendNull()
-		return
-	}
-	switch to.Type.Store() {
-	case batch.StoreBool:
-		to.AppendBool(from.Bools[i])
-	case batch.StoreInt32:
-		to.AppendInt32(from.Int32[i])
-	case batch.StoreInt64:
-		to.AppendInt64(from.Int64[i])
-	case batch.StoreFloat32:
-		to.AppendFloat32(from.Float32[i])
-	case batch.StoreFloat64:
-		to.AppendFloat64(from.Float64[i])
-	case batch.StoreView:
-		to.AppendView(into.Append(rec.Bytes(from.Views[i])))
-	case batch.StoreStruct:
-		for k, c := range to.Children {
-			copySlot(into, c, rec, from.Children[k], i)
-		}
-		to.AppendStruct()
-	case batch.StoreList:
-		for e := from.Starts[i]; e < from.Starts[i+1]; e++ {
-			for k, c := range to.Children {
-				copySlot(into, c, rec, from.Children[k], int(e))
-			}
-		}
-		to.AppendList()
-	}
 }
 
 // rewound names a partition whose offsets begin anew, in the same topic, between two cursors: a rewind or a backfill.
