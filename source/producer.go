@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"math"
 	"strings"
 	"sync"
@@ -36,10 +37,8 @@ func Sendable(ms int64) bool { return ms > 0 && ms <= math.MaxInt64/1_000_000 }
 type Producer struct {
 	topic   string
 	brokers []string
-	p       *kafka.Producer
-	logs    *logs
-	tokens  *tokens // nil: the login takes none
-	done    chan struct{}
+	sender
+	done chan struct{}
 
 	sent   int // records
 	mu     sync.Mutex
@@ -65,17 +64,7 @@ func NewProducer(ctx context.Context, k configs.Kafka, topic, client string, log
 }
 
 func newProducer(ctx context.Context, k configs.Kafka, topic, client string, more kafka.ConfigMap, log *slog.Logger) (*Producer, error) {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	m, err := connection(k)
-	if err != nil {
-		return nil, err
-	}
-	for key, v := range k.Properties {
-		m[key] = v
-	}
-	for key, v := range map[string]kafka.ConfigValue{
+	settings := kafka.ConfigMap{
 		"client.id":                  client,
 		"enable.idempotence":         true,
 		"acks":                       "all",
@@ -85,28 +74,62 @@ func newProducer(ctx context.Context, k configs.Kafka, topic, client string, mor
 		"message.timeout.ms":         int(sendTimeout / time.Millisecond),
 		"message.max.bytes":          longest,
 		"queue.buffering.max.kbytes": sendQueue,
-	} {
-		m[key] = v
 	}
-	for key, v := range more {
-		m[key] = v
-	}
-	issue, err := issuerOf(k)
+	maps.Copy(settings, more)
+	c, err := openSender(k, settings, log)
 	if err != nil {
 		return nil, err
 	}
-	p := &Producer{topic: topic, brokers: k.Brokers, logs: startLogs(m, log), done: make(chan struct{})}
-	if p.p, err = kafka.NewProducer(&m); err != nil {
-		p.logs.stop()
-		return nil, fmt.Errorf("kafka client: %w; check kafka.properties and the files in kafka.tls", err)
-	}
-	p.tokens = startTokens(issue, p.p, log)
+	p := &Producer{topic: topic, brokers: k.Brokers, sender: c, done: make(chan struct{})}
 	go p.events()
 	if err := p.exists(ctx); err != nil {
 		p.Close()
 		return nil, err
 	}
 	return p, nil
+}
+
+// sender is a client that sends, with what goes with it.
+type sender struct {
+	p      *kafka.Producer
+	logs   *logs
+	tokens *tokens // nil: the login takes none
+}
+
+// openSender makes a client; the settings have their way over kafka.properties. Whoever takes its events ends when they end.
+func openSender(k configs.Kafka, settings kafka.ConfigMap, log *slog.Logger) (s sender, err error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	m, err := connection(k)
+	if err != nil {
+		return s, err
+	}
+	for key, v := range k.Properties {
+		m[key] = v
+	}
+	maps.Copy(m, settings)
+	issue, err := issuerOf(k)
+	if err != nil {
+		return s, err
+	}
+	s.logs = startLogs(m, log)
+	if s.p, err = kafka.NewProducer(&m); err != nil {
+		s.logs.stop()
+		return s, fmt.Errorf("kafka client: %w; check kafka.properties and the files in kafka.tls", err)
+	}
+	s.tokens = startTokens(issue, s.p, log)
+	return s, nil
+}
+
+// close drops what is still on its way. ended is closed by whoever takes the events, when there are no more.
+func (s sender) close(ended <-chan struct{}) {
+	s.tokens.stop()
+	// It fails only for a producer that is closed already.
+	_ = s.p.Purge(kafka.PurgeInFlight | kafka.PurgeQueue | kafka.PurgeNonBlocking)
+	s.p.Close()
+	<-ended
+	s.logs.stop()
 }
 
 // exists asks for the topic.
@@ -200,14 +223,7 @@ func (p *Producer) Flush(ctx context.Context) error {
 }
 
 // Close drops what is still on its way.
-func (p *Producer) Close() {
-	p.tokens.stop()
-	// It fails only for a producer that is closed already.
-	_ = p.p.Purge(kafka.PurgeInFlight | kafka.PurgeQueue | kafka.PurgeNonBlocking)
-	p.p.Close()
-	<-p.done
-	p.logs.stop()
-}
+func (p *Producer) Close() { p.close(p.done) }
 
 // explain says where an error was and what to do; nil stays nil.
 func (p *Producer) explain(err error) error {

@@ -16,11 +16,9 @@ import (
 // Transactions writes messages to a topic, each list of them in one transaction. Whoever opens Transactions with the same id
 // fences it: what it had not committed is aborted, and it commits nothing any more. It is for one goroutine. The caller must Close it.
 type Transactions struct {
-	topic  string
-	p      *kafka.Producer
-	logs   *logs
-	tokens *tokens // nil: the login takes none
-	done   chan struct{}
+	sender
+	topic string
+	done  chan struct{}
 
 	mu   sync.Mutex
 	last error // what the client runs into
@@ -31,17 +29,7 @@ const transactionTimeout = time.Minute
 
 // NewTransactions connects, and fences whoever has the id. The topic must exist.
 func NewTransactions(ctx context.Context, k configs.Kafka, topic, id string, log *slog.Logger) (*Transactions, error) {
-	if log == nil {
-		log = slog.New(slog.DiscardHandler)
-	}
-	m, err := connection(k)
-	if err != nil {
-		return nil, err
-	}
-	for key, v := range k.Properties {
-		m[key] = v
-	}
-	for key, v := range map[string]kafka.ConfigValue{
+	c, err := openSender(k, kafka.ConfigMap{
 		"client.id":                  id,
 		"transactional.id":           id,
 		"transaction.timeout.ms":     int(transactionTimeout / time.Millisecond),
@@ -51,19 +39,11 @@ func NewTransactions(ctx context.Context, k configs.Kafka, topic, id string, log
 		"compression.type":           "lz4",
 		"queue.buffering.max.kbytes": sendQueue,
 		"go.delivery.reports":        false, // a commit fails if any of them does
-	} {
-		m[key] = v
-	}
-	issue, err := issuerOf(k)
+	}, log)
 	if err != nil {
 		return nil, err
 	}
-	t := &Transactions{topic: topic, logs: startLogs(m, log), done: make(chan struct{})}
-	if t.p, err = kafka.NewProducer(&m); err != nil {
-		t.logs.stop()
-		return nil, fmt.Errorf("kafka client: %w; check kafka.properties and the files in kafka.tls", err)
-	}
-	t.tokens = startTokens(issue, t.p, log)
+	t := &Transactions{sender: c, topic: topic, done: make(chan struct{})}
 	go t.events()
 	if err := t.retry(ctx, t.p.InitTransactions); err != nil {
 		t.Close()
@@ -127,14 +107,7 @@ func (t *Transactions) send(ctx context.Context, m *kafka.Message) error {
 }
 
 // Close drops what was not committed. The cluster aborts an open transaction when the id is taken up again, or after a minute.
-func (t *Transactions) Close() {
-	t.tokens.stop()
-	// It fails only for a producer that is closed already.
-	_ = t.p.Purge(kafka.PurgeInFlight | kafka.PurgeQueue | kafka.PurgeNonBlocking)
-	t.p.Close()
-	<-t.done
-	t.logs.stop()
-}
+func (t *Transactions) Close() { t.close(t.done) }
 
 // ErrFenced says that another process has taken up the transactional id.
 var ErrFenced = errors.New("another process has taken up the transactional id")
