@@ -93,7 +93,7 @@ bench: ## measure lakeloader with real servers, BENCH_N records; compares with b
 		| tee build/bench.txt; exit "$${PIPESTATUS[0]}"
 	$$($(STACK)/tool.sh benchstat) $$(ls bench/baseline.txt 2>/dev/null) build/bench.txt
 
-bench-jobs: ## measure compaction and aggregates of BENCH_N records in 100 files beside DuckDB, pyarrow and Spark (downloads about 1.6 GB once)
+bench-jobs: ## measure compaction and aggregates of BENCH_N records beside DuckDB, pyarrow and Spark (downloads about 1.6 GB once)
 	$(STACK)/fetch.sh engines
 	BENCH_N=$(BENCH_N) LAKELOADER_STACK_ENGINES=1 $(STACK)/run.sh go test -run '^$$' -bench 'Compact|Aggregate' -benchtime 1x -timeout 3h -tags stack ./bench
 

@@ -36,12 +36,12 @@ const aggregateConfig = `aggregates:
   - {name: last_click, measure: max(ts)}
 `
 
-// BenchmarkAggregate makes the daily aggregate of the clicks: DuckDB and Spark straight from the files, with a count of distinct
-// visitors that cannot be merged; then lakeloader job run, which also writes the result into a table and commits it.
+// BenchmarkAggregate makes the daily aggregate of the clicks: by DuckDB and Spark straight from the files, whose counts of distinct
+// visitors cannot be merged, and by lakeloader job run, which also writes the result into a table and commits it.
 func BenchmarkAggregate(b *testing.B) {
 	n := size(b)
 	dir := b.TempDir()
-	config := loadSmallFiles(b, dir, produce(b, n), "partition_by: [day(ts)]", 100)
+	config := loadSmallFiles(b, dir, produce(b, n), "partition_by: [day(ts)]", n/100)
 	text, err := os.ReadFile(config)
 	if err != nil {
 		b.Fatal(err)
@@ -61,20 +61,21 @@ func BenchmarkAggregate(b *testing.B) {
 	}
 	job(b, "compact")
 	files := liveFiles(b, dir)
-	b.Run("duckdb", func(b *testing.B) {
-		for b.Loop() {
-			start(b, filepath.Join(b.TempDir(), "log"), stacktest.PythonPath(b), append([]string{"aggregate_peers.py"}, files...)...).wait(n).report(b)
-		}
-	})
-	b.Run("spark", func(b *testing.B) {
-		for b.Loop() {
-			spark(b, "aggregate", n, files).report(b)
-		}
-	})
-	for _, name := range []string{"daily_sql", "daily_sketch"} { // with -benchtime 1x: afterwards no day has changed
-		b.Run("lakeloader/"+name, func(b *testing.B) {
+	for _, what := range []string{"sql", "sketch"} {
+		b.Run(what+"/duckdb", func(b *testing.B) {
 			for b.Loop() {
-				job(b, name).report(b)
+				peers := append([]string{"aggregate_peers.py", what}, files...)
+				start(b, filepath.Join(b.TempDir(), "log"), stacktest.PythonPath(b), peers...).wait(n).report(b)
+			}
+		})
+		b.Run(what+"/spark", func(b *testing.B) {
+			for b.Loop() {
+				spark(b, "aggregate", n, append([]string{what}, files...)).report(b)
+			}
+		})
+		b.Run(what+"/lakeloader", func(b *testing.B) { // with -benchtime 1x: afterwards no day has changed
+			for b.Loop() {
+				job(b, "daily_"+what).report(b)
 			}
 		})
 	}
@@ -91,11 +92,11 @@ func liveFiles(b *testing.B, dir string) (paths []string) {
 }
 
 // spark has Spark do it. Its figures are for the work alone, without what starting it takes.
-func spark(b *testing.B, what string, n int, files []string) figures {
+func spark(b *testing.B, what string, n int, args []string) figures {
 	b.Helper()
 	dir := b.TempDir()
 	log := filepath.Join(dir, "log")
-	start(b, log, stacktest.SparkPath(b), append([]string{"spark_peers.py", what, filepath.Join(dir, "spark")}, files...)...).wait(n)
+	start(b, log, stacktest.SparkPath(b), append([]string{"spark_peers.py", what, filepath.Join(dir, "spark")}, args...)...).wait(n)
 	text, err := os.ReadFile(log)
 	if err != nil {
 		b.Fatal(err)

@@ -20,14 +20,15 @@ import (
 // across all files of a day; and larger ones of unsorted rows, with row groups of 16 MiB and more, whose pages are copied.
 var compactions = []struct {
 	name, table string
-	files       int    // that the topic is loaded into, about
+	files       int    // that the topic is loaded into, about, but more if they would have more than
+	rows        int    // rows
 	parts       int    // partitions
 	order       string // columns, for the peers
 	says        string // in the job's report
 }{
-	{"unsorted", "partition_by: [day(ts)]", 100, days, "", ""},
-	{"sorted", "partition_by: [day(ts)], sort_by: [campaignId, ts]", 100, days, "campaignId,ts", ""},
-	{"copied", "partition_by: [month(ts)]", 5, 1, "", "are copied without decoding"},
+	{"unsorted", "partition_by: [day(ts)]", 100, 100_000, days, "", ""},
+	{"sorted", "partition_by: [day(ts)], sort_by: [campaignId, ts]", 100, 100_000, days, "campaignId,ts", ""},
+	{"copied", "partition_by: [month(ts)]", 5, 600_000, 1, "", "are copied without decoding"},
 }
 
 // BenchmarkCompact puts the rows of small files into large ones, one a partition: DuckDB, pyarrow and Spark with no check of what they
@@ -38,7 +39,7 @@ func BenchmarkCompact(b *testing.B) {
 	for _, c := range compactions {
 		b.Run(c.name, func(b *testing.B) {
 			dir := b.TempDir()
-			config := loadSmallFiles(b, dir, t, c.table, c.files)
+			config := loadSmallFiles(b, dir, t, c.table, min(c.rows, n/c.files))
 			files := filesByPart(b, dir, c.parts)
 			for _, engine := range []string{"duckdb", "pyarrow"} {
 				b.Run(engine, func(b *testing.B) {
@@ -47,13 +48,11 @@ func BenchmarkCompact(b *testing.B) {
 					}
 				})
 			}
-			if c.order == "" {
-				b.Run("spark", func(b *testing.B) {
-					for b.Loop() {
-						spark(b, "rewrite", n, slices.Concat(slices.Collect(maps.Values(files))...)).report(b)
-					}
-				})
-			}
+			b.Run("spark", func(b *testing.B) {
+				for b.Loop() {
+					spark(b, "rewrite", n, slices.Concat([]string{c.order}, slices.Concat(slices.Collect(maps.Values(files))...))).report(b)
+				}
+			})
 			b.Run("lakeloader", func(b *testing.B) { // with -benchtime 1x: then there are no small files any more
 				for b.Loop() {
 					out := filepath.Join(b.TempDir(), "out")
@@ -69,8 +68,8 @@ func BenchmarkCompact(b *testing.B) {
 	}
 }
 
-// loadSmallFiles loads a topic by small rounds, and returns the configuration.
-func loadSmallFiles(b *testing.B, dir string, t topic, settings string, files int) string {
+// loadSmallFiles loads a topic by small rounds in commits of so many rows, and returns the configuration.
+func loadSmallFiles(b *testing.B, dir string, t topic, settings string, rows int) string {
 	b.Helper()
 	path := filepath.Join(dir, "lakeloader.yaml")
 	config := fmt.Sprintf(`kafka: {brokers: [%q]}
@@ -86,7 +85,7 @@ pipelines:
   decode: {value: {format: avro}}
   table: {name: clicks, %s}
   commit: {records: %d}
-`, stacktest.Kafka(b), stacktest.Registry(b), filepath.Join(dir, "catalog.db"), filepath.Join(dir, "lake"), t.name, settings, max(1, t.n/files))
+`, stacktest.Kafka(b), stacktest.Registry(b), filepath.Join(dir, "catalog.db"), filepath.Join(dir, "lake"), t.name, settings, max(1, rows))
 	if err := os.WriteFile(path, []byte(config), 0o600); err != nil {
 		b.Fatal(err)
 	}

@@ -1,7 +1,7 @@
-"""spark_peers.py rewrite|aggregate FOLDER FILE...: lets Spark (two threads) do what lakeloader's jobs do, on the same files.
+"""spark_peers.py rewrite FOLDER COLUMN,... FILE... | aggregate FOLDER sql|sketch FILE...: lets Spark (two threads) do what lakeloader's jobs do, on the same files.
 
-rewrite    makes an Iceberg table in FOLDER of the files as they are, and has rewrite_data_files put them into few ones.
-aggregate  the daily aggregate of the clicks, straight from the files.
+rewrite    makes an Iceberg table in FOLDER of the files as they are, and has rewrite_data_files put them into few ones, sorted if columns are given.
+aggregate  the daily aggregate of the clicks, straight from the files; sketch counts distinct visitors too.
 
 Prints the rows of the table, or of the aggregate, then the CPU seconds, the seconds and the peak of resident memory in MiB of this
 process and its JVM for the work itself: what starting Spark takes is left out.
@@ -13,7 +13,7 @@ import time
 
 from pyspark.sql import SparkSession
 
-AGGREGATE = """SELECT to_date(ts), campaignId, pubId, country, platform, count(*), approx_count_distinct(ip), min(ts), max(ts)
+AGGREGATE = """SELECT to_date(ts), campaignId, pubId, country, platform, count(*), {visitors} min(ts), max(ts)
                FROM clicks GROUP BY 1, 2, 3, 4, 5"""
 
 
@@ -51,7 +51,8 @@ def used():
     return cpu, peak
 
 
-def rewrite(spark, folder, files):
+def rewrite(spark, folder, args):
+    order, files = args[0], args[1:]
     flat = os.path.join(folder, "files")
     os.makedirs(flat)
     for i, f in enumerate(files):  # in one folder, without the partition's name
@@ -61,22 +62,24 @@ def rewrite(spark, folder, files):
     spark.sql(f"CREATE TABLE h.b.clicks ({columns}) USING iceberg TBLPROPERTIES ('write.parquet.compression-codec' = 'zstd')")
     spark.sql(f"CALL h.system.add_files(table => 'b.clicks', source_table => '`parquet`.`{flat}`')")
     begin = time.monotonic(), used()[0]
-    spark.sql("CALL h.system.rewrite_data_files(table => 'b.clicks', strategy => 'binpack', options => map("
+    strategy = f"strategy => 'sort', sort_order => '{order}'" if order else "strategy => 'binpack'"
+    spark.sql(f"CALL h.system.rewrite_data_files(table => 'b.clicks', {strategy}, options => map("
               "'rewrite-all', 'true', 'target-file-size-bytes', '536870912'))").collect()
     return spark.sql("SELECT sum(record_count) FROM h.b.clicks.files").collect()[0][0], begin
 
 
-def aggregate(spark, _, files):
+def aggregate(spark, _, args):
+    visitors = {"sql": "", "sketch": "approx_count_distinct(ip),"}[args[0]]
     begin = time.monotonic(), used()[0]
-    spark.read.parquet(*files).createOrReplaceTempView("clicks")
-    return len(spark.sql(AGGREGATE).collect()), begin
+    spark.read.parquet(*args[1:]).createOrReplaceTempView("clicks")
+    return len(spark.sql(AGGREGATE.format(visitors=visitors)).collect()), begin
 
 
 def main():
-    what, folder, files = sys.argv[1], sys.argv[2], sys.argv[3:]
+    what, folder, args = sys.argv[1], sys.argv[2], sys.argv[3:]
     spark = session(folder)
     spark.sparkContext.setLogLevel("ERROR")
-    rows, (clock, before) = {"rewrite": rewrite, "aggregate": aggregate}[what](spark, folder, files)
+    rows, (clock, before) = {"rewrite": rewrite, "aggregate": aggregate}[what](spark, folder, args)
     elapsed = time.monotonic() - clock
     cpu, peak = used()
     spark.stop()
