@@ -193,7 +193,7 @@ func (s *sorting) toScratch(ctx context.Context, rows func(pass func(b *batch.Ba
 	if err != nil {
 		return err
 	}
-	o.Sorted, o.Prefix, o.Files.Compression, o.Files.Level, o.Files.Bloom = true, "", "snappy", 0, nil
+	o.Sorted, o.Prefix, o.Files.Compression, o.Files.Level, o.Files.Bloom = true, "", "none", 0, nil
 	files, err := s.writeTo(ctx, o, writers.Part{Key: "run"}, rows)
 	if err != nil || len(files) == 0 { // all rows were deleted
 		return err

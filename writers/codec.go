@@ -8,6 +8,7 @@ import (
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/parquet-go/parquet-go"
 	"github.com/parquet-go/parquet-go/compress"
+	"github.com/parquet-go/parquet-go/compress/lz4"
 	"github.com/parquet-go/parquet-go/format"
 )
 
@@ -25,7 +26,7 @@ func codecOf(f configs.Files) (compress.Codec, error) {
 	case "gzip":
 		return &parquet.Gzip, nil
 	case "lz4":
-		return lz4Codec{&parquet.Lz4Raw}, nil
+		return lz4Codec{&lz4.Codec{Level: lz4.Fastest}}, nil // the library's own default takes more than zstd
 	case "none":
 		return &parquet.Uncompressed, nil
 	}
