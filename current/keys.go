@@ -24,8 +24,7 @@ func keyTypes(row *batch.Type, key []string) error {
 		if at < 0 {
 			return fmt.Errorf("the table has no column %s, which table.current.key lists", name)
 		}
-		switch t := row.Fields[at].Type; t.Kind {
-		case batch.Float, batch.Double, batch.Struct, batch.List, batch.Map:
+		if t := row.Fields[at].Type; !t.KeyType() {
 			return fmt.Errorf("the column %s is a %s, which cannot be a key", name, t)
 		}
 	}
@@ -48,38 +47,10 @@ func (k keys) append(to []byte, row int) ([]byte, bool) {
 		}
 		at := len(to)
 		to = append(to, 0, 0, 0, 0)
-		to = k.value(to, c, row)
+		to = c.AppendKey(to, k.b.Records, row)
 		binary.BigEndian.PutUint32(to[at:], uint32(len(to)-at-4))
 	}
 	return to, true
-}
-
-// value appends bytes that compare as the values do.
-func (k keys) value(to []byte, c *batch.Column, row int) []byte {
-	const top = 1 << 63
-	switch c.Type.Store() {
-	case batch.StoreBool:
-		if c.Bools[row] {
-			return append(to, 1)
-		}
-		return append(to, 0)
-	case batch.StoreInt32:
-		return binary.BigEndian.AppendUint64(to, uint64(int64(c.Int32[row]))^top)
-	case batch.StoreInt64:
-		if c.Type.Kind == batch.Decimal { // as wide as the widest
-			to = binary.BigEndian.AppendUint64(to, uint64(c.Int64[row]>>63)^top)
-			return binary.BigEndian.AppendUint64(to, uint64(c.Int64[row]))
-		}
-		return binary.BigEndian.AppendUint64(to, uint64(c.Int64[row])^top)
-	}
-	v := k.b.Bytes(c.Views[row])
-	if c.Type.Kind == batch.Decimal {
-		at := len(to)
-		to = append(to, v...)
-		to[at] ^= 0x80
-		return to
-	}
-	return append(to, v...)
 }
 
 // lead are the values of the key's first column, of some keys, in order: by them files are left out that have none of the keys.
@@ -100,28 +71,11 @@ func leadOf(row *batch.Type, key []string, winners map[string]*change) lead {
 
 // mayBeIn reports whether a file may have one of the keys, by the bounds of the key's first column.
 func (l *lead) mayBeIn(f *table.File) bool {
-	lo, okLo := l.bound(f.LowerBounds[l.field.ID])
-	hi, okHi := l.bound(f.UpperBounds[l.field.ID])
+	lo, okLo := l.field.Type.KeyBound(f.LowerBounds[l.field.ID])
+	hi, okHi := l.field.Type.KeyBound(f.UpperBounds[l.field.ID])
 	if !okLo || !okHi {
 		return true
 	}
 	at := sort.Search(len(l.values), func(i int) bool { return bytes.Compare(l.values[i], lo) >= 0 })
 	return at < len(l.values) && bytes.Compare(l.values[at], hi) <= 0
-}
-
-// bound brings a bound of a manifest to the form of values; false: it says nothing.
-func (l *lead) bound(raw []byte) ([]byte, bool) {
-	const top = 1 << 63
-	switch l.field.Type.Kind {
-	case batch.Int, batch.Date, batch.Long, batch.Time, batch.Timestamp, batch.TimestampTZ:
-		switch len(raw) { // a file may be older than the widening of its column
-		case 4:
-			return binary.BigEndian.AppendUint64(nil, uint64(int64(int32(binary.LittleEndian.Uint32(raw))))^top), true
-		case 8:
-			return binary.BigEndian.AppendUint64(nil, binary.LittleEndian.Uint64(raw)^top), true
-		}
-	case batch.String, batch.UUID, batch.Fixed, batch.Binary:
-		return raw, raw != nil
-	}
-	return nil, false
 }

@@ -49,6 +49,9 @@ type deletedPart struct {
 	Newest int64 `json:"newest"`
 }
 
+// deletedSuffix ends the names of objects with deleted keys.
+const deletedSuffix = ".deleted.json.gz"
+
 // maxParts is how many objects of deleted keys there are before they are put into one.
 const maxParts = 20
 
@@ -186,7 +189,7 @@ func (s *states) writeDeleted(ctx context.Context, list []tombstone) (deletedPar
 		return p, err
 	}
 	var err error
-	p.ID, err = s.put(ctx, ".deleted.json.gz", out.Bytes())
+	p.ID, err = s.put(ctx, deletedSuffix, out.Bytes())
 	return p, err
 }
 

@@ -280,6 +280,10 @@ func (c *Committer) rewrite(ctx context.Context, ch *table.Change, id table.Iden
 		}
 	}
 	ch.Remove, ch.Add = remove, append(slices.Clone(ch.Add), add...)
+	ch.Tidy = r.Tidy
+	if r.Reason != "" {
+		ch.Summary["lakeloader.reason"] = r.Reason
+	}
 	return nil
 }
 

@@ -103,9 +103,36 @@ func newEdited(r *Round, letters bool) *edited {
 			continue
 		}
 		e.edits[EpochKey{x.Key, x.Epoch}] = o
-		e.spans = append(e.spans, batch.Span{Topic: x.Key.Topic, Partition: x.Key.Partition, First: int64(all.Minimum()), Next: int64(all.Maximum()) + 1})
+		e.spans = append(e.spans, spansOf(x.Key, all)...)
 	}
 	return e
+}
+
+// Offsets of a set, and spans made of it, beyond which it has one span only: every file's bounds are compared with all spans.
+const (
+	maxSpread = 100_000
+	maxSpans  = 1000
+)
+
+// spansOf are spans that all offsets of a set lie in: where there are few, its runs, so that files in between need not be read.
+func spansOf(k table.Key, set *roaring64.Bitmap) []batch.Span {
+	whole := []batch.Span{{Topic: k.Topic, Partition: k.Partition, First: int64(set.Minimum()), Next: int64(set.Maximum()) + 1}}
+	if set.GetCardinality() > maxSpread {
+		return whole
+	}
+	var out []batch.Span
+	for at := set.Iterator(); at.HasNext(); {
+		off := int64(at.Next())
+		if n := len(out); n > 0 && out[n-1].Next == off {
+			out[n-1].Next++
+			continue
+		}
+		if len(out) == maxSpans {
+			return whole
+		}
+		out = append(out, batch.Span{Topic: k.Topic, Partition: k.Partition, First: off, Next: off + 1})
+	}
+	return out
 }
 
 // choose implements rewrite.Choose.

@@ -22,6 +22,10 @@ type Round struct {
 	Tables   []RoundFile `json:"tables"` // the primary first, the dead letters last, routed ones in between
 	Edits    []Edit      `json:"edits,omitempty"`
 	Begins   []Begin     `json:"begins,omitempty"`
+	// Reason is what a person said of a round with edits; it goes into the snapshots' summaries.
+	Reason string `json:"reason,omitempty"`
+	// Tidy: a swap that takes no rows out makes a snapshot whose manifests list no files that are gone (table.Change).
+	Tidy bool `json:"tidy,omitempty"`
 	// AtMS is when the round was planned, Unix milliseconds; of rounds with edits only.
 	AtMS int64 `json:"at_ms,omitempty"`
 	// Seen is the number of the last round with edits that this one rests on (Ledger.Edit); -1: it rests on none.

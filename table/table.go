@@ -124,6 +124,8 @@ type Snapshot struct {
 	Sequence int64
 	// Named: a branch or tag other than main is at it.
 	Named bool
+	// Names are those of the branches and tags.
+	Names []string
 }
 
 // Change is one atomic swap.
@@ -138,6 +140,9 @@ type Change struct {
 	Seen int64
 	// Snapshot makes a snapshot even when no file is added: every move of offsets comes with one.
 	Snapshot bool
+	// Tidy: the manifests of the snapshot do not list files any more that were taken out before, with the bounds of their columns. It has
+	// no effect on a change with files.
+	Tidy bool
 	// Props gives the properties to set, from the id of the snapshot that the change makes (0 when it makes none).
 	Props func(snapshot int64) map[string]string
 	Unset []string

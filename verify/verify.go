@@ -57,7 +57,7 @@ type Partition struct {
 	Filtered  int64  `json:"filtered"`
 	Dead      int64  `json:"dead_letters"`
 	Gaps      int64  `json:"gaps"`
-	Removed   int64  `json:"removed"` // rows that a rewind, a backfill or retention has taken away
+	Removed   int64  `json:"removed"` // rows that a rewind, a backfill, retention or forget has taken away
 }
 
 // The kinds of problems.

@@ -172,6 +172,49 @@ func (l *lake) entries(ctx context.Context, tbl *icetable.Table, m icebergo.Mani
 	return nil
 }
 
+// Departed calls each with the data files that manifests of any of the table's snapshots list as taken out: they stay in there, with the
+// bounds of their columns, until the manifest is of no snapshot any more.
+func (l *lake) Departed(ctx context.Context, id table.Ident, each func(manifest string, f table.File) error) error {
+	tbl, err := l.load(ctx, id)
+	if err != nil {
+		return err
+	}
+	set, err := l.manifestsOf(ctx, tbl, func(int64) bool { return true })
+	if err != nil {
+		return err
+	}
+	files, err := tbl.FS(l.context(ctx))
+	if err != nil {
+		return l.readError("read the manifests of "+id.String(), err)
+	}
+	specs := partitionings{tbl.Metadata(), map[int]*partitioning{}}
+	for path, m := range set.manifests {
+		if m.DeletedDataFiles() == 0 || m.ManifestContent() != icebergo.ManifestContentData {
+			continue
+		}
+		for e, err := range m.Entries(files, false) {
+			if err != nil {
+				return l.readError("read manifest "+path, err)
+			}
+			if e.Status() != icebergo.EntryStatusDELETED {
+				continue
+			}
+			p, err := specs.of(int(e.DataFile().SpecID()))
+			if err != nil {
+				return fmt.Errorf("manifest %s: %w", path, err)
+			}
+			f, err := p.file(e.DataFile())
+			if err == nil {
+				err = each(canonical(path), f)
+			}
+			if err != nil {
+				return fmt.Errorf("manifest %s: %w", path, err)
+			}
+		}
+	}
+	return nil
+}
+
 // statistics adds a table's statistics files.
 func statistics(tbl *icetable.Table, to map[string]struct{}) {
 	for f := range tbl.Metadata().Statistics() {

@@ -91,15 +91,15 @@ func expirable(meta icetable.Metadata, ids []int64) error {
 
 // snapshots are all of a table.
 func snapshots(meta icetable.Metadata) []table.Snapshot {
-	named := map[int64]bool{}
+	names := map[int64][]string{}
 	for name, r := range meta.Refs() {
 		if name != icetable.MainBranch {
-			named[r.SnapshotID] = true
+			names[r.SnapshotID] = append(names[r.SnapshotID], name)
 		}
 	}
 	var all []table.Snapshot
 	for _, s := range meta.Snapshots() {
-		x := table.Snapshot{ID: s.SnapshotID, At: time.UnixMilli(s.TimestampMs), Sequence: s.SequenceNumber, Named: named[s.SnapshotID]}
+		x := table.Snapshot{ID: s.SnapshotID, At: time.UnixMilli(s.TimestampMs), Sequence: s.SequenceNumber, Named: len(names[s.SnapshotID]) > 0, Names: slices.Sorted(slices.Values(names[s.SnapshotID]))}
 		if s.ParentSnapshotID != nil {
 			x.Parent = *s.ParentSnapshotID
 		}
@@ -231,6 +231,11 @@ func stageFiles(ctx context.Context, tbl *icetable.Table, tx *icetable.Transacti
 	case len(added) > 0:
 		return tx.AddDataFiles(ctx, added, ch.Summary, icetable.WithoutDuplicateCheck(), icetable.WithoutAutoNameMapping())
 	}
+	if ch.Tidy {
+		if done, err := tidy(ctx, tx); done || err != nil {
+			return err
+		}
+	}
 	sc, err := icetable.SchemaToArrowSchema(tbl.Schema(), nil, true, false)
 	if err != nil {
 		return err
@@ -241,6 +246,16 @@ func stageFiles(ctx context.Context, tbl *icetable.Table, tx *icetable.Transacti
 	}
 	defer none.Release()
 	return tx.Append(ctx, none, ch.Summary)
+}
+
+// tidy stages a snapshot whose manifests list live files only; false: they do already, and nothing is staged.
+func tidy(ctx context.Context, tx *icetable.Transaction) (bool, error) {
+	r, err := tx.RewriteManifests(ctx, icetable.WithRewriteManifestPredicate(func(m icebergo.ManifestFile) bool { return m.DeletedDataFiles() != 0 }),
+		icetable.WithRewriteManifestClusterBy(func(icebergo.DataFile) any { return 0 })) // bins of one manifest would be left as they are
+	if err != nil {
+		return false, err
+	}
+	return !r.IsNoOp(), nil
 }
 
 // ref returns the snapshot of a branch or tag; nil: there is none.

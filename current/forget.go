@@ -1,0 +1,253 @@
+package current
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/RoaringBitmap/roaring/v2/roaring64"
+
+	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/forget"
+	"github.com/lakeloader/lakeloader/objects"
+	"github.com/lakeloader/lakeloader/table"
+)
+
+// Forgotten is what the target has, or had, of persons.
+type Forgotten struct {
+	Table string `json:"table"`
+	Done  bool   `json:"done"`
+	Files int    `json:"files"`
+	Bytes int64  `json:"bytes"`
+	Rows  int64  `json:"rows"`
+	// Deleted are keys that are remembered as deleted, so that a late change does not bring them back. They are only told where a person's
+	// key is made of columns of the target's.
+	Deleted int `json:"remembered_deletes"`
+	// Unsearched: the target lacks a column of the keys.
+	Unsearched string `json:"unsearched,omitempty"`
+}
+
+// Forget takes the rows of persons out of the target, and their keys out of what is remembered of deletes, in one swap. Their changes must
+// be gone from the source before: else the next run would apply them again. Where there is nothing to do, nothing is changed.
+func (a *Applier) Forget(ctx context.Context, keys []forget.Key, parse forget.Parse, dry bool) (*Forgotten, error) {
+	for failed := 0; ; failed++ {
+		f, err := a.forgetOnce(ctx, keys, parse, dry)
+		if (errors.Is(err, ErrStale) || errors.Is(err, errGone)) && failed < tries {
+			continue
+		}
+		if err != nil {
+			return f, fmt.Errorf("forgetting rows of %s: %w", a.Target, err)
+		}
+		return f, nil
+	}
+}
+
+func (a *Applier) forgetOnce(ctx context.Context, keys []forget.Key, parse forget.Parse, dry bool) (*Forgotten, error) {
+	out := &Forgotten{Table: a.Target.String()}
+	p := &plan{}
+	var err error
+	if p.target, err = a.Catalog.Info(ctx, a.Target); errors.Is(err, table.ErrNoTable) {
+		return out, nil
+	} else if err != nil {
+		return nil, err
+	}
+	if p.base, err = a.base(ctx); err != nil {
+		return nil, err
+	}
+	if p.mark, err = parseMark(a.Pipeline, p.base.Props); err != nil {
+		return nil, err
+	}
+	if p.state, err = a.states().read(ctx, p.mark.State); err != nil {
+		return nil, err
+	}
+	f, err := a.forgetRows(ctx, p, keys, parse)
+	if errors.Is(err, forget.ErrNoColumn) {
+		out.Unsearched = err.Error()
+		return out, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	out.Files, out.Bytes, out.Rows = len(f.files), f.bytes, f.rows
+	known, err := a.states().readDeleted(ctx, p.state)
+	if err != nil {
+		return nil, err
+	}
+	deleted, err := a.forgetDeleted(p, known, keys, parse)
+	if err != nil {
+		return nil, err
+	}
+	out.Deleted = len(known) - len(deleted)
+	if dry || len(f.files) == 0 && out.Deleted == 0 {
+		return out, nil
+	}
+	if err := a.forgetSwap(ctx, p, f, deleted, out.Deleted > 0); err != nil {
+		return nil, err
+	}
+	out.Done = true
+	return out, nil
+}
+
+// forgetRows finds the rows of the target.
+func (a *Applier) forgetRows(ctx context.Context, p *plan, keys []forget.Key, parse forget.Parse) (*found, error) {
+	m, err := forget.Bind(keys, p.target.Row, parse)
+	f := &found{deleted: map[string]*roaring64.Bitmap{}}
+	if err != nil || p.base.Snapshot == 0 {
+		return f, err
+	}
+	rows, err := m.Table(ctx, a.Catalog, a.Objects, a.Target, p.base.Snapshot, nil)
+	if err != nil {
+		return nil, err
+	}
+	f.files, f.rows, f.bytes, f.deleted = rows.Files, rows.Rows, rows.Bytes, rows.Positions
+	return f, nil
+}
+
+// forgetDeleted are the remembered deletes that stay.
+func (a *Applier) forgetDeleted(p *plan, known map[string]tombstone, keys []forget.Key, parse forget.Parse) ([]tombstone, error) {
+	gone, err := a.keyParts(p.target.Row, keys, parse)
+	if err != nil {
+		return nil, err
+	}
+	var stay []tombstone
+	for key, t := range known {
+		if !slices.ContainsFunc(gone, func(want [][]byte) bool { return partsAre(key, want) }) {
+			stay = append(stay, t)
+		}
+	}
+	return stay, nil
+}
+
+// keyParts are the values of the columns of the target's key, by column, of those persons' keys that have no other columns; nil stands for
+// any value.
+func (a *Applier) keyParts(row *batch.Type, keys []forget.Key, parse forget.Parse) (all [][][]byte, err error) {
+	for n, k := range keys {
+		if slices.ContainsFunc(k, func(v forget.Value) bool { return !slices.Contains(a.Key, v.Column) }) {
+			continue
+		}
+		parts := make([][]byte, len(a.Key))
+		for _, v := range k {
+			f := row.Fields[row.Index(v.Column)]
+			f.Required = false
+			b, err := parse([]batch.Field{f}, []string{v.Text})
+			if err != nil || b.Rows != 1 || b.Root.Children[0].IsNull(0) {
+				return nil, fmt.Errorf("key %d does not fit the column %s (%s)", n+1, f.Name, f.Type)
+			}
+			parts[slices.Index(a.Key, v.Column)] = b.Root.Children[0].AppendKey([]byte{}, b.Records, 0)
+		}
+		all = append(all, parts)
+	}
+	return all, nil
+}
+
+// partsAre compares a key (see keys.append) with values.
+func partsAre(key string, want [][]byte) bool {
+	for _, w := range want {
+		if len(key) < 4 {
+			return false
+		}
+		n := int(binary.BigEndian.Uint32([]byte(key[:4])))
+		if len(key) < 4+n || w != nil && key[4:4+n] != string(w) {
+			return false
+		}
+		key = key[4+n:]
+	}
+	return true
+}
+
+// forgetSwap lands what is left. The cursor stays where it was.
+func (a *Applier) forgetSwap(ctx context.Context, p *plan, f *found, deleted []tombstone, fewer bool) error {
+	if p.mark.State == "" {
+		return fmt.Errorf("the table has no property %s: it was not made of changes, or was rolled back; make it anew with: lakeloader job run current --table %s --rebuild",
+			Property(a.Pipeline), a.Target)
+	}
+	st := *p.state
+	d := &applied{state: &st, made: a.Now()}
+	if fewer {
+		st.Deleted = nil
+		if len(deleted) > 0 {
+			part, err := a.states().writeDeleted(ctx, deleted)
+			if err != nil {
+				return err
+			}
+			st.Deleted = []deletedPart{part}
+		}
+	}
+	if len(f.files) > 0 {
+		if err := a.write(ctx, p, &window{}, f, d); err != nil {
+			return err
+		}
+	}
+	r := &Report{}
+	if err := a.swap(ctx, p, d, r); err != nil {
+		return err
+	}
+	if len(r.Left) > 0 {
+		return fmt.Errorf("what was remembered of deletes could not be removed: %s", strings.Join(r.Left, "; "))
+	}
+	return nil
+}
+
+// Remembering are the objects in the folder of states, named by the target or left by a run that was given up, that have keys of the persons
+// among the deletes that they remember.
+func (a *Applier) Remembering(ctx context.Context, keys []forget.Key, parse forget.Parse) ([]objects.Info, error) {
+	info, err := a.Catalog.Info(ctx, a.Target)
+	if errors.Is(err, table.ErrNoTable) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	gone, err := a.keyParts(info.Row, keys, parse)
+	if err != nil || len(gone) == 0 {
+		return nil, err
+	}
+	all, err := StateObjects(ctx, a.Objects, a.Root)
+	if err != nil {
+		return nil, err
+	}
+	var out []objects.Info
+	for _, o := range all {
+		if o.Pipeline != a.Pipeline || !strings.HasSuffix(o.ID, deletedSuffix) {
+			continue
+		}
+		data, err := objects.Read(ctx, a.Objects, o.URI)
+		if errors.Is(err, objects.ErrNotFound) {
+			continue // a run has just moved on
+		}
+		has := false
+		if err == nil {
+			err = eachTombstone(data, func(t tombstone) {
+				has = has || slices.ContainsFunc(gone, func(want [][]byte) bool { return partsAre(string(t.Key), want) })
+			})
+		}
+		if err != nil {
+			return nil, fmt.Errorf("reading deleted keys (%s): %w", path.Base(o.URI), err)
+		}
+		if has {
+			out = append(out, o.Info)
+		}
+	}
+	return out, nil
+}
+
+// MoveOn commits a snapshot of the same files to the target, so that what metadata say of files that are gone leaves with the snapshots before.
+func (a *Applier) MoveOn(ctx context.Context) error {
+	s, err := a.Catalog.Open(ctx, a.Target)
+	if err == nil {
+		err = table.Commit(ctx, s, a.Wait, func(*table.Base) (table.Change, bool, error) {
+			return table.Change{Snapshot: true, Tidy: true, Summary: map[string]string{table.SummaryJob: "forget"}, Props: func(snapshot int64) map[string]string {
+				return map[string]string{table.Prefix + "fence": strconv.FormatInt(snapshot, 10)} // so that the tag of the last move moves on too
+			}}, false, nil
+		})
+	}
+	if errors.Is(err, table.ErrNoTable) {
+		return nil
+	}
+	return err
+}
