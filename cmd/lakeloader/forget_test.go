@@ -1,0 +1,174 @@
+package main
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/hamba/avro/v2/ocf"
+
+	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
+)
+
+// register is a lake of persons, whose table with the present rows is in it too, written without compression: so a search for the bytes of
+// a name means something.
+type register struct {
+	t    *testing.T
+	env  *pipelinetest.Env
+	cfg  *configs.Config
+	file string
+	lsn  int
+}
+
+func newRegister(t *testing.T) *register {
+	t.Helper()
+	r := &register{t: t, env: pipelinetest.New(t)}
+	r.env.Create(t, "a", 1)
+	r.cfg = pipelinetest.Pipeline("id long, name string", func(p *configs.Pipeline) {
+		p.Decode.Changes = &configs.Changes{Form: "debezium"}
+		p.Table.Current = &configs.Current{Table: "now", Key: []string{"id"}}
+		p.Files.Compression = "none"
+	}, "a")
+	r.file = write(t, "lakeloader.yaml", fmt.Sprintf(`
+kafka: {brokers: [%q]}
+warehouse: {location: %q}
+pipelines:
+  - name: p
+    source: {topics: [a]}
+    decode: {value: {format: json, columns: [{name: id, type: long}, {name: name, type: string}]}, changes: {form: debezium}}
+    table: {name: t, partition_by: [], current: {table: now, key: [id]}}
+    files: {compression: none}
+`, strings.Join(r.env.Config.Brokers, ","), filepath.Join(r.env.Dir, "lake")))
+	return r
+}
+
+func (r *register) load(values ...string) {
+	r.t.Helper()
+	r.env.Produce(r.t, "a", 0, values...)
+	l := r.env.Start(r.t, r.cfg, nil)
+	l.Read(int64(len(values)))
+	if err := l.Stop(); err != nil {
+		r.t.Fatal(err)
+	}
+	lakeloader(r.t, "job", "run", "current", "-c", r.file).ends(exitOK)
+}
+
+func (r *register) event(op string, id int, name string) string {
+	r.lsn++
+	row := fmt.Sprintf(`{"id":%d,"name":%q}`, id, name)
+	before, after := "null", row
+	if op == "d" {
+		before, after = row, "null"
+	}
+	return fmt.Sprintf(`{"before":%s,"after":%s,"op":%q,"source":{"lsn":%d,"ts_ms":1000}}`, before, after, op, r.lsn)
+}
+
+// having are the files below a folder that have some bytes, also in the blocks of Avro files.
+func having(t *testing.T, dir, text string) (list []string) {
+	t.Helper()
+	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || strings.HasPrefix(e.Name(), "catalog.db") { // closing it here would end SQLite's locks
+			return err
+		}
+		data, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		if strings.HasSuffix(path, ".avro") {
+			d, err := ocf.NewDecoder(bytes.NewReader(data))
+			if err != nil {
+				return fmt.Errorf("%s: %w", path, err)
+			}
+			for d.HasNext() {
+				var v any
+				if err := d.Decode(&v); err != nil {
+					return fmt.Errorf("%s: %w", path, err)
+				}
+				data = append(data, fmt.Sprintf("%s", v)...)
+			}
+		}
+		if bytes.Contains(data, []byte(text)) {
+			list = append(list, path)
+		}
+		return nil
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return list
+}
+
+// Nothing below the tables' folders has the name of a person who was forgotten, --now; and all others are as they were.
+func TestForgetCommand(t *testing.T) {
+	t.Parallel()
+	r := newRegister(t)
+	const who = "Anna Gramm-Muster"
+	r.load(r.event("c", 1, who), r.event("c", 2, "Bert"), r.event("c", 3, "Carla"), r.event("c", 4, who), r.event("c", 5, "Zoe"))
+	r.load(r.event("u", 2, "Bertram"), r.event("u", 1, who), r.event("d", 4, who))
+	r.load(r.event("c", 6, "Emil"), r.event("c", 7, "Fritz"))
+	lake := filepath.Join(r.env.Dir, "lake")
+	if len(having(t, lake, who)) == 0 || len(having(t, lake, who[:16])) == 0 {
+		t.Fatal("the search finds nothing")
+	}
+	lakeloader(t, "forget", "-c", r.file, "--key", "name="+who).ends(exitOK, "4 rows, 0 dead letters", "add --yes", "Kafka: the topics")
+	lakeloader(t, "forget", "-c", r.file, "--key", "name="+who, "--prove").ends(exitFailed, "the table has it", "held: ")
+	lakeloader(t, "forget", "-c", r.file, "--table", "t", "--key", "name="+who, "--yes", "--reason", "case 7").ends(exitOK, "Done, in round", "Older snapshots have the rows")
+	lakeloader(t, "verify", "-c", r.file).ends(exitOK, "OK: all 10 offsets are accounted for exactly once: 6 rows", "4 removed")
+	lakeloader(t, "job", "run", "current", "-c", r.file).ends(exitOK)
+	lakeloader(t, "query", "-c", r.file, "SELECT string_agg(name, '+' ORDER BY id) AS names FROM now").ends(exitOK, "Bertram+Carla+Zoe+Emil+Fritz")
+	lakeloader(t, "forget", "-c", r.file, "--key", "name="+who, "--prove").ends(exitFailed, "refers to it; job expire deletes it", "not before")
+	lakeloader(t, "forget", "-c", r.file, "--key", "name="+who, "--now").ends(exitUsage, "it needs --yes")
+
+	code, out, errs := command("forget", "-c", r.file, "--key", "name="+who, "--yes", "--now", "-o", "json")
+	var rep struct {
+		Proved  bool
+		Holders []struct{ URI, Why string }
+		Expired int `json:"expired_snapshots"`
+	}
+	if err := json.Unmarshal([]byte(out), &rep); err != nil || code != exitOK || !rep.Proved || rep.Expired == 0 {
+		t.Errorf("%d, %v\n%s%s", code, err, out, errs)
+	}
+	for _, text := range []string{who, who[:16]} {
+		if list := having(t, lake, text); len(list) > 0 {
+			t.Errorf("%q is still in %v", text, list)
+		}
+	}
+	lakeloader(t, "verify", "-c", r.file).ends(exitOK, "OK: all 10 offsets are accounted for exactly once: 6 rows", "4 removed")
+	r.load(r.event("c", 8, "Gerd")) // loading goes on
+	lakeloader(t, "query", "-c", r.file, "SELECT string_agg(name, '+' ORDER BY id) AS names FROM now").ends(exitOK, "Bertram+Carla+Zoe+Emil+Fritz+Gerd")
+	lakeloader(t, "forget", "-c", r.file, "--key", "name="+who, "--yes", "--now").ends(exitOK, "There is nothing to do.", "Proved")
+}
+
+// A deleted key is remembered by the table with the present rows: it goes with the person. Keys come from a file, too.
+func TestForgetRemembered(t *testing.T) {
+	t.Parallel()
+	r := newRegister(t)
+	r.load(r.event("c", 1, "Anna"), r.event("c", 2, "Bert"), r.event("d", 1, "Anna"), r.event("c", 3, "Carla"), r.event("d", 3, "Carla"))
+	keys := write(t, "keys.csv", "id\n1\n99\n")
+	lakeloader(t, "forget", "-c", r.file, "--keys-file", keys, "--prove").ends(exitFailed, "1 remembered delete in", "it remembers a delete")
+	lakeloader(t, "forget", "-c", r.file, "--keys-file", keys, "--yes", "--now").ends(exitOK, "Proved")
+	lakeloader(t, "forget", "-c", r.file, "--key", "id=3").ends(exitOK, "1 remembered delete in")
+	r.load(r.event("u", 2, "Bertram"))
+	lakeloader(t, "query", "-c", r.file, "SELECT string_agg(name, '+' ORDER BY id) AS names FROM now").ends(exitOK, "Bertram")
+	for want, args := range map[string][]string{
+		"there is no key":           {},
+		"is no COLUMN=VALUE":        {"--key", "secret"},
+		"no such column: city":      {"--key", "city=secret"},
+		"do not fit the columns id": {"--key", "id=secret"},
+		"is none of match":          {"--key", "id=1", "--dead-letters", "all"},
+		`loads the table "x"`:       {"--key", "id=1", "--table", "x"},
+		"line 2 has no value":       {"--keys-file", write(t, "empty.csv", "id\n\"\"\n")},
+		"no keys":                   {"--keys-file", write(t, "none.csv", "id\n")},
+	} {
+		code, out, errs := command(append([]string{"forget", "-c", r.file}, args...)...)
+		if code == exitOK || !strings.Contains(errs, want) || strings.Contains(out+errs, "secret") && !strings.Contains(want, "COLUMN") {
+			t.Errorf("%v: %d, want %q\n%s%s", args, code, want, out, errs)
+		}
+	}
+}
