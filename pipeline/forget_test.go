@@ -1,6 +1,8 @@
 package pipeline_test
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -12,6 +14,7 @@ import (
 	"github.com/lakeloader/lakeloader/forget"
 	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
+	"github.com/lakeloader/lakeloader/table"
 )
 
 func people(change func(*configs.Pipeline)) *configs.Config {
@@ -162,4 +165,46 @@ func TestForgetDeadLetters(t *testing.T) {
 		t.Errorf("%+v", rep)
 	}
 	whole(t, e, cfg, "a-0 [0, 7) 1 rows 4 dead 2 removed")
+}
+
+// A run that ends before or after any of its swaps, or whose answer is lost, leaves what the next one goes on with.
+func TestForgetIsCutOff(t *testing.T) {
+	t.Parallel()
+	errCut := errors.New("cut off")
+	for at := range 3 {
+		for _, lands := range []bool{false, true} {
+			t.Run(fmt.Sprint(at, lands), func(t *testing.T) {
+				t.Parallel()
+				e := pipelinetest.New(t)
+				e.Create(t, "a", 1)
+				cfg := people(nil)
+				e.Produce(t, "a", 0, person(0, 1, "anna@example.org"), person(1, 1, "bert@example.org"), `{"id":"x","email":"anna@example.org"}`, person(3, 2, "anna@example.org"))
+				load(t, e, cfg, 4)
+				d, n := e.Deps(t, cfg), 0
+				d.Catalog = &pipelinetest.Faults{Catalog: d.Catalog, Swap: func(_ context.Context, _ table.Ident, _ table.Change, next func() error) error {
+					if n++; n-1 != at {
+						return next()
+					}
+					if lands {
+						if err := next(); err != nil {
+							return err
+						}
+					}
+					return errCut
+				}}
+				_, err := pipeline.Forget(t.Context(), &cfg.Pipelines[0], d, pipeline.ForgetOptions{Keys: anna(), Letters: pipeline.LettersMatch})
+				if err != nil && !errors.Is(err, errCut) {
+					t.Fatal(err)
+				}
+				forgetting(t, e, cfg, pipeline.ForgetOptions{Keys: anna()})
+				if rep := forgetting(t, e, cfg, pipeline.ForgetOptions{Keys: anna()}); rep.Done || rep.Rows+rep.Letters != 0 {
+					t.Errorf("%+v", rep)
+				}
+				whole(t, e, cfg, "a-0 [0, 4) 1 rows 1 dead 2 removed")
+				if left, _ := lettersLeft(t, e); left != "" || offsets(t, e, primary) != "1" {
+					t.Errorf("letters %q, rows %q", left, offsets(t, e, primary))
+				}
+			})
+		}
+	}
 }

@@ -14,6 +14,7 @@ import (
 
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
+	"github.com/lakeloader/lakeloader/table"
 )
 
 // register is a lake of persons, whose table with the present rows is in it too, written without compression: so a search for the bytes of
@@ -171,4 +172,38 @@ func TestForgetRemembered(t *testing.T) {
 			t.Errorf("%v: %d, want %q\n%s%s", args, code, want, out, errs)
 		}
 	}
+}
+
+// Aggregates recalculate the days of persons who were forgotten, also where the snapshots that tell so have expired.
+func TestForgetInAggregates(t *testing.T) {
+	t.Parallel()
+	s := newSales(t, "")
+	s.load("2199-01-01T10:00:00Z", "2199-01-01T11:00:00Z", "2199-01-02T10:00:00Z", "2199-01-03T10:00:00Z", "2199-01-04T10:00:00Z")
+	s.run("daily lake.daily: 4 days")
+	lakeloader(t, "forget", "-c", s.file, "--key", "id=2", "--yes").ends(exitOK, "1 row,", "aggregate daily: its next run recalculates")
+	s.run("daily lake.daily: 1 day", "changed: 2199-01-01")
+	s.right()
+	lakeloader(t, "forget", "-c", s.file, "--key", "id=3", "--yes", "--now").ends(exitOK, "Proved")
+	s.run("1 day removed", "without rows: 2199-01-02")
+	s.right()
+	lakeloader(t, "verify", "-c", s.file).ends(exitOK, "3 rows", "2 removed")
+}
+
+// Rows that another engine's delete files hide are in no file either, in the end; what a tag names is said to hold them.
+func TestForgetHidden(t *testing.T) {
+	t.Parallel()
+	s := newSales(t, "")
+	s.load("2199-01-01T10:00:00Z", "2199-01-01T11:00:00Z", "2199-01-01T12:00:00Z")
+	id := table.Ident{Namespace: "lake", Name: "t"}
+	s.env.DeletePositions(t, id, s.env.Files(t, id)[0], 1)
+	lakeloader(t, "forget", "-c", s.file, "--key", "id=2", "--prove").ends(exitFailed, "1 file in which delete files hide rows", "the table has it")
+	s.env.Tag(t, id, "audit-2025", s.env.Base(t, id).Snapshot)
+	lakeloader(t, "forget", "-c", s.file, "--key", "id=2", "--yes").ends(exitOK, "1 file in which delete files hide rows", "Done.")
+	lakeloader(t, "query", "-c", s.file, "-o", "csv", "SELECT string_agg(id::text, '+' ORDER BY id) AS ids FROM t").ends(exitOK, "1+3")
+	lakeloader(t, "forget", "-c", s.file, "--key", "id=3", "--yes").ends(exitOK, "1 row,")
+	lakeloader(t, "forget", "-c", s.file, "--key", "id=2", "--prove").ends(exitFailed, "which does not expire: it has the name audit-2025")
+	lakeloader(t, "forget", "-c", s.file, "--key", "id=2", "--yes", "--now").ends(exitFailed, "it has the name audit-2025")
+	s.env.Tag(t, id, "audit-2025", 0)
+	lakeloader(t, "forget", "-c", s.file, "--key", "id=2", "--yes", "--now").ends(exitOK, "Proved")
+	lakeloader(t, "query", "-c", s.file, "-o", "csv", "SELECT string_agg(id::text, '+' ORDER BY id) AS ids FROM t").ends(exitOK, "1")
 }

@@ -76,6 +76,19 @@ func (l *Lake) SetMain(t testing.TB, id table.Ident, snapshot int64) {
 	})
 }
 
+// Tag gives a snapshot a name; 0 takes the name away.
+func (l *Lake) Tag(t testing.TB, id table.Ident, name string, snapshot int64) {
+	t.Helper()
+	var update icetable.Update = icetable.NewSetSnapshotRefUpdate(name, snapshot, icetable.TagRef, 0, 0, 0)
+	if snapshot == 0 {
+		update = icetable.NewRemoveSnapshotRefUpdate(name)
+	}
+	l.catalog(t, func(ctx context.Context, cat *icesql.Catalog) error {
+		_, _, err := cat.CommitTable(ctx, icetable.Identifier{id.Namespace, id.Name}, nil, []icetable.Update{update})
+		return err
+	})
+}
+
 // Expire removes all snapshots but main's.
 func (l *Lake) Expire(t testing.TB, id table.Ident) {
 	t.Helper()
