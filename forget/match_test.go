@@ -1,10 +1,13 @@
 package forget_test
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"strings"
 	"testing"
+
+	"github.com/hamba/avro/v2/ocf"
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/forget"
@@ -61,6 +64,36 @@ func TestBounds(t *testing.T) {
 		_, err := forget.Bind([]forget.Key{key}, row, pipeline.ParseTexts)
 		if err == nil || !strings.Contains(err.Error(), text) || strings.HasPrefix(text, "no such") != errors.Is(err, forget.ErrNoColumn) {
 			t.Errorf("%v, want %q", err, text)
+		}
+	}
+}
+
+// Manifests that nothing refers to are read by their bytes.
+func TestBoundsInManifests(t *testing.T) {
+	t.Parallel()
+	row := batch.StructOf(batch.Field{Name: "name", ID: 2, Type: batch.Prim(batch.String)})
+	m, err := forget.Bind([]forget.Key{{{Column: "name", Text: "Anna"}}}, row, pipeline.ParseTexts)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ lo, hi, want string }{{"Anna", "Zoe", "x.parquet"}, {"Aaron", "Anna", "x.parquet"}, {"Aaron", "Zoe", ""}} {
+		var out bytes.Buffer
+		e, err := ocf.NewEncoder(`{"type":"record","name":"manifest_entry","fields":[{"name":"status","type":"int"},{"name":"data_file","type":{"type":"record","name":"r2","fields":[
+			{"name":"file_path","type":"string"},
+			{"name":"lower_bounds","type":["null",{"type":"array","logicalType":"map","items":{"type":"record","name":"l","fields":[{"name":"key","type":"int"},{"name":"value","type":"bytes"}]}}]},
+			{"name":"upper_bounds","type":["null",{"type":"array","logicalType":"map","items":{"type":"record","name":"u","fields":[{"name":"key","type":"int"},{"name":"value","type":"bytes"}]}}]}
+		]}}]}`, &out)
+		if err != nil {
+			t.Fatal(err)
+		}
+		bounds := func(v string) any { return []any{map[string]any{"key": 2, "value": []byte(v)}} }
+		entry := map[string]any{"status": 1, "data_file": map[string]any{"file_path": "x.parquet",
+			"lower_bounds": map[string]any{"array": bounds(c.lo)}, "upper_bounds": map[string]any{"array": bounds(c.hi)}}}
+		if err := errors.Join(e.Encode(entry), e.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := forget.BoundedIn(out.Bytes(), m); got != c.want || err != nil {
+			t.Errorf("%q to %q: %q, %v", c.lo, c.hi, got, err)
 		}
 	}
 }

@@ -114,7 +114,13 @@ func (p *Prover) Table(ctx context.Context, id table.Ident, looks Looks) (*Proof
 	if err := p.explain(ctx, id, base, refs, main, found, out); err != nil {
 		return nil, fmt.Errorf("table %s: %w", id, err)
 	}
-	return out, p.departed(ctx, id, looks, out)
+	if err := p.departed(ctx, id, looks, out); err != nil {
+		return nil, fmt.Errorf("table %s: %w", id, err)
+	}
+	if err := p.strays(ctx, id, listed, refs, looks, out); err != nil {
+		return nil, fmt.Errorf("table %s: %w", id, err)
+	}
+	return out, nil
 }
 
 // candidates are the objects of the table's data folder, and what snapshots refer to elsewhere but metadata.

@@ -1,0 +1,4 @@
+package forget
+
+// BoundedIn is for tests.
+var BoundedIn = boundedIn
