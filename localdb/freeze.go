@@ -6,6 +6,7 @@ import (
 	"io/fs"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
@@ -145,6 +146,15 @@ func (f *frozenFS) RemoveAll(name string) error {
 func (f *frozenFS) MkdirAll(dir string, perm os.FileMode) error {
 	f.change(func() error { return f.FS.MkdirAll(dir, perm) })
 	return nil
+}
+
+// Lock may fail since another process has the folder, which is no error of the disk.
+func (f *frozenFS) Lock(name string) (io.Closer, error) {
+	c, err := f.FS.Lock(name)
+	if errors.Is(err, syscall.ENOSPC) {
+		f.freeze(err)
+	}
+	return c, err
 }
 
 func (f *frozenFS) Unwrap() vfs.FS { return f.FS }

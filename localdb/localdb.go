@@ -55,7 +55,7 @@ func Open(o Options, p *pebble.Options) (*DB, error) {
 	if o.Reserve == 0 {
 		o.Reserve = defaultReserve
 	}
-	d := &disk{o: o, closing: make(chan struct{})}
+	d := &disk{o: o, closing: make(chan struct{}), written: askEvery}
 	if o.Free == nil {
 		d.o.Free = func(dir string) (int64, error) {
 			u, err := o.FS.GetDiskUsage(dir)

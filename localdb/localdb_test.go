@@ -88,12 +88,12 @@ func TestFullDisk(t *testing.T) {
 			t.Fatal(err)
 		}
 		total := count.changes.Load()
-		step := max(1, total/150)
+		step := max(1, total/40)
 		for n := int64(1); n < total; n += step {
 			fullDisk(t, &full{any: true}, n, wal)
 		}
 		for _, kind := range []errorfs.OpKind{errorfs.OpCreate, errorfs.OpFileSync, errorfs.OpFileSyncData, errorfs.OpRename, errorfs.OpRemove, errorfs.OpReuseForWrite, errorfs.OpFilePreallocate} {
-			for n := int64(1); n < 12; n++ {
+			for n := int64(1); n < 8; n += 2 {
 				fullDisk(t, &full{kind: kind}, n, wal)
 			}
 		}
