@@ -49,9 +49,6 @@ func ApplyDefaults(c *Config) {
 	def(&c.Log.Level, "info")
 	def(&c.Log.Format, "auto")
 	def(&c.Shutdown, 30*second)
-	if c.Memory.Limit == 0 {
-		c.Memory.Limit = defaultMemory(len(c.Pipelines), containerLimit())
-	}
 	defTo(&c.Jobs.InDaemon, true)
 	def(&c.Jobs.TimeZone, "UTC")
 	defTo(&c.Jobs.CatchUp, true)
@@ -81,6 +78,9 @@ func ApplyDefaults(c *Config) {
 	}
 	for i := range c.Lookups {
 		defaultLookup(&c.Lookups[i])
+	}
+	if c.Memory.Limit == 0 {
+		c.Memory.Limit = defaultMemory(len(c.Pipelines), c.LookupMemory(), containerLimit())
 	}
 	for i := range c.Pipelines {
 		defaultPipeline(&c.Pipelines[i])
@@ -120,11 +120,11 @@ func defaultCatalog(c *Config) {
 	}
 }
 
-func defaultMemory(pipelines int, container Bytes) Bytes {
+func defaultMemory(pipelines int, lookups, container Bytes) Bytes {
 	if container > 0 {
 		return container
 	}
-	return memoryPerPipeline * Bytes(max(1, pipelines))
+	return memoryPerPipeline*Bytes(max(1, pipelines)) + lookups
 }
 
 func defaultPipeline(p *Pipeline) {

@@ -18,7 +18,7 @@ type Lookup struct {
 	Cleanse []Step `yaml:"cleanse"`
 	// Versions keeps several rows for each key, so that rows are joined with what was true at their time. Left out: the newest.
 	Versions *Versions `yaml:"versions"`
-	// Memory that the rows may take; beyond it they go to the temporary folder. Default 64MiB.
+	// Memory that the rows may take, a part of memory.limit; beyond it they go to the temporary folder. Default 64MiB.
 	Memory Bytes `yaml:"memory" rule:"range=1MiB:"`
 }
 
@@ -55,7 +55,8 @@ type LookupTable struct {
 
 // Versions says which versions of a row are kept.
 type Versions struct {
-	// By is a timestamptz, timestamp or date of the lookup, from which on a version is true, until the next one is.
+	// By is a timestamptz, timestamp or date of the lookup, from which on a version is true, until the next one is. Of a topic it may be
+	// _kafka_timestamp, the default, which is the time of the record; with changes _source_ts is the time in the database.
 	By string `yaml:"by" rule:"required"`
 	// Keep is how long a version is kept beyond the newest time seen in By after the next one has replaced it. Left out: for ever.
 	Keep Duration `yaml:"keep" rule:"range=1m:36500d"`
@@ -97,6 +98,25 @@ type Join struct {
 	Matched string `yaml:"matched"`
 }
 
+// LookupMemory is what the rows of all lookups may take that pipelines use.
+func (c *Config) LookupMemory() (sum Bytes) {
+	used := map[string]bool{}
+	for _, p := range c.Pipelines {
+		for _, j := range p.Enrich {
+			used[j.Lookup] = true
+		}
+	}
+	for _, l := range c.Lookups {
+		if used[l.Name] {
+			sum += l.Memory
+		}
+	}
+	return sum
+}
+
+// RecordTime is the name of a topic's column of versions when it is the time of the record.
+const RecordTime = "_kafka_timestamp"
+
 func defaultLookup(l *Lookup) {
 	if f := l.File; f != nil {
 		for _, format := range []string{"csv", "jsonl", "parquet"} {
@@ -116,6 +136,9 @@ func defaultLookup(l *Lookup) {
 			defaultFormat(t.Decode.Key, topics, "-key", "key_")
 		}
 		defaultUnwrap(t.Decode.Changes)
+		if l.Versions != nil {
+			def(&l.Versions.By, RecordTime)
+		}
 	}
 	if t := l.Table; t != nil {
 		def(&t.Refresh, minute)

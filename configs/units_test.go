@@ -104,7 +104,7 @@ func TestContainerLimit(t *testing.T) {
 			t.Errorf("%s: got %v, want %v", name, got, c.want)
 		}
 	}
-	if defaultMemory(3, 0) != 3*memoryPerPipeline || defaultMemory(0, 0) != memoryPerPipeline || defaultMemory(3, gib) != gib {
-		t.Error("the default limit is the container's, else 512MiB a pipeline")
+	if defaultMemory(3, mib, 0) != 3*memoryPerPipeline+mib || defaultMemory(0, 0, 0) != memoryPerPipeline || defaultMemory(3, mib, gib) != gib {
+		t.Error("the default limit is the container's, else 512MiB a pipeline and what lookups may take")
 	}
 }

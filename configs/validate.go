@@ -150,8 +150,14 @@ func (v *validator) file(path string, s setting.Setting, name string) {
 }
 
 func (v *validator) memory(c *Config) {
-	if least := Bytes(memory.Least(len(c.Pipelines))); c.Memory.Limit < least {
+	lookups := c.LookupMemory()
+	least := Bytes(memory.Least(len(c.Pipelines), int64(lookups)))
+	switch {
+	case c.Memory.Limit >= least:
+	case lookups == 0:
 		v.bad("memory.limit", "raise it, also that of the container, or run the pipelines in several processes", "limit is %v; %d pipelines need at least %v", c.Memory.Limit, len(c.Pipelines), least)
+	default:
+		v.bad("memory.limit", "raise it, also that of the container, or set a lower memory for lookups, whose other rows go to the disk", "limit is %v; %d pipelines need at least %v, of which %v are the memory of lookups", c.Memory.Limit, len(c.Pipelines), least, lookups)
 	}
 }
 

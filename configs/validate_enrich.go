@@ -46,9 +46,6 @@ func (v *validator) lookup(c *Config, l *Lookup, path string) {
 			v.format(c, t.Decode.Key, path+".topic.decode.key")
 		}
 		v.unwraps(&t.Decode, path+".topic.decode")
-		if l.Versions != nil {
-			v.bad(path+".versions", "have the topic loaded into a table, and look up in that", "the versions of a topic's rows are not kept")
-		}
 	}
 	if t := l.Table; t != nil && t.Name != "" {
 		v.tableName(path+".table.name", t.Name)

@@ -10,6 +10,9 @@ type store interface {
 	changed(ref uint32, row []byte) error
 	free(ref uint32, row []byte) error
 	bytes() int64
+	// room says whether there is any for some more bytes, broken why the rows can be used no more.
+	room(bytes int64) error
+	broken() error
 	close() error
 }
 
@@ -109,5 +112,9 @@ func (a *arena) free(ref uint32, row []byte) error {
 }
 
 func (a *arena) bytes() int64 { return a.size }
+
+func (a *arena) room(int64) error { return nil }
+
+func (a *arena) broken() error { return nil }
 
 func (a *arena) close() error { return nil }

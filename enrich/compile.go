@@ -98,7 +98,7 @@ func (c *compiler) added(j *join, kept *batch.Type) {
 	columns := c.cfg.Columns
 	if len(columns) == 0 {
 		for _, f := range kept.Fields {
-			if !slices.Contains(j.lookup.cfg.Key, f.Name) {
+			if !slices.Contains(j.lookup.cfg.Key, f.Name) && f.Name != configs.RecordTime {
 				columns = append(columns, f.Name)
 			}
 		}

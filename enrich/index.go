@@ -40,20 +40,21 @@ func (x *index) ref(i int) uint32 { return uint32(x.slots[i] >> 32) }
 
 func (x *index) set(i int, ref uint32) { x.slots[i] = uint64(ref)<<32 | x.slots[i]&(1<<32-1) }
 
-func (x *index) add(tag, ref uint32) {
+func (x *index) add(tag, ref uint32) int {
 	if 4*(x.n+1) > 3*len(x.slots) {
 		x.grow()
 	}
 	x.n++
-	x.place(uint64(ref)<<32 | uint64(tag))
+	return x.place(uint64(ref)<<32 | uint64(tag))
 }
 
-func (x *index) place(s uint64) {
+func (x *index) place(s uint64) int {
 	i, mask := x.home(uint32(s)), len(x.slots)-1
 	for x.slots[i] != 0 {
 		i = (i + 1) & mask
 	}
 	x.slots[i] = s
+	return i
 }
 
 func (x *index) grow() {

@@ -2,6 +2,7 @@ package enrich
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math"
 	"slices"
 	"time"
@@ -38,7 +39,7 @@ type source struct {
 func (j *join) apply(p *Program, b *batch.Batch, root *batch.Column) error {
 	t := j.lookup.table
 	if t == nil {
-		return errNotReady
+		return ErrNotReady
 	}
 	s := &p.mem
 	j.prepare(s, b, root)
@@ -46,7 +47,7 @@ func (j *join) apply(p *Program, b *batch.Batch, root *batch.Column) error {
 	s.space.reset()
 	t.probe(s.found, s.hashes, s.skip, b.Mem, s.key, s.at, &s.space)
 	if s.space.err != nil {
-		return s.space.err
+		return fmt.Errorf("%w: %w", ErrRows, s.space.err)
 	}
 	if err := j.decide(p, b); err != nil {
 		return err

@@ -14,6 +14,7 @@ import (
 //	next uint32     the next row of the same key (see Table); 0: none
 //	size uint32     bytes of the row, with this head
 //	identity        two uint64 when the table's rows have one (see Table), else nothing
+//	until, older    int64 and uint32 when these are versions as well: when the next one of the identity begins, and the one before
 //	nulls           a bit for each column, set: no value
 //	values          of the columns of a fixed width, each at a place of its own
 //	ends            of the other columns: where the bytes of each end, from the beginning of the row, uint32
@@ -24,6 +25,7 @@ type layout struct {
 	row      *batch.Type
 	columns  []place
 	identity int // where it is; 0: there is none
+	until    int // where it is, with older behind it; 0: there is none
 	nulls    int
 	ends     int
 	bytes    int // where they begin
@@ -37,11 +39,15 @@ type place struct {
 
 const head = 8
 
-func newLayout(row *batch.Type, identified bool) (*layout, error) {
+func newLayout(row *batch.Type, identified, versions bool) (*layout, error) {
 	l := &layout{row: row, columns: make([]place, len(row.Fields)), nulls: head}
 	if identified {
 		l.identity = head
 		l.nulls += 16
+		if versions {
+			l.until = l.nulls
+			l.nulls += 12
+		}
 	}
 	at, views := l.nulls+(len(row.Fields)+7)/8, 0
 	for i, f := range row.Fields {
@@ -116,6 +122,21 @@ func (l *layout) append(dst []byte, mem []byte, columns []*batch.Column, r int, 
 		}
 	}
 	binary.LittleEndian.PutUint32(dst[start+4:], uint32(len(dst)-start))
+	return dst
+}
+
+// blank appends a row without values.
+func (l *layout) blank(dst []byte) []byte {
+	start := len(dst)
+	dst = append(dst, make([]byte, l.bytes)...)
+	row := dst[start:]
+	for i := range l.columns {
+		row[l.nulls+i>>3] |= 1 << (i & 7)
+	}
+	for at := l.ends; at < l.bytes; at += 4 {
+		binary.LittleEndian.PutUint32(row[at:], uint32(l.bytes))
+	}
+	binary.LittleEndian.PutUint32(row[4:], uint32(l.bytes))
 	return dst
 }
 

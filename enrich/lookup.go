@@ -16,7 +16,8 @@ import (
 // a version of its own; a batch sees one version of every lookup. It is safe for concurrent use.
 //
 // Until it is ready nothing is joined with it: it has not caught up yet with where it stood when the process began. Once ready, it
-// stays so. What goes wrong later is told by Status, and rows are joined with the last version that was good.
+// stays so, unless the disk that its rows are on fails. What else goes wrong later is told by Status, and rows are joined with the
+// last version that was good.
 type Lookup struct {
 	cfg *configs.Lookup
 	now func() time.Time
@@ -108,7 +109,7 @@ func (l *Lookup) Define(row *batch.Type) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if l.row == nil {
-		if _, err := NewTable(l.shape(kept, false)); err != nil {
+		if _, err := NewTable(l.shape(kept, l.cfg.Topic != nil)); err != nil {
 			return fmt.Errorf("lookup %s: %w", l.cfg.Name, err)
 		}
 		l.row = kept
@@ -129,7 +130,7 @@ func (l *Lookup) Define(row *batch.Type) error {
 func (l *Lookup) shape(row *batch.Type, identified bool) Shape {
 	s := Shape{Row: row, Key: l.cfg.Key, Identified: identified, Memory: int64(l.cfg.Memory)}
 	if v := l.cfg.Versions; v != nil {
-		s.Versions = v.By
+		s.Versions, s.Keep = v.By, time.Duration(v.Keep)
 	}
 	return s
 }
@@ -151,6 +152,31 @@ func (l *Lookup) Replace(t *Table, version string) error {
 		return nil
 	}
 	return old.Close()
+}
+
+// Broken says why the rows are of no use any more: the disk that they are on has failed. nil: they are, or there are none.
+func (l *Lookup) Broken() error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.table == nil {
+		return nil
+	}
+	return l.table.Broken()
+}
+
+// Break lets go of rows that are of no use any more: the lookup is not ready until there are others.
+func (l *Lookup) Break(why error) error {
+	l.mu.Lock()
+	t := l.table
+	l.table = nil
+	s := &l.status
+	s.Ready, s.Rows, s.Bytes = false, 0, 0
+	l.mu.Unlock()
+	l.Trouble(why)
+	if t == nil {
+		return nil
+	}
+	return t.Close()
 }
 
 // Close lets go of what is on the disk. Nobody may join with the lookup any more.

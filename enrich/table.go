@@ -4,14 +4,17 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"math"
+	"time"
 
 	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/localdb"
 )
 
 // Table is the rows of a lookup: bytes in an arena, found by their key.
 //
 // Rows with the same key are a list, the newest first, of which a join takes the first one: rows that were put in later are newer.
-// In a table with versions the list goes by their times, and a join takes the first that is not later than the row's.
+// In a table with versions the list goes by their times, and a join takes the first that was true at the row's time (versions.go).
 //
 // With identities (a topic that is re-keyed), a row replaces the one of the same identity, whatever key that had; rows of
 // other identities with the same key stay behind it in the list, and come forth again when it goes. Without, a row replaces the one
@@ -21,15 +24,19 @@ import (
 type Table struct {
 	layout *layout
 	key    []int
-	by     int // column of versions; -1: there are none
+	by     int   // column of versions; -1: there are none
+	keep   int64 // how long a version is kept that has been replaced, in units of that column; 0: for ever
+	newest int64 // time seen in it
+	hand   int   // of sweep
 	hasher hasher
 
 	store store
 	// limit is what the rows may take in memory, before they go to the disk; 0: any amount.
 	limit int64
-	space space // of whoever changes the table
-	err   error // the first in reading or writing what is on the disk
-	keys  index // one slot for each key: the first row of the list
+	disk  localdb.Options // of a store on the disk; zero but in tests
+	space space           // of whoever changes the table
+	err   error           // the first in reading or writing what is on the disk
+	keys  index           // one slot for each key: the first row of the list
 	ids   index
 	rows  int
 
@@ -43,6 +50,8 @@ type Shape struct {
 	Key []string
 	// Versions is the column of the rows' times; "": none.
 	Versions string
+	// Keep is how long a version is kept beyond the newest time after it was replaced; 0: for ever.
+	Keep time.Duration
 	// Identified: rows have identities.
 	Identified bool
 	// Memory that the rows may take; beyond it they go to the temporary folder. 0: any amount.
@@ -51,7 +60,7 @@ type Shape struct {
 
 // NewTable returns an empty table.
 func NewTable(s Shape) (*Table, error) {
-	l, err := newLayout(s.Row, s.Identified)
+	l, err := newLayout(s.Row, s.Identified, s.Versions != "")
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +82,10 @@ func NewTable(s Shape) (*Table, error) {
 		return nil, fmt.Errorf("there is no column %q for the versions; columns are: %s", s.Versions, names(s.Row))
 	}
 	switch f := s.Row.Fields[t.by]; f.Type.Kind {
-	case batch.Timestamp, batch.TimestampTZ, batch.Date:
+	case batch.Timestamp, batch.TimestampTZ:
+		t.keep, t.newest = s.Keep.Microseconds(), math.MinInt64
+	case batch.Date:
+		t.keep, t.newest = int64((s.Keep+24*time.Hour-1)/(24*time.Hour)), math.MinInt64
 	default:
 		return nil, fmt.Errorf("column %s is a %s, not a timestamptz, timestamp or date, by which versions go", f.Name, f.Type)
 	}
@@ -112,32 +124,35 @@ func (t *Table) Identity(b []byte) [2]uint64 {
 // without a key is not taken (ErrNoKey), but takes the one of its identity away.
 func (t *Table) Put(mem []byte, columns []*batch.Column, r int, id [2]uint64) error {
 	t.space.reset()
-	if t.layout.identity > 0 {
+	if t.by >= 0 && columns[t.by].IsNull(r) {
+		return fmt.Errorf("%w: column %s, which says from when on the row is true", ErrNoKey, t.layout.row.Fields[t.by].Name)
+	}
+	if t.layout.identity > 0 && t.by < 0 {
 		t.Delete(id)
 	}
 	t.keyCols = t.keyCols[:0]
 	for _, k := range t.key {
 		if columns[k].IsNull(r) {
+			if t.layout.until > 0 {
+				if err := t.End(id, whole(columns[t.by], r)); err != nil {
+					return err
+				}
+			}
 			return ErrNoKey
 		}
 		t.keyCols = append(t.keyCols, columns[k])
 	}
-	if t.by >= 0 && columns[t.by].IsNull(r) {
-		return fmt.Errorf("%w: column %s, which says from when on the row is true", ErrNoKey, t.layout.row.Fields[t.by].Name)
+	t.buf = t.layout.append(t.buf[:0], mem, columns, r, id)
+	if t.layout.until > 0 {
+		return t.putVersion(mem, r, id)
 	}
 	tag := uint32(t.hasher.row(mem, t.keyCols, r) >> 32)
-	t.buf = t.layout.append(t.buf[:0], mem, columns, r, id)
 	slot := t.find(tag, mem, t.keyCols, r, &t.space)
 	if slot >= 0 && t.layout.identity == 0 {
 		t.replaced(slot)
 		slot = t.find(tag, mem, t.keyCols, r, &t.space)
 	}
-	if _, here := t.store.(*arena); here && t.limit > 0 && t.store.bytes()+int64(len(t.buf)) > t.limit {
-		if err := t.spill(); err != nil {
-			return err
-		}
-	}
-	ref, err := t.store.add(t.buf)
+	ref, err := t.add()
 	if err != nil {
 		return err
 	}
@@ -145,13 +160,29 @@ func (t *Table) Put(mem []byte, columns []*batch.Column, r int, id [2]uint64) er
 	if t.layout.identity > 0 {
 		t.ids.add(uint32(id[0]>>32), ref)
 	}
-	if slot < 0 {
-		t.keys.add(tag, ref)
-		return nil
+	slot = t.link(slot, tag, ref)
+	if t.by >= 0 {
+		t.newest = max(t.newest, t.time(t.buf))
+		t.expireList(slot)
 	}
-	t.link(slot, ref)
 	return t.Err()
 }
+
+// add keeps the row in buf.
+func (t *Table) add() (ref uint32, err error) {
+	if _, here := t.store.(*arena); here && t.limit > 0 && t.store.bytes()+int64(len(t.buf)) > t.limit {
+		if err := t.spill(); err != nil {
+			return 0, err
+		}
+	}
+	return t.store.add(t.buf)
+}
+
+// Room says whether there is room for some more bytes: before a batch is put it can be left, with nothing changed.
+func (t *Table) Room(bytes int64) error { return t.store.room(bytes) }
+
+// Broken says why the table is of no use any more; nil: it is. Anybody may ask.
+func (t *Table) Broken() error { return t.store.broken() }
 
 // at is a row, for whoever changes the table.
 func (t *Table) at(ref uint32) []byte { return t.store.at(ref, &t.space) }
@@ -168,6 +199,7 @@ func (t *Table) failed(err error) {
 // Err is the first error in reading or writing rows that are on the disk: then the table is of no use any more.
 func (t *Table) Err() error {
 	t.failed(t.space.err)
+	t.failed(t.store.broken())
 	return t.err
 }
 
@@ -195,8 +227,11 @@ func (t *Table) replaced(slot int) {
 	}
 }
 
-// link puts a row into the list of a slot.
-func (t *Table) link(slot int, ref uint32) {
+// link puts a row into the list of a slot, or of a new one for its hash where that is -1, and tells which.
+func (t *Table) link(slot int, tag, ref uint32) int {
+	if slot < 0 {
+		return t.keys.add(tag, ref)
+	}
 	row := t.at(ref)
 	after, before := t.keys.ref(slot), uint32(0)
 	for t.by >= 0 && after != 0 && t.time(t.at(after)) > t.time(row) {
@@ -209,6 +244,7 @@ func (t *Table) link(slot int, ref uint32) {
 	} else {
 		t.follow(before, ref)
 	}
+	return slot
 }
 
 // unlink takes a row out of the list of a slot, where it is behind another one (0: it is the first), and frees it.
@@ -280,7 +316,7 @@ func (t *Table) DeleteKey(mem []byte, key []*batch.Column, r int) {
 // Clear takes all rows away.
 func (t *Table) Clear() {
 	t.failed(t.store.close())
-	t.store, t.keys, t.ids, t.rows = &arena{}, index{}, index{}, 0
+	t.store, t.keys, t.ids, t.rows, t.hand = &arena{}, index{}, index{}, 0, 0
 }
 
 // time is that of a version.
@@ -307,18 +343,7 @@ func (t *Table) probe(found [][]byte, hashes []uint64, skip []bool, mem []byte, 
 		}
 	}
 	t.confirm(found, hashes, mem, key, sp)
-	if at == nil || t.by < 0 {
-		return
-	}
-	for r, row := range found {
-		for row != nil && t.time(row) > at[r] {
-			ref := next(row)
-			if row = nil; ref != 0 {
-				row = t.store.at(ref, sp)
-			}
-		}
-		found[r] = row
-	}
+	t.versions(found, at, sp)
 }
 
 // candidates puts a reference to the first row that may have the key into the lower half of each hash; 0: there is none.

@@ -8,11 +8,13 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/enrich"
+	"github.com/lakeloader/lakeloader/localdb"
 	"github.com/lakeloader/lakeloader/objects"
 	"github.com/lakeloader/lakeloader/obs"
 	"github.com/lakeloader/lakeloader/schemas"
@@ -62,9 +64,11 @@ type Set struct {
 // keeper keeps one lookup up to date.
 type keeper struct {
 	*enrich.Lookup
-	d    Deps
-	log  *slog.Logger
-	kind interface{ run(ctx context.Context) }
+	d   Deps
+	log *slog.Logger
+	// building is what rows take that are read anew, beside those that are joined with.
+	building atomic.Int64
+	kind     interface{ run(ctx context.Context) }
 }
 
 // New returns the lookups that pipelines use. Nothing is read before Run.
@@ -97,6 +101,7 @@ func New(cfg *configs.Config, pipelines []configs.Pipeline, d Deps) *Set {
 
 // Run keeps the lookups up to date until ctx ends, and lets go of them then.
 func (s *Set) Run(ctx context.Context) {
+	s.sweep()
 	var wg sync.WaitGroup
 	for _, k := range s.all {
 		wg.Go(func() { k.kind.run(ctx) })
@@ -112,6 +117,20 @@ func (s *Set) Run(ctx context.Context) {
 	}
 }
 
+// sweep removes what processes have left on the disk that were killed.
+func (s *Set) sweep() {
+	if len(s.all) == 0 {
+		return
+	}
+	removed, err := localdb.Sweep(enrich.DiskPrefix)
+	for _, dir := range removed {
+		s.d.Log.Info("removed rows of a lookup that a process had left behind", "folder", dir)
+	}
+	if err != nil {
+		s.d.Log.Warn("rows of lookups that a process had left behind were not removed", "error", err)
+	}
+}
+
 // account tells how much memory the lookups take.
 func (s *Set) account(ctx context.Context) {
 	tick := time.NewTicker(time.Second)
@@ -119,7 +138,7 @@ func (s *Set) account(ctx context.Context) {
 	for {
 		total := int64(0)
 		for _, k := range s.all {
-			total += k.Status().Bytes
+			total += k.Status().Bytes + k.building.Load()
 		}
 		s.d.Held(total)
 		select {
@@ -187,6 +206,19 @@ type whole interface {
 	load(ctx context.Context, version string, into *filler) (string, error)
 }
 
+// grows is rows that may just have become more since the version that was read last.
+type grows interface {
+	whole
+	// more reads the rows that were added up to a version, if nothing else has changed since the last one; ok: so it was.
+	more(ctx context.Context, last, version string, into *filler) (rows []staged, ok bool, err error)
+}
+
+// staged is rows that are ready to be put.
+type staged struct {
+	*batch.Batch
+	where func(record int32) string
+}
+
 // polled reads rows whole whenever they have another version.
 type polled struct {
 	*keeper
@@ -217,6 +249,12 @@ func (p *polled) run(ctx context.Context) {
 }
 
 func (p *polled) refresh(ctx context.Context) error {
+	if err := p.Broken(); err != nil {
+		p.log.Error("the rows of the lookup are of no use any more: nothing is joined until they have been read again", "error", err)
+		if err := p.Break(err); err != nil {
+			p.log.Warn("what the lookup had on the disk was not removed", "error", err)
+		}
+	}
 	version, err := p.from.version(ctx)
 	if err != nil {
 		return err
@@ -226,7 +264,11 @@ func (p *polled) refresh(ctx context.Context) error {
 		return nil
 	}
 	began := p.d.Now()
+	if done, err := p.more(ctx, version); done || err != nil {
+		return err
+	}
 	f := &filler{k: p.keeper}
+	defer p.building.Store(0)
 	if version, err = p.from.load(ctx, version, f); err != nil {
 		if f.t != nil {
 			err = errors.Join(err, f.t.Close())
@@ -235,13 +277,46 @@ func (p *polled) refresh(ctx context.Context) error {
 	}
 	t, err := f.table()
 	if err != nil {
-		return err
+		return errors.Join(err, t.Close())
 	}
 	if err := p.Replace(t, version); err != nil {
 		p.log.Warn("what the lookup's last version had on the disk was not removed", "error", err)
 	}
 	p.log.Info("the lookup was loaded", "rows", t.Rows(), "bytes", t.Bytes(), "version", version, "skipped", f.skipped, "seconds", p.d.Now().Sub(began).Seconds())
 	return nil
+}
+
+// more adds rows to those that are there; done: that was all there was to do.
+func (p *polled) more(ctx context.Context, version string) (done bool, err error) {
+	from, can := p.from.(grows)
+	st := p.Status()
+	if !can || !st.Ready {
+		return false, nil
+	}
+	began := p.d.Now()
+	f := &filler{k: p.keeper}
+	rows, ok, err := from.more(ctx, st.Version, version, f)
+	if err != nil || !ok {
+		return false, err
+	}
+	n := 0
+	err = p.Change(version, func(t *enrich.Table) error {
+		f.t = t
+		for _, b := range rows {
+			n += b.Rows
+			f.where = b.where
+			if err := f.put(b.Batch); err != nil {
+				return err
+			}
+		}
+		return t.Expire()
+	})
+	if err != nil {
+		return false, errors.Join(err, p.Break(fmt.Errorf("rows were added by half: %w", err)))
+	}
+	f.tell()
+	p.log.Info("rows were added to the lookup", "added", n, "rows", p.Status().Rows, "version", version, "seconds", p.d.Now().Sub(began).Seconds())
+	return true, nil
 }
 
 func identOf(namespace, name string) table.Ident {

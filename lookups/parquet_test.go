@@ -23,7 +23,7 @@ import (
 )
 
 // writeParquet writes what JSON says by a schema.
-func writeParquet(t *testing.T, path string, schema *arrow.Schema, json string) {
+func writeParquet(t testing.TB, path string, schema *arrow.Schema, json string) {
 	t.Helper()
 	rec, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader(json))
 	if err != nil {

@@ -1,10 +1,12 @@
 package lookups
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
@@ -61,6 +63,7 @@ func (l *lakeTable) read(ctx context.Context, version string, into *filler) erro
 	if err != nil {
 		return err
 	}
+	slices.SortStableFunc(files, func(a, b table.File) int { return cmp.Compare(a.Sequence, b.Sequence) }) // of rows with one key the newest counts
 	gone, err := scan.PositionDeletes(ctx, l.k.d.Objects, deletes)
 	if err != nil {
 		return err
@@ -73,6 +76,74 @@ func (l *lakeTable) read(ctx context.Context, version string, into *filler) erro
 	return nil
 }
 
+// Rows that are added at once are put while nobody can join: there must not be too many of them.
+const (
+	mostAdded      = 200_000
+	mostAddedBytes = 32 << 20
+)
+
+// more reads the files that were added since a snapshot, if there were only such.
+func (l *lakeTable) more(ctx context.Context, last, version string, into *filler) (rows []staged, ok bool, err error) {
+	since, err := strconv.ParseInt(last, 10, 64)
+	if err != nil || since == 0 {
+		return nil, false, err
+	}
+	until, err := strconv.ParseInt(version, 10, 64)
+	if err != nil || until == 0 {
+		return nil, false, err
+	}
+	changed, err := l.k.d.Catalog.Changed(ctx, l.ident, since, until)
+	if err != nil {
+		return nil, false, fmt.Errorf("table %s: what was changed from snapshot %s to %s: %w", l.ident, last, version, err)
+	}
+	added, size := int64(0), int64(0)
+	for _, f := range changed.Files {
+		if f.Removed || f.Deletes {
+			return nil, false, nil
+		}
+		added, size = added+f.Rows, size+f.Size
+	}
+	if !changed.Known || added > mostAdded || size > mostAddedBytes {
+		return nil, false, nil
+	}
+	info, err := l.k.d.Catalog.Info(ctx, l.ident)
+	if err != nil {
+		return nil, false, err
+	}
+	row, err := needed(l.k.Config(), info.Row)
+	if err != nil {
+		return nil, false, err
+	}
+	if err := into.rows(row); err != nil {
+		return nil, false, err
+	}
+	for _, f := range slices.Backward(changed.Files) { // the oldest first
+		if rows, err = l.added(ctx, f.File, row, rows); err != nil {
+			return nil, false, fmt.Errorf("table %s, snapshot %s: %s: %w", l.ident, version, f.Path, err)
+		}
+	}
+	return rows, true, nil
+}
+
+// added appends the rows of a file.
+func (l *lakeTable) added(ctx context.Context, f table.File, row *batch.Type, rows []staged) (_ []staged, err error) {
+	file, err := scan.Open(ctx, l.k.d.Objects, f.Path, f.Size)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, file.Close()) }()
+	next := func() *batch.Batch { return batch.New(&batch.Records{}, row) }
+	err = eachBatch(file, row, next, nil, func(b *batch.Batch, where func(int32) string) error {
+		_, own, err := cleansed(l.k.Config(), row) // the columns that steps make belong to a program
+		if err != nil {
+			return err
+		}
+		rows = append(rows, staged{b, func(record int32) string { return f.Path + ": " + where(record) }})
+		return cleanseAll(own, b, where)
+	})
+	return rows, err
+}
+
 func (l *lakeTable) file(ctx context.Context, path string, size int64, row *batch.Type, into *filler, gone *roaring64.Bitmap) (err error) {
 	f, err := scan.Open(ctx, l.k.d.Objects, path, size)
 	if err != nil {
@@ -83,15 +154,25 @@ func (l *lakeTable) file(ctx context.Context, path string, size int64, row *batc
 }
 
 // readParquet reads the rows of a file, but for those that are gone.
-func readParquet(f *scan.File, row *batch.Type, into *filler, gone *roaring64.Bitmap) (err error) {
+func readParquet(f *scan.File, row *batch.Type, into *filler, gone *roaring64.Bitmap) error {
+	b := batch.New(&batch.Records{}, row)
+	root := b.Root
+	again := func() *batch.Batch {
+		b.Root = root
+		return b
+	}
+	return eachBatch(f, row, again, gone, into.add)
+}
+
+// eachBatch reads a file into batches that next gives it.
+func eachBatch(f *scan.File, row *batch.Type, next func() *batch.Batch, gone *roaring64.Bitmap, do func(b *batch.Batch, where func(record int32) string) error) (err error) {
 	rows, err := f.Batches(row)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	b := batch.New(&batch.Records{}, row)
 	for {
-		root, first := b.Root, rows.Position()
+		b, first := next(), rows.Position()
 		err := rows.Next(b, rowsAtOnce)
 		if errors.Is(err, io.EOF) {
 			return nil
@@ -104,9 +185,8 @@ func readParquet(f *scan.File, row *batch.Type, into *filler, gone *roaring64.Bi
 				b.Fate[i] = batch.Filtered
 			}
 		}
-		if err := into.add(b, func(record int32) string { return fmt.Sprintf("row %d", first+int64(record)) }); err != nil {
+		if err := do(b, func(record int32) string { return fmt.Sprintf("row %d", first+int64(record)) }); err != nil {
 			return err
 		}
-		b.Root = root
 	}
 }

@@ -67,7 +67,10 @@ func (t *topic) run(ctx context.Context) {
 			wait = firstRetry
 		}
 		var gone *source.OffsetOutOfRange
-		if errors.As(err, &gone) || errors.Is(err, errOther) {
+		switch {
+		case errors.Is(err, errBroken) || t.t != nil && t.t.Broken() != nil:
+			t.broken(err)
+		case errors.As(err, &gone) || errors.Is(err, errOther):
 			t.restart()
 		}
 		t.fails(fmt.Errorf("topic %s: %w", t.cfg.Name, err))
@@ -79,6 +82,18 @@ func (t *topic) run(ctx context.Context) {
 
 // errOther: the topic is not the one that was read so far.
 var errOther = errors.New("it was deleted and created again")
+
+// errBroken: the table is of no use any more.
+var errBroken = errors.New("its rows are read anew")
+
+// broken has everything read again. Nothing is joined until then.
+func (t *topic) broken(err error) {
+	if t.ready {
+		t.closed(t.Break(fmt.Errorf("topic %s: %w", t.cfg.Name, err)))
+		t.t = nil
+	}
+	t.restart()
+}
 
 // restart has everything read again, into a new table; the old one is joined with until that has caught up.
 func (t *topic) restart() {
@@ -250,7 +265,9 @@ func (t *topic) read(ctx context.Context, c Consumer) error {
 	if err := c.Add(t.next); err != nil {
 		return err
 	}
-	t.caught()
+	if err := t.caught(); err != nil {
+		return err
+	}
 	looked := t.d.Now()
 	var recs batch.Records
 	for {
@@ -262,8 +279,13 @@ func (t *topic) read(ctx context.Context, c Consumer) error {
 			if err := t.take(ctx, &recs); err != nil {
 				return err
 			}
-			t.caught()
+			if err := t.caught(); err != nil {
+				return err
+			}
 		} else if t.ready {
+			if err := t.t.Broken(); err != nil {
+				return err
+			}
 			if err, at := c.LastError(); err != nil && t.d.Now().Sub(at) < look {
 				t.fails(fmt.Errorf("topic %s: %w", t.cfg.Name, err))
 			} else {
@@ -299,9 +321,9 @@ func (t *topic) more(ctx context.Context, c Consumer) error {
 }
 
 // caught makes the lookup ready when every partition was read to where it ended at first.
-func (t *topic) caught() {
+func (t *topic) caught() error {
 	if t.ready {
-		return
+		return nil
 	}
 	left := int64(0)
 	for p, goal := range t.goal {
@@ -309,11 +331,15 @@ func (t *topic) caught() {
 	}
 	if left > 0 {
 		t.Waits(fmt.Sprintf("topic %s is read: about %d records are left", t.cfg.Name, left))
-		return
+		return nil
+	}
+	if err := t.t.Expire(); err != nil {
+		return err
 	}
 	t.ready = true
 	t.closed(t.Replace(t.t, t.offsets()))
 	t.log.Info("the lookup has caught up", "topic", t.cfg.Name, "rows", t.t.Rows(), "bytes", t.t.Bytes(), "version", t.offsets())
+	return nil
 }
 
 // offsets is the version: how far each partition was read.

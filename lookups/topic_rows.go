@@ -34,6 +34,9 @@ func (t *topic) take(ctx context.Context, recs *batch.Records) error {
 	if err := t.rows(); err != nil {
 		return err
 	}
+	if err := t.t.Room(int64(len(recs.Mem))); err != nil {
+		return err // nothing has changed: it is tried again
+	}
 	next := maps.Clone(t.next)
 	for _, s := range recs.Spans {
 		next[source.Partition{Topic: s.Topic, Partition: s.Partition}] = s.Next
@@ -44,6 +47,9 @@ func (t *topic) take(ctx context.Context, recs *batch.Records) error {
 		err = errors.Join(t.apply(t.t, recs, ids), t.t.Err())
 	} else {
 		err = t.Change(t.offsets(), func(table *enrich.Table) error { return t.apply(table, recs, ids) })
+	}
+	if err != nil { // the table may have half of the batch
+		err = fmt.Errorf("%w: %w", errBroken, err)
 	}
 	if t.skipped > 0 {
 		t.log.Warn("records of a lookup are skipped", "records", t.skipped, "last", t.why)
@@ -127,6 +133,10 @@ func (t *topic) apply(table *enrich.Table, recs *batch.Records, ids []int32) err
 		}
 		switch {
 		case does == noChange:
+		case does == allGone && t.Config().Versions != nil:
+			if err := table.EndAll(t.recordTime(recs, i)); err != nil {
+				return err
+			}
 		case does == allGone:
 			table.Clear()
 		case does == rowBroken:
@@ -156,12 +166,50 @@ func (t *topic) change(table *enrich.Table, recs *batch.Records, i, row int, key
 			return nil
 		}
 		return err
+	case t.Config().Versions != nil:
+		return t.end(table, recs, i, row, id)
 	case t.whole:
 		table.DeleteKey(t.kb.Mem, t.keyColumns(), int(key))
 	default:
 		table.Delete(id)
 	}
 	return nil
+}
+
+// end says from when on a row is no more. A change says it itself where versions go by the time in the database, and so does a row
+// that a step filters: it is as of its own time. Else it is the time of the record, behind the version that it ends.
+func (t *topic) end(table *enrich.Table, recs *batch.Records, i, row int, id [2]uint64) error {
+	by := t.Row().Index(t.Config().Versions.By)
+	filtered := row >= 0 && t.b.Fate[row] == batch.Filtered
+	if c := t.fill.kept[by]; row >= 0 && !c.IsNull(row) && (filtered || t.Config().Versions.By == changes.ColumnSourceTS) {
+		return table.End(id, timeOf(c, row))
+	}
+	at := t.recordTime(recs, i)
+	last, gone, ok := table.Last(id)
+	if ok && gone && at >= last {
+		return nil
+	}
+	if ok {
+		at = max(at, last+1)
+	}
+	return table.End(id, at)
+}
+
+// recordTime is the time of a record, in the unit of versions.
+func (t *topic) recordTime(recs *batch.Records, i int) int64 {
+	ms := recs.Timestamp[i]
+	if row := t.Row(); row.Fields[row.Index(t.Config().Versions.By)].Type.Kind == batch.Date {
+		const day = 24 * 60 * 60 * 1000
+		return (ms - (ms%day+day)%day) / day
+	}
+	return ms * 1000
+}
+
+func timeOf(c *batch.Column, row int) int64 {
+	if c.Type.Store() == batch.StoreInt32 {
+		return int64(c.Int32[row])
+	}
+	return c.Int64[row]
 }
 
 // reason says why a record has no row.

@@ -21,7 +21,7 @@ type Budget struct {
 	mu     sync.Mutex
 	shares int64
 	total  int64
-	// lookups is what pipelines join their rows with, which belongs to none of them.
+	// lookups is what the rows take that pipelines are joined with, which belong to none of them.
 	lookups int64
 }
 
@@ -31,7 +31,7 @@ func NewBudget(l Limits) *Budget { return &Budget{limits: l} }
 // Limits are those that it was made with.
 func (b *Budget) Limits() Limits { return b.limits }
 
-// Lookups says what lookups take: the pipelines may hold less by that.
+// Lookups says what lookups take: the pipelines may hold less by what exceeds their part.
 func (b *Budget) Lookups(bytes int64) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
@@ -62,7 +62,7 @@ func (s *Share) Set(u Use) (excess int64) {
 	b.total += u.Total() - s.use.Total()
 	s.use = u
 	// Half of the work is the pipelines' in any case: with less they would write nothing but tiny files.
-	work := max(b.limits.Work-b.lookups, b.limits.Work/2)
+	work := max(b.limits.Work-max(0, b.lookups-b.limits.Lookups), b.limits.Work/2)
 	fair := work / b.shares
 	if b.total <= work || u.Total() <= fair {
 		return 0

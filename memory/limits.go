@@ -23,6 +23,8 @@ type Limits struct {
 	Ceiling int64
 	// Fetch is what Kafka's client may take for each pipeline, outside of Go's heap.
 	Fetch int64
+	// Lookups is what the rows may take that pipelines are joined with.
+	Lookups int64
 	// Go is the limit for the Go runtime (GOMEMLIMIT): the ceiling less Fetch of all pipelines, the executable's pages, and
 	// 10 percent of the ceiling.
 	Go int64
@@ -31,24 +33,24 @@ type Limits struct {
 	Work int64
 }
 
-// Least is the smallest ceiling for a number of pipelines.
-func Least(pipelines int) int64 {
+// Least is the smallest ceiling for a number of pipelines, and for lookups that may take some bytes together.
+func Least(pipelines int, lookups int64) int64 {
 	// The inverse of Divide: 10 percent stay free, and the garbage collector needs half as much as the work.
-	need := pages + idle + int64(max(1, pipelines))*(leastFetch+leastWork*3/2)
+	need := pages + idle + lookups + int64(max(1, pipelines))*(leastFetch+leastWork*3/2)
 	return (need*10/9 + mib - 1) / mib * mib
 }
 
 // Divide says what each may take. It refuses a ceiling below Least.
-func Divide(ceiling int64, pipelines int) (Limits, error) {
+func Divide(ceiling int64, pipelines int, lookups int64) (Limits, error) {
 	n := int64(max(1, pipelines))
-	if least := Least(pipelines); ceiling < least {
-		return Limits{}, fmt.Errorf("a ceiling of %d MiB is too little for %d pipelines, which need %d MiB at least", ceiling/mib, n, least/mib)
+	if least := Least(pipelines, lookups); ceiling < least {
+		return Limits{}, fmt.Errorf("a ceiling of %d MiB is too little for %d pipelines and lookups of %d MiB, which need %d MiB at least", ceiling/mib, n, lookups/mib, least/mib)
 	}
-	l := Limits{Ceiling: ceiling}
-	free := ceiling*9/10 - pages - idle
+	l := Limits{Ceiling: ceiling, Lookups: lookups}
+	free := ceiling*9/10 - pages - idle - lookups
 	l.Fetch = min(max(free/n/4, leastFetch), mostFetch)
 	heap := free - n*l.Fetch
 	l.Work = heap * 2 / 3
-	l.Go = heap + idle
+	l.Go = heap + idle + lookups
 	return l, nil
 }

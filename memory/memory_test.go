@@ -7,9 +7,10 @@ import (
 
 func TestDivide(t *testing.T) {
 	for _, pipelines := range []int{0, 1, 2, 7, 40} {
-		least := Least(pipelines)
+		lookups := int64(pipelines%3) * 80 * mib
+		least := Least(pipelines, lookups)
 		for _, ceiling := range []int64{least, least + 1, 2 * least, 10 * least, 1 << 40} {
-			l, err := Divide(ceiling, pipelines)
+			l, err := Divide(ceiling, pipelines, lookups)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -17,11 +18,11 @@ func TestDivide(t *testing.T) {
 			if sum := pages + n*l.Fetch + l.Go; sum > ceiling*9/10 || sum < ceiling*9/10-n {
 				t.Errorf("%d MiB for %d: the shares are %d MiB", ceiling/mib, n, sum/mib)
 			}
-			if l.Fetch < leastFetch || l.Fetch > mostFetch || l.Work < n*leastWork || l.Work > l.Go*3/4 {
+			if l.Fetch < leastFetch || l.Fetch > mostFetch || l.Work < n*leastWork || l.Work > (l.Go-lookups)*3/4 || l.Lookups != lookups {
 				t.Errorf("%d MiB for %d: %+v", ceiling/mib, n, l)
 			}
 		}
-		if _, err := Divide(least-1, pipelines); err == nil || !strings.Contains(err.Error(), "MiB at least") {
+		if _, err := Divide(least-1, pipelines, lookups); err == nil || !strings.Contains(err.Error(), "MiB at least") {
 			t.Errorf("%d pipelines with a byte less than the least: %v", pipelines, err)
 		}
 	}
@@ -46,4 +47,16 @@ func TestWhoTakesMoreThanTheFairShareGivesBack(t *testing.T) {
 	set(one, 450, 950-787)
 	set(one, 270, 0)
 	set(two, 0, 0)
+}
+
+// TestLookupsHaveAPart: what lookups take within their part costs the pipelines nothing, and no more than half of their work beyond it.
+func TestLookupsHaveAPart(t *testing.T) {
+	b := NewBudget(Limits{Work: 900, Lookups: 500})
+	one := b.Share()
+	for _, c := range []struct{ lookups, files, excess int64 }{{500, 900, 0}, {600, 800, 0}, {600, 900, 200}, {5000, 450, 0}, {5000, 460, 460 - 450*7/8}} {
+		b.Lookups(c.lookups)
+		if got := one.Set(Use{Files: c.files}); got != c.excess {
+			t.Errorf("lookups take %d, files %d: it should free %d, not %d", c.lookups, c.files, got, c.excess)
+		}
+	}
 }

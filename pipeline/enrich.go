@@ -62,10 +62,13 @@ func (s *stages) through(ctx context.Context, b *batch.Batch) error {
 		var w *enrich.Wait
 		if !errors.As(err, &w) {
 			s.d.Recorder.Joined(joined(s.chain.counts()))
-			if err != nil {
-				err = fmt.Errorf("%w: pipeline %s: %w", ErrStop, s.cfg.Name, err)
+			switch {
+			case err == nil:
+				return nil
+			case errors.Is(err, enrich.ErrNotReady), errors.Is(err, enrich.ErrRows): // the next loader waits for the lookup
+				return fmt.Errorf("pipeline %s: %w", s.cfg.Name, err)
 			}
-			return err
+			return fmt.Errorf("%w: pipeline %s: %w", ErrStop, s.cfg.Name, err)
 		}
 		if w.Rows != said {
 			said = w.Rows
