@@ -134,7 +134,11 @@ func (t *topic) apply(table *enrich.Table, recs *batch.Records, ids []int32) err
 		switch {
 		case does == noChange:
 		case does == allGone && t.Config().Versions != nil:
-			if err := table.EndAll(t.recordTime(recs, i)); err != nil {
+			at, said := t.endsAt(here)
+			if !said {
+				at = t.recordTime(recs, i)
+			}
+			if err := table.EndAll(at); err != nil {
 				return err
 			}
 		case does == allGone:
@@ -179,10 +183,8 @@ func (t *topic) change(table *enrich.Table, recs *batch.Records, i, row int, key
 // end says from when on a row is no more. A change says it itself where versions go by the time in the database, and so does a row
 // that a step filters: it is as of its own time. Else it is the time of the record, behind the version that it ends.
 func (t *topic) end(table *enrich.Table, recs *batch.Records, i, row int, id [2]uint64) error {
-	by := t.Row().Index(t.Config().Versions.By)
-	filtered := row >= 0 && t.b.Fate[row] == batch.Filtered
-	if c := t.fill.kept[by]; row >= 0 && !c.IsNull(row) && (filtered || t.Config().Versions.By == changes.ColumnSourceTS) {
-		return table.End(id, timeOf(c, row))
+	if at, said := t.endsAt(row); said {
+		return table.End(id, at)
 	}
 	at := t.recordTime(recs, i)
 	last, gone, ok := table.Last(id)
@@ -193,6 +195,19 @@ func (t *topic) end(table *enrich.Table, recs *batch.Records, i, row int, id [2]
 		at = max(at, last+1)
 	}
 	return table.End(id, at)
+}
+
+// endsAt is when a row of the batch says itself that it ends.
+func (t *topic) endsAt(row int) (at int64, said bool) {
+	by := t.Config().Versions.By
+	if row < 0 || by != changes.ColumnSourceTS && t.b.Fate[row] != batch.Filtered {
+		return 0, false
+	}
+	c := t.fill.kept[t.Row().Index(by)]
+	if c.IsNull(row) {
+		return 0, false
+	}
+	return timeOf(c, row), true
 }
 
 // recordTime is the time of a record, in the unit of versions.
