@@ -79,17 +79,17 @@ func ApplyDefaults(c *Config) {
 	for i := range c.Lookups {
 		defaultLookup(&c.Lookups[i])
 	}
+	for i := range c.Windows {
+		defaultWindow(&c.Windows[i])
+	}
 	if c.Memory.Limit == 0 {
-		c.Memory.Limit = defaultMemory(len(c.Pipelines), c.LookupMemory(), containerLimit())
+		c.Memory.Limit = defaultMemory(len(c.Pipelines), c.lookupMemory()+c.windowMemory(), containerLimit())
 	}
 	for i := range c.Pipelines {
 		defaultPipeline(&c.Pipelines[i])
 	}
 	for i := range c.Aggregates {
 		defaultAggregate(&c.Aggregates[i])
-	}
-	for i := range c.Windows {
-		defaultWindow(&c.Windows[i])
 	}
 }
 
@@ -120,11 +120,11 @@ func defaultCatalog(c *Config) {
 	}
 }
 
-func defaultMemory(pipelines int, lookups, container Bytes) Bytes {
+func defaultMemory(pipelines int, others, container Bytes) Bytes {
 	if container > 0 {
 		return container
 	}
-	return memoryPerPipeline*Bytes(max(1, pipelines)) + lookups
+	return memoryPerPipeline*Bytes(max(1, pipelines)) + others
 }
 
 func defaultPipeline(p *Pipeline) {

@@ -98,8 +98,8 @@ type Join struct {
 	Matched string `yaml:"matched"`
 }
 
-// LookupMemory is what the rows of all lookups may take that pipelines use.
-func (c *Config) LookupMemory() (sum Bytes) {
+// lookupMemory is what the rows of all lookups may take that pipelines use.
+func (c *Config) lookupMemory() (sum Bytes) {
 	used := map[string]bool{}
 	for _, p := range c.Pipelines {
 		for _, j := range p.Enrich {

@@ -233,7 +233,7 @@ type Log struct {
 // Memory bounds the process.
 type Memory struct {
 	// Limit of the process's resident memory, for all pipelines together; default: the container's limit, else 512MiB per
-	// pipeline and what lookups may take. At the limit files are finished early, then nothing is fetched until there is room.
+	// pipeline and what lookups and windows may take. At the limit files are finished early, then nothing is fetched until there is room.
 	Limit Bytes `yaml:"limit"`
 }
 

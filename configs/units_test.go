@@ -105,6 +105,6 @@ func TestContainerLimit(t *testing.T) {
 		}
 	}
 	if defaultMemory(3, mib, 0) != 3*memoryPerPipeline+mib || defaultMemory(0, 0, 0) != memoryPerPipeline || defaultMemory(3, mib, gib) != gib {
-		t.Error("the default limit is the container's, else 512MiB a pipeline and what lookups may take")
+		t.Error("the default limit is the container's, else 512MiB a pipeline and what lookups and windows may take")
 	}
 }

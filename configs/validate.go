@@ -149,16 +149,25 @@ func (v *validator) file(path string, s setting.Setting, name string) {
 	}
 }
 
+// MemoryNeeds are those who share the memory ceiling.
+func (c *Config) MemoryNeeds() memory.Needs {
+	return memory.Needs{Pipelines: len(c.Pipelines), Lookups: int64(c.lookupMemory()), Windows: int64(c.windowMemory())}
+}
+
 func (v *validator) memory(c *Config) {
-	lookups := c.LookupMemory()
-	least := Bytes(memory.Least(len(c.Pipelines), int64(lookups)))
-	switch {
-	case c.Memory.Limit >= least:
-	case lookups == 0:
-		v.bad("memory.limit", "raise it, also that of the container, or run the pipelines in several processes", "limit is %v; %d pipelines need at least %v", c.Memory.Limit, len(c.Pipelines), least)
-	default:
-		v.bad("memory.limit", "raise it, also that of the container, or set a lower memory for lookups, whose other rows go to the disk", "limit is %v; %d pipelines need at least %v, of which %v are the memory of lookups", c.Memory.Limit, len(c.Pipelines), least, lookups)
+	needs := c.MemoryNeeds()
+	least := Bytes(memory.Least(needs))
+	if c.Memory.Limit >= least {
+		return
 	}
+	fix, of := "raise it, also that of the container, or run the pipelines in several processes", ""
+	if l := Bytes(needs.Lookups); l > 0 {
+		fix, of = fix+"; or set a lower memory for lookups, whose other rows go to the disk", fmt.Sprintf(", %v of it for lookups", l)
+	}
+	if w := Bytes(needs.Windows); w > 0 {
+		fix, of = fix+"; or set a lower windows.memory, or run the windows in another process", of+fmt.Sprintf(", %v of it for windows", w)
+	}
+	v.bad("memory.limit", fix, "limit is %v; %d pipelines need at least %v%s", c.Memory.Limit, needs.Pipelines, least, of)
 }
 
 func (v *validator) jobs(j *Jobs) {

@@ -36,8 +36,8 @@ type Window struct {
 	// Schedule of the job window-<name>, which recalculates all totals with SQL over the lake and fails where one that is published differs. It
 	// keeps all keys in memory, so loaders never run it: lakeloader jobs and lakeloader job run do. Default @daily.
 	Schedule string `yaml:"schedule"`
-	// Memory for the state's caches. Default 64MiB.
-	Memory Bytes `yaml:"memory" rule:"range=8MiB:"`
+	// Memory that the window may take of memory.limit, for its state, keys that were used last, and what is fetched ahead. Default 64MiB.
+	Memory Bytes `yaml:"memory" rule:"range=16MiB:"`
 }
 
 // WindowLength is calendar months and years, or days.
@@ -48,6 +48,14 @@ type WindowLength struct {
 	CalendarYears int `yaml:"calendar_years" rule:"range=1:100"`
 	// Days that the window has, today among them. Left out: none.
 	Days int `yaml:"days" rule:"range=1:36500"`
+}
+
+// windowMemory is what all windows may take.
+func (c *Config) windowMemory() (sum Bytes) {
+	for i := range c.Windows {
+		sum += c.Windows[i].Memory
+	}
+	return sum
 }
 
 // WindowJob is the name of a window's job.
@@ -120,14 +128,17 @@ func (v *validator) window(c *Config, w *Window, path string) {
 		v.bad(path+".pipeline", "", "there is no pipeline %s", v.pos.Quote(path+".pipeline", w.Pipeline))
 		return
 	}
-	v.windowOf(&c.Pipelines[i], w, path)
+	v.windowOf(c, &c.Pipelines[i], w, path)
 }
 
 // windowOf checks a window together with its pipeline.
-func (v *validator) windowOf(p *Pipeline, w *Window, path string) {
+func (v *validator) windowOf(c *Config, p *Pipeline, w *Window, path string) {
 	pattern, err := regexp.Compile(p.Source.Pattern)
 	if slices.Contains(p.Source.Topics, w.Topic) || p.Source.Pattern != "" && err == nil && pattern.MatchString(w.Topic) {
 		v.bad(path+".topic", "choose another topic", "the pipeline %s reads %s", p.Name, v.pos.Quote(path+".topic", w.Topic))
+	}
+	if p.SQL != nil {
+		v.bad(path+".pipeline", "use a pipeline into the lake", "the pipeline %s goes into a database, and a window is made from a table of the lake", p.Name)
 	}
 	if p.Table.Route != nil {
 		v.bad(path+".pipeline", "use a pipeline without table.route", "the pipeline %s routes rows to other tables, and a window is made from one", p.Name)
@@ -144,10 +155,52 @@ func (v *validator) windowOf(p *Pipeline, w *Window, path string) {
 		}
 		hide(s, hidden)
 	}
+	v.windowJoins(c, p, w, path)
 	if by, ok := hidden[w.Key]; ok {
 		v.bad(path+".key", "leave that step out, or choose another key; a hash of at least 32 digits keeps keys apart",
 			"the key %s is masked (%s), so keys that differ may become one, with one total", v.pos.Quote(path+".key", w.Key), by)
 	}
+}
+
+// windowJoins refuses joins of which the totals would depend: what a join gives depends on when it is asked, and a window asks at
+// another time than the loader.
+func (v *validator) windowJoins(c *Config, p *Pipeline, w *Window, path string) {
+	used := map[string]string{w.Key: "key", w.Time: "time"}
+	for _, name := range word.FindAllString(w.Sum, -1) {
+		used[name] = "sum"
+	}
+	for i := range p.Enrich {
+		j := &p.Enrich[i]
+		drops := []string{"filter", "dead_letter"}
+		if j.Join == "inner" || j.Join == "anti" || slices.Contains(drops, j.Miss) || slices.Contains(drops, j.Waited) {
+			v.bad(path+".pipeline", "use a pipeline whose joins keep all rows (join: left, miss: null or default), or look up in another pipeline",
+				"%s of the pipeline %s drops rows by what the lookup has at that moment, which a window that reads the topic itself cannot follow", j.Name, p.Name)
+			continue
+		}
+		for _, name := range addedBy(c, j) {
+			if setting, ok := used[name]; ok {
+				v.bad(path+"."+setting, "use columns that the records have themselves",
+					"the column %s is added by %s of the pipeline %s, by what the lookup has at that moment, which a window that reads the topic itself cannot follow", name, j.Name, p.Name)
+			}
+		}
+	}
+}
+
+// addedBy are the names of the columns that a join adds, as far as the configuration tells.
+func addedBy(c *Config, j *Join) (names []string) {
+	columns := j.Columns
+	if n := slices.IndexFunc(c.Lookups, func(l Lookup) bool { return l.Name == j.Lookup }); n >= 0 && len(columns) == 0 {
+		columns = c.Lookups[n].Columns
+	}
+	for _, name := range columns {
+		names = append(names, j.Prefix+name)
+	}
+	for _, name := range []string{j.Version, j.Matched} {
+		if name != "" {
+			names = append(names, name)
+		}
+	}
+	return names
 }
 
 var word = regexp.MustCompile(`[A-Za-z_][A-Za-z0-9_]*`)

@@ -25,32 +25,42 @@ type Limits struct {
 	Fetch int64
 	// Lookups is what the rows may take that pipelines are joined with.
 	Lookups int64
-	// Go is the limit for the Go runtime (GOMEMLIMIT): the ceiling less Fetch of all pipelines, the executable's pages, and
-	// 10 percent of the ceiling.
+	// Go is the limit for the Go runtime (GOMEMLIMIT): the ceiling less Fetch of all pipelines, three quarters of what windows may
+	// take, the executable's pages, and 10 percent of the ceiling.
 	Go int64
 	// Work is what all pipelines together may hold in batches, open files and uploads. It is less than Go, since the
 	// collector lets garbage grow up to that.
 	Work int64
 }
 
-// Least is the smallest ceiling for a number of pipelines, and for lookups that may take some bytes together.
-func Least(pipelines int, lookups int64) int64 {
+// Needs are those who share a ceiling.
+type Needs struct {
+	Pipelines int
+	Lookups   int64 // bytes that the rows may take that pipelines are joined with
+	// Windows is what the state of windows may take, bytes. A quarter of it lies on Go's heap (window.Divide).
+	Windows int64
+}
+
+func (n Needs) pipelines() int64 { return int64(max(1, n.Pipelines)) }
+
+// Least is the smallest ceiling.
+func Least(n Needs) int64 {
 	// The inverse of Divide: 10 percent stay free, and the garbage collector needs half as much as the work.
-	need := pages + idle + lookups + int64(max(1, pipelines))*(leastFetch+leastWork*3/2)
+	need := pages + idle + n.Lookups + n.Windows + n.pipelines()*(leastFetch+leastWork*3/2)
 	return (need*10/9 + mib - 1) / mib * mib
 }
 
 // Divide says what each may take. It refuses a ceiling below Least.
-func Divide(ceiling int64, pipelines int, lookups int64) (Limits, error) {
-	n := int64(max(1, pipelines))
-	if least := Least(pipelines, lookups); ceiling < least {
-		return Limits{}, fmt.Errorf("a ceiling of %d MiB is too little for %d pipelines and lookups of %d MiB, which need %d MiB at least", ceiling/mib, n, lookups/mib, least/mib)
+func Divide(ceiling int64, n Needs) (Limits, error) {
+	if least := Least(n); ceiling < least {
+		return Limits{}, fmt.Errorf("a ceiling of %d MiB is too little for %d pipelines, lookups of %d MiB and windows of %d MiB, which need %d MiB at least",
+			ceiling/mib, n.pipelines(), n.Lookups/mib, n.Windows/mib, least/mib)
 	}
-	l := Limits{Ceiling: ceiling, Lookups: lookups}
-	free := ceiling*9/10 - pages - idle - lookups
-	l.Fetch = min(max(free/n/4, leastFetch), mostFetch)
-	heap := free - n*l.Fetch
+	l := Limits{Ceiling: ceiling, Lookups: n.Lookups}
+	free := ceiling*9/10 - pages - idle - n.Lookups - n.Windows
+	l.Fetch = min(max(free/n.pipelines()/4, leastFetch), mostFetch)
+	heap := free - n.pipelines()*l.Fetch
 	l.Work = heap * 2 / 3
-	l.Go = heap + idle + lookups
+	l.Go = heap + idle + n.Lookups + n.Windows/4
 	return l, nil
 }

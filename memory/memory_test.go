@@ -7,22 +7,23 @@ import (
 
 func TestDivide(t *testing.T) {
 	for _, pipelines := range []int{0, 1, 2, 7, 40} {
-		lookups := int64(pipelines%3) * 80 * mib
-		least := Least(pipelines, lookups)
+		lookups, windows := int64(pipelines%3)*80*mib, int64(pipelines%4)*64*mib
+		needs := Needs{Pipelines: pipelines, Lookups: lookups, Windows: windows}
+		least := Least(needs)
 		for _, ceiling := range []int64{least, least + 1, 2 * least, 10 * least, 1 << 40} {
-			l, err := Divide(ceiling, pipelines, lookups)
+			l, err := Divide(ceiling, needs)
 			if err != nil {
 				t.Fatal(err)
 			}
 			n := int64(max(1, pipelines))
-			if sum := pages + n*l.Fetch + l.Go; sum > ceiling*9/10 || sum < ceiling*9/10-n {
+			if sum := pages + n*l.Fetch + l.Go + windows*3/4; sum > ceiling*9/10 || sum < ceiling*9/10-n {
 				t.Errorf("%d MiB for %d: the shares are %d MiB", ceiling/mib, n, sum/mib)
 			}
-			if l.Fetch < leastFetch || l.Fetch > mostFetch || l.Work < n*leastWork || l.Work > (l.Go-lookups)*3/4 || l.Lookups != lookups {
+			if l.Fetch < leastFetch || l.Fetch > mostFetch || l.Work < n*leastWork || l.Work > (l.Go-lookups-windows/4)*3/4 || l.Lookups != lookups {
 				t.Errorf("%d MiB for %d: %+v", ceiling/mib, n, l)
 			}
 		}
-		if _, err := Divide(least-1, pipelines, lookups); err == nil || !strings.Contains(err.Error(), "MiB at least") {
+		if _, err := Divide(least-1, needs); err == nil || !strings.Contains(err.Error(), "MiB at least") {
 			t.Errorf("%d pipelines with a byte less than the least: %v", pipelines, err)
 		}
 	}

@@ -362,7 +362,7 @@ const gcPercent = 50
 
 // limitMemory divides the ceiling, and tells the garbage collector its part. GOGC, when it is set, has its way.
 func limitMemory(cfg *configs.Config) (*memory.Budget, error) {
-	limits, err := memory.Divide(int64(cfg.Memory.Limit), len(cfg.Pipelines), int64(cfg.LookupMemory()))
+	limits, err := memory.Divide(int64(cfg.Memory.Limit), cfg.MemoryNeeds())
 	if err != nil {
 		return nil, fail(exitUsage, fmt.Errorf("memory.limit: %w", err))
 	}
