@@ -26,6 +26,7 @@ type collector struct {
 	complete                   completeMetrics
 	enrich                     enrichMetrics
 	routes                     routeMetrics
+	windows                    windowMetrics
 }
 
 // NewRegistry returns a registry of its own with the metrics of the state, the process and the Go runtime. It computes
@@ -51,12 +52,13 @@ func newCollector(s *State) *collector {
 		committed:  desc("committed_offset", "Next offset by the table.", "pipeline", "topic", "partition"),
 		position:   desc("position_offset", "Next offset to read.", "pipeline", "topic", "partition"),
 		memory:     desc("memory_bytes", "Memory that the pipeline holds, by part: batches, files, uploads, finished.", "pipeline", "part"),
-		limit:      desc("memory_limit_bytes", "How the memory ceiling is divided, by part: ceiling, fetch, go, work.", "part"),
+		limit:      desc("memory_limit_bytes", "How the memory ceiling is divided, by part: ceiling, fetch, go, work, windows.", "part"),
 		build:      desc("build_info", "1, with the version.", "version"),
 		jobs:       newJobMetrics(desc),
 		complete:   newCompleteMetrics(desc),
 		enrich:     newEnrichMetrics(desc),
 		routes:     newRouteMetrics(desc),
+		windows:    newWindowMetrics(desc),
 	}
 	add := func(kind prometheus.ValueType, name, help string, value func(*PipelineStatus) float64) {
 		c.metrics = append(c.metrics, metric{desc(name, help, "pipeline"), kind, value})
@@ -112,8 +114,9 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	status := c.state.Status()
 	c.jobs.collect(status.Jobs, out)
 	c.enrich.lookups(status.Lookups, out)
+	c.windows.collect(status.Windows, out)
 	m := status.Memory
-	for part, n := range map[string]int64{"ceiling": m.Ceiling, "fetch": m.Fetch, "go": m.Go, "work": m.Work} {
+	for part, n := range map[string]int64{"ceiling": m.Ceiling, "fetch": m.Fetch, "go": m.Go, "work": m.Work, "windows": m.Windows} {
 		gauge(c.limit, float64(n), part)
 	}
 	for _, r := range c.state.list() {

@@ -53,6 +53,7 @@ func RenderStatusWidth(w io.Writer, s Status, width int) error {
 	partitions.write(&b, width)
 	renderViews(&b, s, width)
 	renderLookups(&b, s, width)
+	renderWindows(&b, s, width)
 	renderJobs(&b, s, width)
 	_, err := io.WriteString(w, b.String())
 	return err

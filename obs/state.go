@@ -21,6 +21,7 @@ type State struct {
 	jobs      []JobStatus           // by job and target
 	views     map[string]*views.Set // by pipeline
 	lookups   func() []LookupStatus
+	windows   func() []WindowStatus
 }
 
 // NewState returns the state of a daemon without pipelines. now is the clock, nil for the machine's.
@@ -58,10 +59,13 @@ func (s *State) Status() Status {
 	all := s.list()
 	s.mu.Lock()
 	out.Memory, out.Jobs = s.memory, slices.Clone(s.jobs)
-	lookups := s.lookups
+	lookups, windows := s.lookups, s.windows
 	s.mu.Unlock()
 	if lookups != nil {
 		out.Lookups = lookups()
+	}
+	if windows != nil {
+		out.Windows = windows()
 	}
 	out.Ready = len(all) > 0
 	for _, r := range all {

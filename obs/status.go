@@ -29,6 +29,8 @@ type Status struct {
 	Pipelines []PipelineStatus `json:"pipelines"` // by name
 	// Lookups are what pipelines join their rows with, in the order of the configuration.
 	Lookups []LookupStatus `json:"lookups,omitempty"`
+	// Windows are the totals that this process keeps, in the order of the configuration.
+	Windows []WindowStatus `json:"windows,omitempty"`
 	// Jobs are those that this process has run, by name and target.
 	Jobs []JobStatus `json:"jobs,omitempty"`
 }
@@ -44,6 +46,8 @@ type MemoryStatus struct {
 	Used int64 `json:"used_bytes"`
 	// Lookups is what the lookups take, which the pipelines may hold less of Work by.
 	Lookups int64 `json:"lookups_bytes,omitempty"`
+	// Windows is what the windows may take.
+	Windows int64 `json:"windows_bytes,omitempty"`
 }
 
 // MemoryUse is what a pipeline holds of MemoryStatus.Work, bytes.
