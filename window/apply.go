@@ -209,6 +209,7 @@ func (o *Owner) addRow(s *slot, key []byte, day, floor Day, a Amount) error {
 		return err
 	}
 	e.changed = true
+	o.updates++
 	if day > o.today {
 		return nil
 	}
@@ -226,6 +227,9 @@ func (o *Owner) addRow(s *slot, key []byte, day, floor Day, a Amount) error {
 
 // publish sends the messages of all slots.
 func (o *Owner) publish(ctx context.Context) error {
+	if err := o.d.State.sound(); err != nil {
+		return err
+	}
 	var all sync.WaitGroup
 	errs := make([]error, len(o.slots))
 	for i, s := range o.slots {
@@ -241,6 +245,7 @@ func (o *Owner) publish(ctx context.Context) error {
 	}
 	for _, s := range o.slots {
 		if s != nil {
+			o.published.Add(int64(len(s.msgs)))
 			s.msgs = s.msgs[:0]
 		}
 	}
@@ -269,11 +274,24 @@ func (o *Owner) write() error {
 			if err := b.Set(key, value, nil); err != nil {
 				return err
 			}
+			if !e.stored {
+				e.stored = true
+				e.slot.keys++
+				e.slot.grown = true
+			}
 		}
 		if e.dirty && !e.slot.m.Compare {
 			if err := b.Set(stateKey(key, e.slot.n, kindDirty, e.key), nil, nil); err != nil {
 				return err
 			}
+		}
+	}
+	for _, s := range o.slots {
+		if s != nil && s.grown && !s.m.Compare {
+			if err := setKeys(b, s); err != nil {
+				return err
+			}
+			s.grown = false
 		}
 	}
 	for _, span := range o.rec.Spans {
@@ -288,7 +306,7 @@ func (o *Owner) write() error {
 			}
 		}
 	}
-	return b.Commit(pebble.NoSync)
+	return o.d.State.commit(b)
 }
 
 // buckets reads those of a key.

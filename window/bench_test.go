@@ -6,7 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
+	"os"
 	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 	"time"
@@ -20,7 +24,11 @@ import (
 	"github.com/lakeloader/lakeloader/writers"
 )
 
-var benchRows = flag.Int("rows", 200_000, "purchases of benchmarks")
+var (
+	benchRows     = flag.Int("rows", 200_000, "purchases of benchmarks")
+	benchDistinct = flag.Bool("distinct", false, "every purchase is by another visitor; else a third of as many visitors never buy")
+	benchMemory   = flag.Int64("memory", 64<<20, "memory of benchmarks, bytes")
+)
 
 var benchRow = batch.StructOf(
 	batch.Field{Name: "sku", Type: batch.Prim(batch.String), Required: true},
@@ -30,7 +38,7 @@ var benchRow = batch.StructOf(
 	batch.Field{Name: "timestamp", Type: batch.Prim(batch.TimestampTZ), Required: true})
 
 // purchases fills a batch of the row type with purchases of the last 90 days.
-func purchases(b *batch.Batch, rnd *rand.Rand, n, visitors int, now time.Time) {
+func purchases(b *batch.Batch, rnd *rand.Rand, n int, visitor func() int, now time.Time) {
 	b.Records.Reset()
 	b.Reset(b.Records)
 	for i := range n {
@@ -38,7 +46,7 @@ func purchases(b *batch.Batch, rnd *rand.Rand, n, visitors int, now time.Time) {
 		c[0].AppendView(b.AppendString(fmt.Sprint("sku-", rnd.IntN(1000))))
 		c[1].AppendInt64(int64(rnd.IntN(100_000)))
 		c[2].AppendInt64(int64(1 + rnd.IntN(5)))
-		c[3].AppendView(b.AppendString(fmt.Sprintf("visitor-%d@example.org", rnd.IntN(visitors))))
+		c[3].AppendView(b.AppendString(fmt.Sprintf("visitor-%d@example.org", visitor())))
 		c[4].AppendInt64(now.Add(-time.Duration(rnd.Int64N(int64(85 * 24 * time.Hour)))).UnixMicro())
 		b.Root.AppendStruct()
 		b.AppendRow(i, 0)
@@ -46,7 +54,7 @@ func purchases(b *batch.Batch, rnd *rand.Rand, n, visitors int, now time.Time) {
 }
 
 // benchLake is a table of purchases.
-func benchLake(b *testing.B, rows, visitors int, now time.Time) Lake {
+func benchLake(b *testing.B, rows int, now time.Time) Lake {
 	ctx := b.Context()
 	cfg := &configs.Config{Pipelines: []configs.Pipeline{{}}}
 	cfg.Warehouse.Location = filepath.Join(b.TempDir(), "lake")
@@ -78,9 +86,13 @@ func benchLake(b *testing.B, rows, visitors int, now time.Time) Lake {
 		b.Fatal(err)
 	}
 	rnd := rand.New(rand.NewPCG(1, 1))
+	visitor, last := func() int { return rnd.IntN(rows) }, -1
+	if *benchDistinct {
+		visitor = func() int { last++; return last * 7919 % rows }
+	}
 	x := batch.New(&batch.Records{}, benchRow)
 	for n := 0; n < rows; n += 10_000 {
-		purchases(x, rnd, min(10_000, rows-n), visitors, now)
+		purchases(x, rnd, min(10_000, rows-n), visitor, now)
 		ps, err := split.Split(x)
 		for i := 0; err == nil && i < len(ps); i++ {
 			err = w.Append(ctx, x, writers.Part(ps[i]))
@@ -140,7 +152,7 @@ func (s benchSource) Row() *batch.Type                              { return ben
 func (s benchSource) Apply(*batch.Records) (*batch.Batch, error)    { return s.b, nil }
 
 func benchOwner(b *testing.B, lake Lake, rows Rows, now time.Time) *Owner {
-	state, err := OpenState(b.TempDir(), 64<<20, slog.New(slog.DiscardHandler))
+	state, err := OpenState(b.TempDir(), Divide(*benchMemory).Store)
 	if err != nil {
 		b.Fatal(err)
 	}
@@ -151,7 +163,7 @@ func benchOwner(b *testing.B, lake Lake, rows Rows, now time.Time) *Owner {
 		b.Fatal(err)
 	}
 	o := New(Options{Name: "w", Key: "visitor", Time: "timestamp", Sum: "value * quantity", Decimals: 2, Length: Length{Months: 3}, Zone: zone, Start: "earliest"},
-		Deps{State: state, Cache: 128 << 20, Lake: lake, Kafka: benchKafka{slots: slots}, Rows: rows, Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler)})
+		Deps{State: state, Memory: Divide(*benchMemory).Entries, Meter: &Meter{}, Lake: lake, Kafka: benchKafka{slots: slots}, Rows: rows, Now: func() time.Time { return now }, Log: slog.New(slog.DiscardHandler)})
 	o.slots = make([]*slot, slots)
 	o.checked = time.Now()
 	o.Assigned([]int32{0, 1, 2, 3, 4, 5, 6, 7})
@@ -167,14 +179,37 @@ func cpu(b *testing.B) time.Duration {
 	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
 }
 
+// forget has resident count from now on, without what the making of the table has left.
+func forget(b *testing.B) {
+	debug.FreeOSMemory()
+	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
+		b.Fatal(err)
+	}
+}
+
+// resident is the greatest resident memory since forget, MiB.
+func resident(b *testing.B) float64 {
+	text, err := os.ReadFile("/proc/self/status")
+	if err != nil {
+		b.Fatal(err)
+	}
+	_, rest, _ := strings.Cut(string(text), "VmHWM:")
+	kb, err := strconv.Atoi(strings.Fields(rest)[0])
+	if err != nil {
+		b.Fatal(err)
+	}
+	return float64(kb) / 1024
+}
+
 // BenchmarkRebuild makes the totals of -rows purchases by as many visitors from a table on the local disk.
 func BenchmarkRebuild(b *testing.B) {
 	now := time.Now()
-	lake := benchLake(b, *benchRows, *benchRows, now)
+	lake := benchLake(b, *benchRows, now)
 	b.ResetTimer()
 	for range b.N {
 		o := benchOwner(b, lake, nil, now)
 		o.look()
+		forget(b)
 		started, used := time.Now(), cpu(b)
 		if err := o.reconcile(b.Context()); err != nil {
 			b.Fatal(err)
@@ -189,6 +224,8 @@ func BenchmarkRebuild(b *testing.B) {
 		b.ReportMetric((cpu(b) - used).Seconds(), "cpu-s/compare")
 		m := o.d.State.db.Metrics()
 		b.ReportMetric(float64(m.DiskSpaceUsage())/1e6, "MB")
+		b.ReportMetric(float64(o.d.Meter.Read().Keys), "keys")
+		b.ReportMetric(resident(b), "MiB-resident")
 	}
 }
 
@@ -209,7 +246,7 @@ func BenchmarkUpdate(b *testing.B) {
 	next, used := int64(0), time.Duration(0)
 	one := func() {
 		b.StopTimer()
-		purchases(x, rnd, n, 100_000, now)
+		purchases(x, rnd, n, func() int { return rnd.IntN(100_000) }, now)
 		for i := range n {
 			x.Topic, x.Partition, x.Offset = append(x.Topic, 0), append(x.Partition, 0), append(x.Offset, next+int64(i))
 		}

@@ -10,6 +10,7 @@ type entry struct {
 	total   Amount
 	// turn is the one in which it was used last; what follows is about that.
 	turn    uint64
+	stored  bool // the state has it
 	changed bool
 	dirty   bool
 	told    bool // its total is published, or it is dirty
@@ -35,6 +36,15 @@ func newCache(limit int) *cache {
 // clear forgets everything.
 func (c *cache) clear() {
 	c.young, c.old, c.size = map[string]*entry{}, nil, 0
+}
+
+// drop forgets a key that the state does not have any more.
+func (c *cache) drop(key []byte) {
+	if e := c.young[string(key)]; e != nil {
+		c.size -= e.weight()
+	}
+	delete(c.young, string(key))
+	delete(c.old, string(key))
 }
 
 // next begins a turn.
@@ -92,6 +102,7 @@ func (o *Owner) entry(s *slot, key []byte, floor Day) (*entry, error) {
 	if e.buckets, err = o.d.State.buckets(s.n, key, nil); err != nil {
 		return nil, err
 	}
+	e.stored = len(e.buckets) > 0
 	if e.total, err = e.buckets.total(floor, o.today); err != nil {
 		return nil, err
 	}

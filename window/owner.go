@@ -6,11 +6,11 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
-
-	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/lakeloader/lakeloader/batch"
 )
@@ -94,10 +94,10 @@ type Deps struct {
 	Rows  Rows
 	Now   func() time.Time
 	Log   *slog.Logger
-	// Cache is what keys that were used last may take in memory, bytes.
-	Cache int
-	// Live is told of slots that are up to date, or no longer; nil: nobody is.
-	Live func(slots, live int)
+	// Memory is what keys that were used last, and rows from which totals are made anew, may take, bytes: Shares.Entries.
+	Memory int64
+	// Meter is told how far the owner is; nil: nobody is.
+	Meter *Meter
 }
 
 // Owner keeps the totals of the slots that the group deals out to it. A slot is a partition of the output topic, so it has all
@@ -138,6 +138,11 @@ type Owner struct {
 	checked time.Time
 	history History           // as it was when slots were taken over
 	ids     map[string]string // of topics
+	told    time.Time         // to the meter
+	// updates and published are those which the meter was not told of.
+	updates   int64
+	published atomic.Int64
+	workers   int // how many goroutines do what is about many rows or keys
 }
 
 // slot is one that is owned.
@@ -149,6 +154,8 @@ type slot struct {
 	next  []int64 // by part
 	ends  []int64 // by part: where it is up to date
 	live  bool
+	keys  int64 // that the state has; not known while m.Compare
+	grown bool  // there are more of them than the state says
 	msgs  []Message
 	walk  []byte // key from which the walk goes on; nil: it has not begun
 	// walkTo is the day that it is about.
@@ -158,7 +165,7 @@ type slot struct {
 // New makes an owner.
 func New(o Options, d Deps) *Owner {
 	return &Owner{o: o, d: d, want: map[int32]int{}, wanted: make(chan struct{}, 1), ended: make(chan struct{}), freed: make(chan struct{}),
-		rec: &batch.Records{}, cache: newCache(d.Cache)}
+		rec: &batch.Records{}, cache: newCache(int(d.Memory) * 2 / 3), workers: min(4, runtime.GOMAXPROCS(0))} // the rest is the collector's
 }
 
 // errChanged: what the owner knows is no longer so; it is to be started again.
@@ -175,9 +182,8 @@ func (o *Owner) Run(ctx context.Context) (err error) {
 		close(o.ended)
 		cancel()
 		jerr := <-joined
-		if ctx := context.WithoutCancel(ctx); ctx.Err() == nil {
-			err = errors.Join(err, o.release())
-		}
+		err = errors.Join(err, o.release())
+		o.tell(true)
 		if err == nil || errors.Is(err, context.Canceled) {
 			err = jerr
 		}
@@ -283,6 +289,7 @@ func (o *Owner) turn(ctx context.Context) error {
 	if err := o.walkOn(ctx); err != nil {
 		return err
 	}
+	o.tell(false)
 	return o.check(ctx)
 }
 
@@ -309,6 +316,7 @@ func (o *Owner) reconcile(ctx context.Context) error {
 			s.out.Close()
 			o.slots[n] = nil
 			o.cache.clear()
+			o.tell(true)
 		}
 		if o.slots[n] == nil && want[n] > 0 {
 			take = append(take, n)
@@ -326,6 +334,7 @@ func (o *Owner) reconcile(ctx context.Context) error {
 		return err
 	}
 	o.d.Log.Info("slots of the window were taken over", "slots", len(take), "took", time.Since(started).Round(time.Millisecond))
+	o.tell(true)
 	return o.open(ctx)
 }
 
@@ -421,5 +430,5 @@ func (o *Owner) remark() error {
 			return err
 		}
 	}
-	return b.Commit(pebble.NoSync)
+	return o.d.State.commit(b)
 }

@@ -1,19 +1,15 @@
 package window
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
-	"runtime"
 	"slices"
 	"strings"
 	"sync"
 
-	"github.com/RoaringBitmap/roaring/v2/roaring64"
 	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/lakeloader/lakeloader/batch"
@@ -113,7 +109,7 @@ func (o *Owner) rebuild(ctx context.Context, slots []*slot, ends map[Part]Ends) 
 		}
 	}
 	o.d.Log.Info("the totals were made anew from the lake", "slots", len(slots), "rows", rows, "table", o.d.Lake.Table.String())
-	return b.Commit(pebble.Sync)
+	return o.d.State.write(b, pebble.Sync) // to read all rows once more after a power failure costs more
 }
 
 // starts are the offsets behind what the table has.
@@ -169,14 +165,21 @@ func (o *Owner) rebuildRows(ctx context.Context, slots []*slot, snapshot int64) 
 	for _, s := range slots {
 		mine[s.n] = true
 	}
-	todo := make(chan table.File)
+	files = slices.DeleteFunc(slices.Clone(files), func(f table.File) bool { return old(f, row, o.o.Time, floor) })
+	if err := o.closeInput(); err != nil { // its memory is needed for what is read, and that of the keys for what is sorted
+		return 0, err
+	}
+	o.cache.clear()
+	o.d.Meter.rebuilding(len(files), o.d.Now())
+	defer o.d.Meter.ended()
+	todo := make(chan part)
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	var all sync.WaitGroup
 	var mu sync.Mutex
-	for range min(4, runtime.GOMAXPROCS(0)) {
+	for range o.workers {
 		all.Go(func() {
-			r := &rebuilder{o: o, row: row, floor: floor, mine: mine, gone: gone}
+			r := &rebuilder{o: o, row: row, floor: floor, mine: mine, gone: gone, room: max(int(o.d.Memory)/o.workers, leastRun)}
 			err := r.run(ctx, todo)
 			mu.Lock()
 			defer mu.Unlock()
@@ -185,18 +188,55 @@ func (o *Owner) rebuildRows(ctx context.Context, slots []*slot, snapshot int64) 
 			}
 		})
 	}
-	for _, f := range files {
-		if old(f, row, o.o.Time, floor) {
-			continue
-		}
-		select {
-		case todo <- f:
-		case <-ctx.Done():
-		}
+	if err := o.parcel(ctx, files, todo); err != nil {
+		cancel(err)
 	}
 	close(todo)
 	all.Wait()
 	return rows, context.Cause(ctx)
+}
+
+// part is what one goroutine reads at once: some row groups of a file.
+type part struct {
+	table.File
+	from, to int // to 0: all there are
+}
+
+// fewFiles is how many there are for each goroutine where they are read as a whole; fewer are read by row groups, so that all have work to the end.
+const fewFiles = 8
+
+// parcel sends what is to be read.
+func (o *Owner) parcel(ctx context.Context, files []table.File, todo chan<- part) error {
+	send := func(p part) bool {
+		select {
+		case todo <- p:
+			return true
+		case <-ctx.Done(): // whoever failed has said why
+			return false
+		}
+	}
+	for _, f := range files {
+		groups := 1
+		if len(files) < fewFiles*o.workers {
+			r, err := scan.Open(ctx, o.d.Lake.Objects, f.Path, f.Size)
+			if err != nil {
+				return err
+			}
+			groups = r.Groups()
+			if err := r.Close(); err != nil {
+				return err
+			}
+		}
+		if groups <= 1 && !send(part{File: f}) {
+			return nil
+		}
+		for g := 0; groups > 1 && g < groups; g++ {
+			if !send(part{f, g, g + 1}) {
+				return nil
+			}
+		}
+	}
+	return nil
 }
 
 // columns are those of the table that are needed.
@@ -228,152 +268,4 @@ func old(f table.File, row *batch.Type, column string, floor Day) bool {
 		return Day(floorDiv(int64(binary.LittleEndian.Uint64(bound)), secondsOfDay*microseconds))+1 <= floor // whatever the zone
 	}
 	return false
-}
-
-// piece is an amount of a row, and where its key is.
-type piece struct {
-	key    batch.View
-	slot   int32
-	day    Day
-	amount Amount
-}
-
-// rebuilder reads files, and brings their rows into the state in sorted runs, which it merges by key.
-type rebuilder struct {
-	o      *Owner
-	row    *batch.Type
-	floor  Day
-	mine   []bool
-	gone   map[string]*roaring64.Bitmap
-	rows   int64
-	view   *view
-	keys   []byte
-	pieces []piece
-}
-
-// run is as many rows as are sorted at once.
-const run = 400_000
-
-func (r *rebuilder) run(ctx context.Context, todo <-chan table.File) (err error) {
-	if r.view, err = r.o.o.newView(r.row); err != nil {
-		return err
-	}
-	for {
-		select {
-		case <-ctx.Done():
-			return nil // whoever failed has said why
-		case f, ok := <-todo:
-			if !ok {
-				return r.flush()
-			}
-			if err := r.file(ctx, f); err != nil {
-				return fmt.Errorf("%s: %w", f.Path, err)
-			}
-		}
-	}
-}
-
-func (r *rebuilder) file(ctx context.Context, of table.File) (err error) {
-	f, err := scan.Open(ctx, r.o.d.Lake.Objects, of.Path, of.Size)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	rows, err := f.Batches(r.row)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	b := batch.New(&batch.Records{}, r.row)
-	for {
-		at := rows.Position()
-		if err := rows.Next(b, 8192); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
-		if gone := r.gone[of.Path]; gone != nil {
-			for i := range b.Rows {
-				if gone.Contains(uint64(at) + uint64(i)) {
-					b.Fate[i] = batch.Filtered
-				}
-			}
-		}
-		if err := r.add(b); err != nil {
-			return err
-		}
-	}
-}
-
-func (r *rebuilder) add(b *batch.Batch) error {
-	amounts, err := r.view.amounts(b)
-	if err != nil {
-		return err
-	}
-	times := b.Root.Children[r.view.time]
-	for i, keep := range r.view.keep {
-		if !keep {
-			continue
-		}
-		day := r.view.days.of(times, i)
-		if day <= r.floor {
-			continue
-		}
-		key := r.view.keyText(b, i)
-		n := Slot(key, int32(len(r.mine)))
-		if !r.mine[n] {
-			continue
-		}
-		a, ok := amounts[i].times(r.view.lift)
-		if !ok {
-			return errOverflow
-		}
-		r.pieces = append(r.pieces, piece{batch.View{Off: uint32(len(r.keys)), Len: uint32(len(key))}, n, day, a})
-		r.keys = append(r.keys, key...)
-		r.rows++
-	}
-	if len(r.pieces) < run && len(r.keys) < 64<<20 {
-		return nil
-	}
-	return r.flush()
-}
-
-func (r *rebuilder) key(p piece) []byte { return r.keys[p.key.Off : p.key.Off+p.key.Len] }
-
-// flush merges what was read into the state.
-func (r *rebuilder) flush() error {
-	slices.SortFunc(r.pieces, func(a, b piece) int {
-		if a.slot != b.slot {
-			return int(a.slot) - int(b.slot)
-		}
-		if c := bytes.Compare(r.key(a), r.key(b)); c != 0 {
-			return c
-		}
-		return int(a.day) - int(b.day)
-	})
-	b := r.o.d.State.db.NewBatch()
-	var bs buckets
-	var key, value []byte
-	for i, p := range r.pieces {
-		var err error
-		if bs, err = bs.add(p.day, p.amount); err != nil {
-			return fmt.Errorf("key %q: %w", r.key(p), err)
-		}
-		if i+1 < len(r.pieces) && r.pieces[i+1].slot == p.slot && bytes.Equal(r.key(r.pieces[i+1]), r.key(p)) {
-			continue
-		}
-		key, value = stateKey(key, p.slot, kindKey, r.key(p)), bs.append(value[:0])
-		if err := b.Merge(key, value, nil); err != nil {
-			return err
-		}
-		bs = bs[:0]
-		if b.Len() > 8<<20 {
-			if err := b.Commit(pebble.NoSync); err != nil {
-				return err
-			}
-			b = r.o.d.State.db.NewBatch()
-		}
-	}
-	r.pieces, r.keys = r.pieces[:0], r.keys[:0]
-	return b.Commit(pebble.NoSync)
 }

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -102,7 +103,7 @@ func (o *Owner) openSlots(ctx context.Context, take []int32) (made []*slot, err 
 
 // definition is a hash of what buckets depend on.
 func (o *Owner) definition() string {
-	return fmt.Sprintf("1/%s/%s/%s/%s/%d/%s/%s/%d", o.o.Definition, o.o.Key, o.o.Time, o.o.Sum, o.o.Decimals, o.o.Length, o.o.Zone, len(o.slots))
+	return fmt.Sprintf("2/%s/%s/%s/%s/%d/%s/%s/%d", o.o.Definition, o.o.Key, o.o.Time, o.o.Sum, o.o.Decimals, o.o.Length, o.o.Zone, len(o.slots))
 }
 
 // restore takes the state that is there; false: it is of no use.
@@ -117,6 +118,9 @@ func (o *Owner) restore(s *slot, ends map[Part]Ends) (bool, error) {
 	}
 	next, err := o.d.State.positions(s.n)
 	if err != nil {
+		return false, err
+	}
+	if s.keys, err = o.d.State.keys(s.n); err != nil || s.keys < 0 && !m.Compare {
 		return false, err
 	}
 	s.m, s.next = *m, make([]int64, len(o.parts))
@@ -138,33 +142,49 @@ func (o *Owner) restore(s *slot, ends map[Part]Ends) (bool, error) {
 
 // settle makes slots live that have caught up.
 func (o *Owner) settle(ctx context.Context) error {
-	live, all := 0, 0
-	changed := false
+	var due []*slot
 	for _, s := range o.slots {
-		if s == nil {
-			continue
-		}
-		all++
-		if !s.live && s.caughtUp() {
-			var err error
-			if s.m.Compare {
-				err = o.compare(ctx, s)
-			} else {
-				err = o.publishDirty(ctx, s)
-			}
-			if err != nil {
-				return err
-			}
-			s.live, changed = true, true
-			o.d.Log.Info("a slot of the window is up to date", "slot", s.n)
-		}
-		if s.live {
-			live++
+		if s != nil && !s.live && s.caughtUp() {
+			due = append(due, s)
 		}
 	}
-	if changed && o.d.Live != nil {
-		o.d.Live(all, live)
+	if len(due) == 0 {
+		return nil
 	}
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	var all sync.WaitGroup
+	free := make(chan struct{}, o.workers)
+	for _, s := range due {
+		free <- struct{}{}
+		all.Go(func() {
+			defer func() { <-free }()
+			if err := o.enliven(ctx, s); err != nil {
+				cancel(err)
+			}
+		})
+	}
+	all.Wait()
+	o.tell(true)
+	return context.Cause(ctx)
+}
+
+// enliven publishes what of a slot is not published. Slots do not know of each other.
+func (o *Owner) enliven(ctx context.Context, s *slot) error {
+	err := context.Cause(ctx)
+	switch {
+	case err != nil: // of another one
+		return err
+	case s.m.Compare:
+		err = o.compare(ctx, s)
+	default:
+		err = o.publishDirty(ctx, s)
+	}
+	if err != nil {
+		return err
+	}
+	s.live = true
+	o.d.Log.Info("a slot of the window is up to date", "slot", s.n)
 	return nil
 }
 
@@ -180,12 +200,17 @@ func (s *slot) caughtUp() bool {
 // flush publishes the messages of a slot, and then writes a batch.
 func (o *Owner) flush(ctx context.Context, s *slot, b *pebble.Batch) error {
 	if len(s.msgs) > 0 {
-		if err := s.out.Publish(ctx, s.msgs); err != nil {
-			return fmt.Errorf("publishing slot %d: %w", s.n, err)
+		err := o.d.State.sound()
+		if err == nil {
+			err = s.out.Publish(ctx, s.msgs)
 		}
+		if err != nil {
+			return errors.Join(fmt.Errorf("publishing slot %d: %w", s.n, err), b.Close())
+		}
+		o.published.Add(int64(len(s.msgs)))
 		s.msgs = s.msgs[:0]
 	}
-	return b.Commit(pebble.NoSync)
+	return o.d.State.commit(b)
 }
 
 // publishDirty publishes the totals of all keys that are marked.
@@ -230,8 +255,8 @@ func (o *Owner) compare(ctx context.Context, s *slot) error {
 		return err
 	}
 	b := o.d.State.db.NewBatch()
-	s.m.Compare, s.m.Day = false, o.today
-	err := errors.Join(o.d.State.clearKind(b, s.n, kindPublished), o.d.State.clearKind(b, s.n, kindDirty), setMark(b, s.n, s.m))
+	s.m.Compare, s.m.Day, s.keys = false, o.today, j.keys
+	err := errors.Join(setKeys(b, s), o.d.State.clearKind(b, s.n, kindPublished), o.d.State.clearKind(b, s.n, kindDirty), setMark(b, s.n, s.m))
 	if err != nil {
 		return err
 	}
@@ -262,11 +287,14 @@ func (o *Owner) readPublished(ctx context.Context, s *slot) error {
 		if b.Len() < 4<<20 {
 			return nil
 		}
-		err := b.Commit(pebble.NoSync)
+		err := o.d.State.commit(b)
 		b = o.d.State.db.NewBatch()
 		return err
 	})
-	return errors.Join(err, b.Commit(pebble.NoSync))
+	if err != nil {
+		return errors.Join(err, b.Close())
+	}
+	return o.d.State.commit(b)
 }
 
 // join goes through the totals of a slot and what is published of them, both by key.
@@ -276,6 +304,7 @@ type join struct {
 	floor Day
 	bs    buckets
 	sent  int
+	keys  int64 // that have buckets
 }
 
 func (j *join) run(ctx context.Context) (err error) {
@@ -326,6 +355,7 @@ func (j *join) one(have, told *pebble.Iterator, c int) (err error) {
 	j.bs = j.bs[:0]
 	key := told.Key
 	if c <= 0 {
+		j.keys++
 		key = have.Key
 		v, err := have.ValueAndErr()
 		if err != nil {

@@ -9,12 +9,16 @@ import (
 	"math/rand/v2"
 	"strconv"
 	"strings"
+	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/localdb"
 	"github.com/lakeloader/lakeloader/table"
 )
 
@@ -56,6 +60,19 @@ type simOwner struct {
 	fs    *vfs.MemFS
 	state *State
 	o     *Owner
+	meter Meter
+	full  atomic.Int64 // how many more changes the disk takes; negative: as many as there are
+}
+
+// String is part of errorfs.Injector, and so is MaybeError.
+func (m *simOwner) String() string { return "a disk that runs full" }
+
+func (m *simOwner) MaybeError(op errorfs.Op) error {
+	if op.Kind.ReadOrWrite() != errorfs.OpIsWrite || op.Kind == errorfs.OpFileClose || m.full.Load() < 0 || m.full.Add(-1) > 0 {
+		return nil
+	}
+	m.full.Store(0)
+	return syscall.ENOSPC
 }
 
 const (
@@ -85,15 +102,16 @@ func (w *world) logf(format string, args ...any) {
 }
 
 func (m *simOwner) start() {
-	state, err := openState("state", 8<<20, slog.New(slog.DiscardHandler), m.fs)
+	m.full.Store(-1)
+	state, err := openState(localdb.Options{Dir: "state", FS: errorfs.Wrap(m.fs, m), Free: func(string) (int64, error) { return 1 << 40, nil }}, 4<<20)
 	if err != nil {
 		m.w.t.Fatal(err)
 	}
 	m.state = state
 	m.o = New(Options{Name: "w", Key: "key", Time: "day", Sum: "cents * 0.01", Decimals: 2, Length: simLength, Zone: time.UTC, Start: "earliest"},
-		Deps{State: state, Cache: 4000, Lake: Lake{Catalog: noCatalog{}}, Kafka: m, Rows: &simRows{}, Log: slog.New(slog.DiscardHandler),
+		Deps{State: state, Memory: 6000, Meter: &m.meter, Lake: Lake{Catalog: noCatalog{}}, Kafka: m, Rows: &simRows{}, Log: slog.New(slog.DiscardHandler),
 			Now: func() time.Time { return m.w.day.time().Add(time.Hour) }})
-	m.o.slots = make([]*slot, simSlots)
+	m.o.slots, m.o.workers = make([]*slot, simSlots), 1 // what is drawn must not depend on goroutines
 	m.o.checked = time.Now()
 }
 
@@ -252,8 +270,12 @@ func (w *world) step() {
 		w.logf("%d: %s buys for %d, day %d", i, p.key, p.cents, p.day)
 	case n < 88:
 		w.turn(w.owners[w.rnd.IntN(len(w.owners))])
-	case n < 93:
+	case n < 92:
 		w.assign(w.rnd.IntN(simSlots), w.rnd.IntN(len(w.owners)), w.rnd.IntN(2) == 0)
+	case n < 94:
+		m := w.owners[w.rnd.IntN(len(w.owners))]
+		m.full.Store(int64(1 + w.rnd.IntN(8)))
+		w.logf("the disk of owner %d runs full", m.n)
 	case n < 97:
 		w.day += Day(1 + w.rnd.IntN(2)*w.rnd.IntN(4))
 		w.logf("it is day %d", w.day)
@@ -293,6 +315,10 @@ func (w *world) turn(m *simOwner) {
 // judge lets one owner come to rest, and compares what is published with what was bought.
 func (w *world) judge() {
 	m := w.owners[0]
+	m.full.Store(-1)
+	if m.state.sound() != nil {
+		m.end(2)
+	}
 	rested := func() bool {
 		for n, s := range m.o.slots {
 			if s == nil || !s.live || s.m.Day < w.day || w.slots[n].epoch != s.out.(*simOutput).epoch {
@@ -308,7 +334,8 @@ func (w *world) judge() {
 	}
 	for tries := 0; !rested(); tries++ {
 		for n, s := range w.slots {
-			if s.held != 0 {
+			had := m.o.slots[n]
+			if s.held != 0 || had != nil && had.out.(*simOutput).epoch != s.epoch { // taken by one that was not told that it is no longer its
 				w.assign(n, 0, true)
 			}
 		}
@@ -316,6 +343,7 @@ func (w *world) judge() {
 			w.t.Fatalf("seed %d: the owner does not come to rest", w.seed)
 		}
 	}
+	m.told()
 	want := map[string]int64{}
 	for _, in := range w.inputs {
 		for _, p := range in {
@@ -337,6 +365,25 @@ func (w *world) judge() {
 	for k, total := range want {
 		if _, ok := w.slots[Slot([]byte(k), simSlots)].last[k]; !ok {
 			w.t.Errorf("%s spent %d, and is not in the topic", k, total)
+		}
+	}
+}
+
+// told says whether the meter is right.
+func (m *simOwner) told() {
+	m.o.tell(true)
+	p, keys := m.meter.Read(), int64(0)
+	for n := range int32(simSlots) {
+		if err := m.state.each(n, kindKey, nil, func(_, _ []byte) (bool, error) { keys++; return true, nil }); err != nil {
+			m.w.t.Fatal(err)
+		}
+	}
+	if p.Keys != keys || p.Live != simSlots || len(p.Owned) != simSlots || p.Day != m.w.day || p.Rebuild != nil {
+		m.w.t.Errorf("%+v is told; there are %d keys, and it is %v", p, keys, m.w.day)
+	}
+	for i, x := range p.Parts {
+		if end := int64(len(m.w.inputs[i])); x.Next != end || x.Published != end {
+			m.w.t.Errorf("%+v is told, and the end is %d", x, end)
 		}
 	}
 }

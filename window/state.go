@@ -6,11 +6,11 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"log/slog"
 	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
-	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"github.com/lakeloader/lakeloader/localdb"
 )
 
 // Part is a partition of the topic that purchases or the like come from.
@@ -19,22 +19,25 @@ type Part struct {
 	Partition int32
 }
 
-// State is what one process knows of its slots, in a folder of its own. It is for one goroutine.
+// State is what one process knows of its slots, in a folder of its own. A slot of it is for one goroutine at a time.
 //
 // Everything about a slot, the buckets of its keys, the offsets that they have and the day of what is published, changes in one
 // batch. Batches are written in order and not synced: after a power failure the state is an older one, and every older state
 // is a right one to go on from (Owner).
 //
-// Below a prefix of two bytes, the slot: 'm' mark; 'o' offsets by partition; 'k' buckets by key; 'd' keys whose totals are to
-// be published; 'p' what the topic has, while it is compared.
+// Below a prefix of two bytes, the slot: 'm' mark; 'n' how many keys have buckets, but while the mark says Compare; 'o' offsets by
+// partition; 'k' buckets by key; 'd' keys whose totals are to be published; 'p' what the topic has, while it is compared.
+//
+// A disk that is full, or fails, makes errors of the window, and of nothing else (localdb): what is on it then is one of the older states.
 type State struct {
-	db *pebble.DB
+	db *localdb.DB
 }
 
 const (
 	kindMark      = 'm'
 	kindOffset    = 'o'
 	kindKey       = 'k'
+	kindCount     = 'n'
 	kindDirty     = 'd'
 	kindPublished = 'p'
 )
@@ -53,21 +56,44 @@ type mark struct {
 	Compare bool `json:"compare,omitempty"`
 }
 
-// OpenState opens or makes the state in a folder. memory is what it may take, bytes.
-func OpenState(dir string, memory int64, log *slog.Logger) (*State, error) {
-	return openState(dir, memory, log, vfs.Default)
+// Shares is how a window's memory is divided, bytes.
+type Shares struct {
+	// Store is for the state's blocks, and for what is not in its files yet, outside of Go's heap.
+	Store int64
+	// Fetch is for records that are fetched ahead, outside of Go's heap.
+	Fetch int64
+	// Entries is for the keys that were used last, or for rows from which totals are made anew; on Go's heap, with its garbage.
+	Entries int64
 }
 
-func openState(dir string, memory int64, log *slog.Logger, fs vfs.FS) (*State, error) {
-	cache := pebble.NewCache(memory / 2)
+// Divide divides a window's memory.
+func Divide(memory int64) Shares {
+	return Shares{Store: memory / 2, Fetch: memory / 4, Entries: memory / 4}
+}
+
+// OpenState opens or makes the state in a folder. memory is what it may take, bytes: Shares.Store.
+func OpenState(dir string, memory int64) (*State, error) {
+	return openState(localdb.Options{Dir: dir}, memory)
+}
+
+// firstRoom is asked for at once, so that a window that begins again and again does not fill the disk bit by bit.
+const firstRoom = 1 << 20
+
+func openState(o localdb.Options, memory int64) (_ *State, err error) {
+	o.What, o.Remedy = "the window's state", "free some, or name a folder on another disk in the window's setting state: what is lost of it is made anew"
+	cache := pebble.NewCache(memory)
 	defer cache.Unref()
-	db, err := pebble.Open(dir, &pebble.Options{
-		FS: fs, Cache: cache, MemTableSize: uint64(min(memory/4, 64<<20)), MemTableStopWritesThreshold: 4, L0CompactionThreshold: 4, L0StopWritesThreshold: 100,
-		Merger: &pebble.Merger{Name: "lakeloader.window.1", Merge: newMerger}, FormatMajorVersion: pebble.FormatNewest, Logger: quiet{log},
+	db, err := localdb.Open(o, &pebble.Options{
+		// What is not in files yet is taken from the cache's room.
+		Cache: cache, MemTableSize: uint64(min(memory/4, 64<<20)), MemTableStopWritesThreshold: 3, L0CompactionThreshold: 4, L0StopWritesThreshold: 100,
+		Merger: &pebble.Merger{Name: "lakeloader.window.1", Merge: newMerger}, FormatMajorVersion: pebble.FormatNewest,
 		CompactionConcurrencyRange: func() (int, int) { return 1, 2 },
 	})
 	if err != nil {
-		return nil, fmt.Errorf("opening the window's state in %s: %w; one process at a time uses a folder: name another one in state, or remove a damaged one, and it is made anew", dir, err)
+		return nil, fmt.Errorf("%w; one process at a time uses a folder: name another one in state, or remove a damaged one, and it is made anew", err)
+	}
+	if err := db.Room(firstRoom); err != nil {
+		return nil, errors.Join(err, db.Close())
 	}
 	return &State{db: db}, nil
 }
@@ -75,17 +101,17 @@ func openState(dir string, memory int64, log *slog.Logger, fs vfs.FS) (*State, e
 // Close closes the folder.
 func (s *State) Close() error { return s.db.Close() }
 
-// quiet keeps the store's chatter out of the log.
-type quiet struct{ log *slog.Logger }
+// sound says that the disk has taken all, so what was read is right. It is asked before anything is published that follows from it.
+func (s *State) sound() error { return s.db.Err() }
 
-func (q quiet) Infof(string, ...any) {}
-func (q quiet) Errorf(format string, args ...any) {
-	q.log.Error("the window's state", "error", fmt.Sprintf(format, args...))
-}
+// commit writes a batch, or says that there is no room for it.
+func (s *State) commit(b *pebble.Batch) error { return s.write(b, pebble.NoSync) }
 
-// Fatalf is called where the store cannot go on; it must not return.
-func (q quiet) Fatalf(format string, args ...any) {
-	panic(fmt.Sprintf("the window's state: "+format, args...))
+func (s *State) write(b *pebble.Batch, how *pebble.WriteOptions) error {
+	if err := s.db.Room(int64(b.Len())); err != nil {
+		return errors.Join(err, b.Close())
+	}
+	return errors.Join(b.Commit(how), s.db.Err())
 }
 
 func prefix(slot int32, kind byte) []byte {
@@ -176,13 +202,30 @@ func (s *State) each(slot int32, kind byte, from []byte, f func(key, value []byt
 	return it.Error()
 }
 
+// keys is how many keys of a slot have buckets; -1: it was not written.
+func (s *State) keys(slot int32) (int64, error) {
+	v, ok, err := s.get(prefix(slot, kindCount), nil)
+	if err != nil || !ok {
+		return -1, err
+	}
+	n, size := binary.Varint(v)
+	if size <= 0 {
+		return -1, errors.New("damaged state: the number of keys cannot be read")
+	}
+	return n, nil
+}
+
+func setKeys(b *pebble.Batch, s *slot) error {
+	return b.Set(prefix(s.n, kindCount), binary.AppendVarint(nil, s.keys), nil)
+}
+
 // clear drops everything that is known of a slot.
 func (s *State) clear(slot int32) error {
 	end := []byte{0xff, 0xff, 0xff}
 	if slot < 0xffff {
 		end = prefix(slot+1, 0)
 	}
-	return s.db.DeleteRange(prefix(slot, 0), end, pebble.NoSync)
+	return errors.Join(s.db.DeleteRange(prefix(slot, 0), end, pebble.NoSync), s.db.Err())
 }
 
 func (s *State) clearKind(b *pebble.Batch, slot int32, kind byte) error {

@@ -41,6 +41,7 @@ func (o *Owner) walkSlot(ctx context.Context, s *slot) error {
 	w.oldFloor, w.floor = o.o.Length.Floor(w.from), o.o.Length.Floor(w.to)
 	b := o.d.State.db.NewBatch()
 	n := 0
+	gone := int64(0)
 	var next []byte
 	err := o.d.State.each(s.n, kindKey, s.walk, func(key, value []byte) (bool, error) {
 		if n++; n > chunk {
@@ -52,10 +53,16 @@ func (o *Owner) walkSlot(ctx context.Context, s *slot) error {
 		case err != nil || !change:
 			return true, err
 		case len(w.left) == 0:
+			gone++
+			o.cache.drop(key)
 			return true, b.Delete(stateKey(nil, s.n, kindKey, key), nil)
 		}
 		return true, b.Set(stateKey(nil, s.n, kindKey, key), w.left.append(nil), nil)
 	})
+	s.keys -= gone
+	if err == nil {
+		err = setKeys(b, s)
+	}
 	if err == nil && next == nil {
 		m := s.m
 		m.Day = w.to

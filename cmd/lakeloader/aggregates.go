@@ -122,12 +122,8 @@ func (u *upkeep) part(ctx context.Context, p part, run bool) (r *jobs.Report, er
 		return &jobs.Report{Summary: fmt.Sprintf("its days (%s) are not there yet", p.source)}, nil
 	}
 	r, err = aggregateReport(g, x, run, err)
-	switch {
-	case err != nil || a.Publish == nil || p.rollup():
-	case run:
-		return u.publish(ctx, a, r)
-	default:
-		r.Summary += "; rows that change are then sent to " + a.Publish.Topic
+	if run && !p.rollup() {
+		return u.publish(ctx, a, r, err)
 	}
 	return r, err
 }

@@ -80,7 +80,7 @@ func startTrial(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, 
 		return d, err
 	}
 	l := d.memory.Limits()
-	d.state.Memory(obs.MemoryStatus{Ceiling: l.Ceiling, Fetch: l.Fetch * int64(len(cfg.Pipelines)), Go: l.Go, Work: l.Work})
+	d.state.Memory(obs.MemoryStatus{Ceiling: l.Ceiling, Fetch: l.Fetch * int64(len(cfg.Pipelines)), Go: l.Go, Work: l.Work, Windows: cfg.MemoryNeeds().Windows})
 	if err := d.connect(ctx, stop); err != nil {
 		return d, err
 	}

@@ -16,7 +16,10 @@ import (
 )
 
 // publish sends what changed in an aggregate's table to its topic, after the days were replaced, and adds that to the report.
-func (u *upkeep) publish(ctx context.Context, a *configs.Aggregate, r *jobs.Report) (*jobs.Report, error) {
+func (u *upkeep) publish(ctx context.Context, a *configs.Aggregate, r *jobs.Report, err error) (*jobs.Report, error) {
+	if err != nil || a.Publish == nil {
+		return r, err
+	}
 	id := named(u.cfg, a.Table)
 	form := aggregate.Form{Key: a.Publish.Key, Value: a.Publish.Value, Without: func(column string) bool { return partial(a, column) }}
 	text, err := json.Marshal([]any{a.Publish.Topic, form.Key, form.Value})

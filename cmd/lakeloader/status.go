@@ -17,8 +17,8 @@ func newStatus() *cobra.Command {
 		Use:   "status",
 		Short: "Show what a running daemon does",
 		Long: `status asks a running daemon (http.address of the configuration) for the state of each pipeline and partition: rates,
-lag in records and in seconds to the lake, the last commit, what is not published yet, and the last error; and for the last
-run of each job that the daemon ran on each table. It sends http.token, and trusts http.tls.ca_file.`,
+lag in records and in seconds to the lake, the last commit, what is not published yet, and the last error; of each lookup and each
+window; and for the last run of each job that the daemon ran on each table. It sends http.token, and trusts http.tls.ca_file.`,
 		Example: `  lakeloader status -c lakeloader.yaml --watch
   lakeloader status --address 10.0.0.5:8080 --token-file token -o json`,
 		Args: cobra.NoArgs,

@@ -9,11 +9,10 @@ import (
 	"time"
 
 	"github.com/lakeloader/lakeloader/batch"
-	"github.com/lakeloader/lakeloader/cleanse"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/internal/point"
+	"github.com/lakeloader/lakeloader/obs"
 	"github.com/lakeloader/lakeloader/pipeline"
-	"github.com/lakeloader/lakeloader/schemas"
 	"github.com/lakeloader/lakeloader/source"
 	"github.com/lakeloader/lakeloader/window"
 )
@@ -45,18 +44,29 @@ func rowRules(p *configs.Pipeline) (string, error) {
 
 // windows starts the windows of the configuration; they end with ctx.
 func (d *daemon) windows(ctx context.Context) {
-	for i := range d.cfg.Windows {
-		w := &d.cfg.Windows[i]
-		d.bg.Go(func() { d.window(ctx, w) })
+	all := make([]*windowState, len(d.cfg.Windows))
+	for i := range all {
+		all[i] = &windowState{w: &d.cfg.Windows[i]}
+	}
+	d.state.Windows(func() (out []obs.WindowStatus) {
+		for _, s := range all {
+			out = append(out, s.status(time.Now()))
+		}
+		return out
+	})
+	for _, s := range all {
+		log := d.log.With("window", s.w.Name)
+		d.bg.Go(func() { d.window(ctx, s, log) })
+		d.bg.Go(func() { s.watch(ctx, d.admin, d.trial.endsEvery, log) })
 	}
 }
 
 // window keeps a window, and begins again when it fails.
-func (d *daemon) window(ctx context.Context, w *configs.Window) {
-	log := d.log.With("window", w.Name)
+func (d *daemon) window(ctx context.Context, s *windowState, log *slog.Logger) {
 	for wait := time.Second; ; wait = min(2*wait, 30*time.Second) {
 		started := time.Now()
-		err := d.runWindow(ctx, w, log)
+		s.begins(started)
+		err := d.runWindow(ctx, s, log)
 		if ctx.Err() != nil {
 			if err != nil {
 				log.Warn("the window did not end well; it goes on from its state", "error", err)
@@ -70,6 +80,7 @@ func (d *daemon) window(ctx context.Context, w *configs.Window) {
 			log.Info("the window begins again", "reason", err)
 			wait = time.Second
 		} else {
+			s.failed(err, time.Now())
 			log.Error("the window failed; it begins again", "error", err, "next_try", wait)
 		}
 		t := time.NewTimer(wait)
@@ -81,12 +92,14 @@ func (d *daemon) window(ctx context.Context, w *configs.Window) {
 	}
 }
 
-func (d *daemon) runWindow(ctx context.Context, w *configs.Window, log *slog.Logger) (err error) {
+func (d *daemon) runWindow(ctx context.Context, s *windowState, log *slog.Logger) (err error) {
+	w := s.w
 	o, p, err := windowOptions(d.cfg, w)
 	if err != nil {
 		return err
 	}
-	state, err := window.OpenState(w.State, int64(w.Memory), log)
+	room := window.Divide(int64(w.Memory))
+	state, err := window.OpenState(w.State, room.Store)
 	if err != nil {
 		return fmt.Errorf("window %s: %w", w.Name, err)
 	}
@@ -96,70 +109,10 @@ func (d *daemon) runWindow(ctx context.Context, w *configs.Window, log *slog.Log
 		return err
 	}
 	primary, _ := pipeline.Idents(d.cfg, p)
-	return window.New(o, window.Deps{State: state, Rows: rows, Cache: int(w.Memory / 4), Now: point.Now, Log: log,
+	return window.New(o, window.Deps{State: state, Rows: rows, Memory: room.Entries, Meter: &s.meter, Now: point.Now, Log: log,
 		Lake:  window.Lake{Catalog: d.lake.catalog, Objects: d.lake.objects, Pipeline: p.Name, Table: primary},
-		Kafka: &windowKafka{kafka: d.cfg.Kafka, admin: d.admin, source: p.Source, w: w, log: log},
+		Kafka: &windowKafka{kafka: d.cfg.Kafka, admin: d.admin, source: p.Source, w: w, fetch: room.Fetch, log: log},
 	}).Run(ctx)
-}
-
-// windowRows decodes and cleanses as the pipeline does.
-type windowRows struct {
-	p       *configs.Pipeline
-	decoder *schemas.Decoder
-	program *cleanse.Program
-	b       *batch.Batch
-	log     *slog.Logger
-}
-
-func newWindowRows(cfg *configs.Config, p *configs.Pipeline, log *slog.Logger) (*windowRows, error) {
-	reg, err := registry(cfg)
-	if err != nil {
-		return nil, err
-	}
-	d, err := schemas.NewDecoder(p.Decode, reg, schemas.Options{Clock: point.Now, UnknownIDAfter: time.Duration(cfg.Registry.UnknownIDAfter)})
-	return &windowRows{p: p, decoder: d, log: log}, err
-}
-
-// Prepare is part of window.Rows, and so are the following.
-func (r *windowRows) Prepare(ctx context.Context, rec *batch.Records) error {
-	for wait := 100 * time.Millisecond; ; wait = min(2*wait, 5*time.Second) {
-		changed, err := r.decoder.Prepare(ctx, rec)
-		if changed || r.program == nil {
-			program, cerr := cleanse.Compile(r.decoder.Row(), r.p.Cleanse)
-			if cerr != nil {
-				return fmt.Errorf("the steps do not fit the columns: %w", cerr)
-			}
-			r.program, r.b = program, batch.New(&batch.Records{}, r.decoder.Row())
-		}
-		if err == nil || !errors.Is(err, schemas.ErrRegistry) && !errors.Is(err, schemas.ErrUnknownID) {
-			return err
-		}
-		r.log.Warn("waiting for a schema", "error", err)
-		t := time.NewTimer(wait)
-		select {
-		case <-ctx.Done():
-			t.Stop()
-			return ctx.Err()
-		case <-t.C:
-		}
-	}
-}
-
-func (r *windowRows) Row() *batch.Type { return r.program.Row() }
-
-func (r *windowRows) Apply(rec *batch.Records) (*batch.Batch, error) {
-	b := r.b
-	b.Reset(rec)
-	root := b.Root
-	if err := r.decoder.Decode(rec, b); err != nil {
-		return nil, err
-	}
-	if err := r.program.Apply(b); err != nil {
-		return nil, err
-	}
-	out := *b
-	b.Root = root // the decoder appends to its own columns again
-	return &out, nil
 }
 
 // windowKafka is the cluster as a window sees it.
@@ -168,17 +121,15 @@ type windowKafka struct {
 	admin  *source.Admin
 	source configs.Source
 	w      *configs.Window
+	fetch  int64 // what is fetched ahead, bytes
 	log    *slog.Logger
 }
-
-// windowFetch is what a window fetches ahead, bytes.
-const windowFetch = 16 << 20
 
 func (k *windowKafka) id() string { return "lakeloader-window-" + k.w.Name }
 
 func (k *windowKafka) options() source.Options {
 	return source.Options{Kafka: k.kafka, Source: configs.Source{Topics: []string{k.w.Topic}, Group: k.id(), Consume: "batch"}, Pipeline: "window-" + k.w.Name,
-		Memory: windowFetch, Log: k.log}
+		Memory: k.fetch, Log: k.log}
 }
 
 // Inputs is part of window.Kafka, and so are the following.
@@ -246,7 +197,9 @@ func (k *windowKafka) Published(ctx context.Context, slot int32, each func(key, 
 		return err
 	}
 	from, until := map[source.Partition]int64{p: marks[p].Low}, map[source.Partition]int64{p: marks[p].High}
-	return source.ReadUntil(ctx, k.options(), from, until, func(r *batch.Records, i int) error {
+	o := k.options()
+	o.Memory /= 2 // some slots are read at once
+	return source.ReadUntil(ctx, o, from, until, func(r *batch.Records, i int) error {
 		return each(r.Bytes(r.Key[i]), r.Bytes(r.Value[i]))
 	})
 }

@@ -9,6 +9,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/table"
@@ -20,7 +21,6 @@ func checkWindows(ctx context.Context, cfg *configs.Config, pos *configs.Positio
 	if len(cfg.Windows) == 0 {
 		return nil, nil
 	}
-	rows := tableRows(ctx, cfg, pos, offline)
 	for i := range cfg.Windows {
 		w := &cfg.Windows[i]
 		o, p, err := windowOptions(cfg, w)
@@ -28,8 +28,7 @@ func checkWindows(ctx context.Context, cfg *configs.Config, pos *configs.Positio
 			problems = append(problems, pos.Problem(fmt.Sprintf("windows[%d]", i), err.Error(), ""))
 			continue
 		}
-		primary, _ := pipeline.Idents(cfg, p)
-		row := rows[primary]
+		row := windowRow(ctx, cfg, p, offline)
 		if row == nil {
 			unchecked = append(unchecked, fmt.Sprintf("window %s: it was not checked against the columns of pipeline %s, which are not known here", w.Name, p.Name))
 			continue
@@ -39,6 +38,19 @@ func checkWindows(ctx context.Context, cfg *configs.Config, pos *configs.Positio
 		}
 	}
 	return problems, unchecked
+}
+
+// windowRow is what the rows are that a window counts; nil: it is not known here, or the pipeline's own check says what is wrong.
+func windowRow(ctx context.Context, cfg *configs.Config, p *configs.Pipeline, offline bool) *batch.Type {
+	d, err := decoder(ctx, cfg, p, offline)
+	if err != nil || !d.Known() {
+		return nil
+	}
+	steps, err := pipeline.CompileSteps(d.Row(), d.KeyRow(), p)
+	if err != nil {
+		return nil
+	}
+	return steps.Row()
 }
 
 func newWindow() *cobra.Command {

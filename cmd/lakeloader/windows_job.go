@@ -49,7 +49,7 @@ func (u *upkeep) audit(ctx context.Context, w *configs.Window) (r *jobs.Report, 
 	primary, _ := pipeline.Idents(u.cfg, p)
 	a := &window.Audit{Options: o, Rows: rows, Now: u.now, Totals: u.totals,
 		Lake:  window.Lake{Catalog: u.lake.catalog, Objects: u.lake.objects, Pipeline: p.Name, Table: primary},
-		Kafka: &windowKafka{kafka: u.cfg.Kafka, admin: admin, source: p.Source, w: w, log: u.log}}
+		Kafka: &windowKafka{kafka: u.cfg.Kafka, admin: admin, source: p.Source, w: w, fetch: window.Divide(int64(w.Memory)).Fetch, log: u.log}}
 	found, err := a.Run(ctx)
 	if err != nil {
 		return nil, err
