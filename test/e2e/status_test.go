@@ -51,6 +51,19 @@ type progress struct {
 			Committed int64
 		}
 	}
+	Windows []struct {
+		State      string
+		Owned      []int32
+		Live       int
+		Keys       int64
+		Updates    int64
+		Published  int64
+		Lag        int64 `json:"lag_records"`
+		Partitions []struct {
+			Published     int64
+			HighWatermark int64 `json:"high_watermark"`
+		}
+	}
 }
 
 // ask reads the daemon's status; an error while it starts, is paused or is gone.

@@ -5,11 +5,15 @@ package e2e
 import (
 	"bufio"
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
+	"io"
 	"math/rand/v2"
+	"net/http"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -29,10 +33,58 @@ type shop struct {
 	notes  *bufio.Writer
 	file   string
 	zone   *time.Location
+	schema uint32 // its id in the registry
+	rnd    *rand.Rand
 	seq    int
 }
 
 const spendZone = "Europe/Berlin"
+
+// purchaseSchema is that of the messages: money is an exact decimal.
+var purchaseSchema = `{"type":"record","name":"Purchase","fields":[{"name":"sku","type":"string"},` +
+	`{"name":"value","type":{"type":"bytes","logicalType":"decimal","precision":18,"scale":2}},{"name":"quantity","type":"long"},` +
+	`{"name":"visitor","type":"string"},{"name":"timestamp","type":{"type":"long","logicalType":"timestamp-micros"}}]}`
+
+// purchase is a message, and what Python is told of it.
+type purchase struct {
+	sku, visitor    string
+	cents, quantity int64
+	at              time.Time
+}
+
+func (s *shop) record(p purchase) *kgo.Record {
+	v := binary.BigEndian.AppendUint32([]byte{0}, s.schema)
+	v = append(v, aText(p.sku)+aText(string(binary.BigEndian.AppendUint64(nil, uint64(p.cents))))+aLong(p.quantity)+aText(p.visitor)+aLong(p.at.UnixMicro())...)
+	return &kgo.Record{Topic: s.topic, Value: v}
+}
+
+func (s *shop) note(t *testing.T, p purchase) {
+	t.Helper()
+	sign, cents := "", p.cents
+	if cents < 0 {
+		sign, cents = "-", -cents
+	}
+	text, err := json.Marshal(map[string]any{"sku": p.sku, "value": json.Number(fmt.Sprintf("%s%d.%02d", sign, cents/100, cents%100)), "quantity": p.quantity, "visitor": p.visitor,
+		"timestamp": p.at.UTC().Format("2006-01-02T15:04:05Z")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fmt.Fprintf(s.notes, "%s\n", text)
+}
+
+// drawn is the source of all that is random in a test: the same again with LAKELOADER_TEST_SEED.
+func drawn(t *testing.T) *rand.Rand {
+	t.Helper()
+	seed := rand.Uint64()
+	if text := os.Getenv("LAKELOADER_TEST_SEED"); text != "" {
+		var err error
+		if seed, err = strconv.ParseUint(text, 10, 64); err != nil {
+			t.Fatal(err)
+		}
+	}
+	t.Logf("LAKELOADER_TEST_SEED=%d plays it again", seed)
+	return rand.New(rand.NewPCG(seed, 1))
+}
 
 func newShop(t *testing.T, partitions, slots int) *shop {
 	t.Helper()
@@ -40,7 +92,7 @@ func newShop(t *testing.T, partitions, slots int) *shop {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s := &shop{topic: stacktest.Topic(t, partitions), spend: stacktest.Name("spend"), zone: zone, file: filepath.Join(t.TempDir(), "purchases.jsonl"),
+	s := &shop{topic: stacktest.Topic(t, partitions), spend: stacktest.Name("spend"), zone: zone, rnd: drawn(t), file: filepath.Join(t.TempDir(), "purchases.jsonl"),
 		client: stacktest.Producer(t, kgo.RecordPartitioner(kgo.RoundRobinPartitioner())),
 		other:  stacktest.Producer(t, kgo.RecordPartitioner(kgo.ManualPartitioner()))}
 	stacktest.CreateTopic(t, stacktest.Kafka(t), s.spend, slots, map[string]string{"cleanup.policy": "compact"})
@@ -50,6 +102,7 @@ func newShop(t *testing.T, partitions, slots int) *shop {
 	}
 	t.Cleanup(func() { f.Close() })
 	s.notes = bufio.NewWriter(f)
+	s.schema = stacktest.Register(t, s.topic+"-value", "AVRO", purchaseSchema)
 	return s
 }
 
@@ -62,21 +115,17 @@ func (s *shop) sell(t *testing.T, n, visitors int) {
 	var rs []*kgo.Record
 	for range n {
 		s.seq++
-		ago := time.Duration(rand.IntN(150*24))*time.Hour + time.Duration(rand.IntN(3600))*time.Second
-		if rand.IntN(50) == 0 {
-			ago = -time.Duration(rand.IntN(40*24)) * time.Hour
+		ago := time.Duration(s.rnd.IntN(150*24))*time.Hour + time.Duration(s.rnd.IntN(3600))*time.Second
+		if s.rnd.IntN(50) == 0 {
+			ago = -time.Duration(s.rnd.IntN(40*24)) * time.Hour
 		}
-		m := map[string]any{"sku": fmt.Sprint("sku-", s.seq), "value": json.Number(fmt.Sprintf("%d.%02d", rand.IntN(2000)-100, rand.IntN(100))), "quantity": 1 + rand.IntN(5),
-			"visitor": fmt.Sprintf(" visitor-%d@example.org", rand.IntN(visitors)), "timestamp": time.Now().Add(-ago).UTC().Format("2006-01-02T15:04:05Z")}
-		if rand.IntN(100) == 0 {
-			m["sku"] = " " // a dead letter
+		p := purchase{sku: fmt.Sprint("sku-", s.seq), cents: int64(s.rnd.IntN(200_000) - 10_000), quantity: int64(1 + s.rnd.IntN(5)),
+			visitor: fmt.Sprintf(" visitor-%d@example.org", s.rnd.IntN(visitors)), at: time.Now().Add(-ago).Truncate(time.Second)}
+		if s.rnd.IntN(100) == 0 {
+			p.sku = " " // a dead letter
 		}
-		text, err := json.Marshal(m)
-		if err != nil {
-			t.Fatal(err)
-		}
-		rs = append(rs, &kgo.Record{Topic: s.topic, Value: text})
-		fmt.Fprintf(s.notes, "%s\n", text)
+		rs = append(rs, s.record(p))
+		s.note(t, p)
 	}
 	if err := s.client.ProduceSync(ctx, rs...).FirstErr(); err != nil {
 		t.Fatal(err)
@@ -141,19 +190,10 @@ func (s *shop) configure(t *testing.T, l lake, state string) string {
 	return configure(t, l, fmt.Sprintf(`
 - name: purchases
   source: {topics: [%s]}
-  decode:
-    value:
-      format: json
-      columns:
-      - {name: sku, type: string required}
-      - {name: value, type: "decimal(18,2) required"}
-      - {name: quantity, type: long required}
-      - {name: visitor, type: string required}
-      - {name: timestamp, type: string required}
+  decode: {value: {format: avro}}
   cleanse:
   - trim: [sku, visitor]
   - validate: {columns: [sku, visitor], min_length: 1}
-  - parse_timestamp: {columns: [timestamp]}
   table: {name: purchases, partition_by: [month(timestamp)]}
   commit: {interval: 1s}
 windows:
@@ -161,26 +201,93 @@ windows:
 `, s.topic, s.spend, spendZone, s.spend, state))
 }
 
-// TestWindowKilled: purchases go on while the process that keeps the totals is killed again and again, also with its state; the newest
-// total of each visitor is the one that Python makes of the messages. Then the clock goes on by days and by months, and totals fall.
+// inLake are the totals of a day by DuckDB over the raw table; a visitor whose purchases have all left has none. Days are cut at the
+// moments when they begin in the zone, since DuckDB knows no zones here.
+func (s *shop) inLake(t *testing.T, l lake, at time.Time) map[string]string {
+	t.Helper()
+	y, m, d := at.In(s.zone).Date()
+	first := time.Date(y, m-3, 1, 0, 0, 0, 0, s.zone)
+	floor := time.Date(y, m-3, min(d, first.AddDate(0, 1, -1).Day())+1, 0, 0, 0, 0, s.zone)
+	end := time.Date(y, m, d+1, 0, 0, 0, 0, s.zone)
+	r := stacktest.DuckDB(t, l.named("purchases"), stacktest.Read{SQL: []string{fmt.Sprintf(
+		"SELECT visitor, CAST(CAST(SUM(value * quantity) AS DECIMAL(38, 2)) AS VARCHAR) FROM {source} WHERE timestamp >= TIMESTAMPTZ '%s' AND timestamp < TIMESTAMPTZ '%s' GROUP BY visitor",
+		floor.UTC().Format("2006-01-02 15:04:05+00"), end.UTC().Format("2006-01-02 15:04:05+00"))}})
+	got := map[string]string{}
+	for _, row := range r.Results[0] {
+		got[row[0].(string)] = row[1].(string)
+	}
+	return got
+}
+
+// agreed says whether the lake has the totals that were sold.
+func agreed(t *testing.T, want, lake map[string]string) {
+	t.Helper()
+	for v, total := range want {
+		if got, ok := lake[v]; got != total && (ok || total != "0.00") {
+			t.Errorf("%s has %s of what was sold, and %q by DuckDB over the lake", v, total, got)
+		}
+	}
+	for v, total := range lake {
+		if _, ok := want[v]; !ok {
+			t.Errorf("%s has %s by DuckDB over the lake, and bought nothing", v, total)
+		}
+	}
+}
+
+// shown waits until the daemon says of its window that it is up to date, and has metrics of it.
+func (s *shop) shown(t *testing.T, d *stacktest.Daemon, slots int) {
+	t.Helper()
+	until(t, "the status says that the window is live", func() (bool, any) {
+		p, err := ask(d)
+		if err != nil || len(p.Windows) != 1 {
+			return false, err
+		}
+		w := p.Windows[0]
+		for _, x := range w.Partitions {
+			if x.HighWatermark < 0 || x.Published < x.HighWatermark {
+				return false, w
+			}
+		}
+		return w.State == "live" && len(w.Owned) == slots && w.Live == slots && w.Keys > 0 && w.Updates > 0 && w.Published > 0 && w.Lag == 0 && len(w.Partitions) > 0, w
+	})
+	resp, err := http.Get("http://" + d.HTTP() + "/metrics")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer resp.Body.Close()
+	text, err := io.ReadAll(resp.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range []string{"window_slots_live{window=%q} %d", "window_slots_owned{window=%q} %d", "window_slots{window=%q} %d"} {
+		if line := fmt.Sprintf("lakeloader_"+m+"\n", s.spend, slots); !strings.Contains(string(text), line) {
+			t.Errorf("the metrics have no line %s", line)
+		}
+	}
+}
+
+// TestWindowKilled: purchases go on while the process that keeps the totals is killed at random moments, also with its state. Then the newest
+// total of each visitor, as consumers of committed messages see it, is the one that Python makes of what was sent, and the one that DuckDB makes of
+// the raw table in the lake. Then the clock goes on by days and beyond three months, and totals fall, by both.
 func TestWindowKilled(t *testing.T) {
 	t.Parallel()
-	l := folderLake(t)
+	l := restLake(t)
 	s := newShop(t, 4, 3)
 	state := filepath.Join(t.TempDir(), "state")
 	config := s.configure(t, l, state)
 	k := s.told(t)
 	s.sell(t, 2000, 300)
-	for round := range 5 {
+	for round := range 6 {
 		d := stacktest.StartDaemon(t, config)
-		before := k.n
-		until(t, "something is published", func() (bool, any) {
+		s.sell(t, s.rnd.IntN(1000), 300)
+		most := k.n + 1 + s.rnd.IntN(500)
+		until(t, "some totals are published", func() (bool, any) {
+			s.sell(t, 20, 300)
 			k.read(t)
-			return k.n > before, k.n
+			return k.n >= most, k.n
 		})
-		s.sell(t, 500+rand.IntN(1000), 300)
-		k.read(t)
-		d.Kill()
+		d.Kill() // as often as not while others are being published
+		t.Logf("killed after %d totals and %d purchases", k.n, s.seq)
 		if round%2 == 1 { // the machine is lost
 			if err := os.RemoveAll(state); err != nil {
 				t.Fatal(err)
@@ -189,10 +296,14 @@ func TestWindowKilled(t *testing.T) {
 	}
 	d := stacktest.StartDaemon(t, config)
 	s.sell(t, 500, 300)
-	k.until(t, "the totals are right after five kills", s.totals(t, time.Now()))
+	want := s.totals(t, time.Now())
+	k.until(t, "the totals are right after the kills", want)
+	s.shown(t, d, 3)
 	stopped(t, d)
 	verified(t, config)
+	agreed(t, want, s.inLake(t, l, time.Now()))
 	s.recalculated(t, config, state)
+	before := want
 
 	for _, days := range []int{1, 2, 35, 100, 300} {
 		_, tells, err := os.Pipe()
@@ -204,12 +315,26 @@ func TestWindowKilled(t *testing.T) {
 			t.Fatal(err)
 		}
 		d := stacktest.StartChaosDaemon(t, config, tells, obeys, fmt.Sprintf("clock %dh\n", 24*days))
-		want := s.totals(t, time.Now().AddDate(0, 0, days))
+		at := time.Now().AddDate(0, 0, days)
+		want := s.totals(t, at)
 		k.until(t, fmt.Sprintf("the totals are right %d days later", days), want)
+		agreed(t, want, s.inLake(t, l, at))
 		d.Kill()
+		t.Logf("right %d days later, after %d totals", days, k.n)
 		_ = orders.Close()
 		_ = obeys.Close()
 		_ = tells.Close()
+		if days == 100 { // nearly all has left by then
+			fallen := 0
+			for v, total := range want {
+				if before[v] != "0.00" && total == "0.00" {
+					fallen++
+				}
+			}
+			if fallen < 10 {
+				t.Errorf("the totals of %d visitors have fallen to nothing after three months", fallen)
+			}
+		}
 		if days == 300 {
 			for v, total := range want {
 				if total != "0.00" || !strings.HasPrefix(v, "visitor-") {
@@ -259,10 +384,10 @@ func (s *shop) latency(t *testing.T, k *told) time.Duration {
 	t.Helper()
 	s.seq++
 	visitor := fmt.Sprintf("visitor-new-%d@example.org", s.seq)
-	text := fmt.Sprintf(`{"sku":"s","value":1.25,"quantity":2,"visitor":%q,"timestamp":%q}`, visitor, time.Now().UTC().Format("2006-01-02T15:04:05Z"))
-	fmt.Fprintf(s.notes, "%s\n", text)
+	p := purchase{sku: "s", cents: 125, quantity: 2, visitor: visitor, at: time.Now().Truncate(time.Second)}
+	s.note(t, p)
 	started := time.Now()
-	if err := s.client.ProduceSync(t.Context(), &kgo.Record{Topic: s.topic, Value: []byte(text)}).FirstErr(); err != nil {
+	if err := s.client.ProduceSync(t.Context(), s.record(p)).FirstErr(); err != nil {
 		t.Fatal(err)
 	}
 	until(t, "a purchase changes its visitor's total", func() (bool, any) {
