@@ -32,7 +32,7 @@ type Key []Value
 // Parse makes values of text: a batch with one row.
 type Parse func(fields []batch.Field, texts []string) (*batch.Batch, error)
 
-// ErrNoColumn: a table lacks a column of a key, so that its rows cannot be told by it.
+// ErrNoColumn says that a table lacks a column of a key, so that its rows cannot be told by it.
 var ErrNoColumn = errors.New("the table has no such column")
 
 // Matcher tells the rows of some keys in the files of one table. Errors never tell the values of keys: they would get into logs.

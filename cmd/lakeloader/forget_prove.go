@@ -122,6 +122,13 @@ func (x *forgetter) prove(ctx context.Context, rep *forgotten) error {
 		if err != nil {
 			return err
 		}
+		if id == x.deps.DeadLetters {
+			for i := range proof.Holders {
+				if h := &proof.Holders[i]; h.Main {
+					h.Why = "the table has it: run the command with --yes; where dead letters only have the text, look at them, then take --dead-letters remove or ignore"
+				}
+			}
+		}
 		looks[id] = l
 		rep.Proofs, rep.Holders = append(rep.Proofs, proof), append(rep.Holders, proof.Holders...)
 	}

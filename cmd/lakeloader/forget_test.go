@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/hamba/avro/v2/ocf"
 
@@ -206,4 +207,34 @@ func TestForgetHidden(t *testing.T) {
 	s.env.Tag(t, id, "audit-2025", 0)
 	lakeloader(t, "forget", "-c", s.file, "--key", "id=2", "--yes", "--now").ends(exitOK, "Proved")
 	lakeloader(t, "query", "-c", s.file, "-o", "csv", "SELECT string_agg(id::text, '+' ORDER BY id) AS ids FROM t").ends(exitOK, "1")
+}
+
+// The object of a round names files with the bounds of their columns, until it is folded.
+func TestForgetInRounds(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	e.Produce(t, "a", 0, `{"id":4711}`, `{`, `{"id":4712}`)
+	l := e.Start(t, pipelinetest.Pipeline("id long required", nil, "a"), nil)
+	l.Read(3)
+	if err := l.Stop(); err != nil {
+		t.Fatal(err)
+	}
+	file := write(t, "lakeloader.yaml", fmt.Sprintf(`
+kafka: {brokers: [%q]}
+warehouse: {location: %q}
+pipelines:
+  - name: p
+    source: {topics: [a]}
+    decode: {value: {format: json, columns: [{name: id, type: long required}]}}
+    table: {name: t, partition_by: []}
+`, strings.Join(e.Config.Brokers, ","), filepath.Join(e.Dir, "lake")))
+	lakeloader(t, "forget", "-c", file, "--key", "id=4711", "--yes", "--now").ends(exitFailed, "Done, in round", "this round's object names", "1 object may still hold")
+	for _, ahead := range []time.Duration{25 * time.Hour, 50 * time.Hour} {
+		runJob(t, later(t, file, ahead), "fold")
+	}
+	lakeloader(t, "forget", "-c", file, "--key", "id=4711", "--prove").ends(exitOK, "Proved")
+	lakeloader(t, "forget", "-c", file, "--key", "id=1", "--prove").ends(exitFailed, "  a-0-1\n", "take --dead-letters remove or ignore")
+	lakeloader(t, "forget", "-c", file, "--key", "id=1", "--prove", "--dead-letters", "ignore").ends(exitOK, "Proved")
+	lakeloader(t, "verify", "-c", file).ends(exitOK, "1 rows, 0 filtered, 1 dead letters, 0 gaps, 1 removed")
 }

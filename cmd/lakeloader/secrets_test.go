@@ -82,8 +82,8 @@ func secretLine(path, value string) string {
 var commandsWithSecrets = [][]string{{"validate"}, {"validate", "--offline", "-o", "json"}, {"plan"}, {"run"}, {"verify"}, {"query", "SELECT 1"}, {"status"}}
 
 // rarerCommands are the others, which reach servers in the same ways.
-var rarerCommands = [][]string{{"dlq", "list"}, {"dlq", "show"}, {"dlq", "replay"}, {"dlq", "purge"}, {"rewind", "--to", "earliest"}, {"backfill", "--from", "earliest"}, {"reenrich"}, {"forget", "--key", "id=1"},
-	{"job", "list"}, {"job", "plan", "expire"}, {"job", "run", "orphans"}, {"job", "history", "compact"}, {"jobs"}, {"window", "sql", "w"}}
+var rarerCommands = [][]string{{"dlq", "list"}, {"dlq", "show"}, {"dlq", "replay"}, {"dlq", "purge"}, {"rewind", "--to", "earliest"}, {"backfill", "--from", "earliest"}, {"reenrich"},
+	{"forget", "--key", "id=1"}, {"job", "list"}, {"job", "plan", "expire"}, {"job", "run", "orphans"}, {"job", "history", "compact"}, {"jobs"}, {"window", "sql", "w"}}
 
 // TestEveryCommandIsAmongThem: one that reads a configuration has the flag for it.
 func TestEveryCommandIsAmongThem(t *testing.T) {
