@@ -208,3 +208,20 @@ func TestForgetIsCutOff(t *testing.T) {
 		}
 	}
 }
+
+// Rows that were routed to other tables leave those.
+func TestForgetRouted(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	cfg := routed(configs.Route{Tables: map[string]string{"x": "xs"}}, nil)
+	e.Produce(t, "a", 0, `{"id":1,"type":"x"}`, `{"id":2,"type":"x"}`, `{"id":1}`, `{"id":3}`)
+	load(t, e, cfg, 4)
+	holds(t, e, "xs", "1 2")
+	if rep := forgetting(t, e, cfg, pipeline.ForgetOptions{Keys: []forget.Key{{{Column: "id", Text: "1"}}}}); rep.Rows != 2 || len(rep.Tables) != 2 {
+		t.Errorf("%+v", rep)
+	}
+	holds(t, e, "xs", "2")
+	holds(t, e, "t", "3")
+	whole(t, e, cfg, "a-0 [0, 4) 2 rows 2 removed")
+}
