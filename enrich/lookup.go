@@ -10,6 +10,7 @@ import (
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/localdb"
 )
 
 // Lookup is a table that pipelines join their rows with. Whoever fills it changes it as a whole, or in steps each of which makes
@@ -19,8 +20,9 @@ import (
 // stays so, unless the disk that its rows are on fails. What else goes wrong later is told by Status, and rows are joined with the
 // last version that was good.
 type Lookup struct {
-	cfg *configs.Lookup
-	now func() time.Time
+	cfg  *configs.Lookup
+	now  func() time.Time
+	disk localdb.Options
 
 	mu      sync.RWMutex
 	row     *batch.Type // what is kept of a row; nil: not known yet
@@ -53,6 +55,9 @@ type Status struct {
 func New(cfg *configs.Lookup, now func() time.Time) *Lookup {
 	return &Lookup{cfg: cfg, now: now, changed: make(chan struct{}), status: Status{Waits: "it is not loaded yet"}}
 }
+
+// Disk says what file system rows go to that do not fit into memory, and how much it has left: for tests. It is said before Empty.
+func (l *Lookup) Disk(o localdb.Options) { l.disk = o }
 
 // Name is that of the configuration.
 func (l *Lookup) Name() string { return l.cfg.Name }
@@ -128,7 +133,7 @@ func (l *Lookup) Define(row *batch.Type) error {
 }
 
 func (l *Lookup) shape(row *batch.Type, identified bool) Shape {
-	s := Shape{Row: row, Key: l.cfg.Key, Identified: identified, Memory: int64(l.cfg.Memory)}
+	s := Shape{Row: row, Key: l.cfg.Key, Identified: identified, Memory: int64(l.cfg.Memory), Disk: l.disk}
 	if v := l.cfg.Versions; v != nil {
 		s.Versions, s.Keep = v.By, time.Duration(v.Keep)
 	}

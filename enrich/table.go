@@ -33,7 +33,7 @@ type Table struct {
 	store store
 	// limit is what the rows may take in memory, before they go to the disk; 0: any amount.
 	limit int64
-	disk  localdb.Options // of a store on the disk; zero but in tests
+	disk  localdb.Options // of a store on the disk
 	space space           // of whoever changes the table
 	err   error           // the first in reading or writing what is on the disk
 	keys  index           // one slot for each key: the first row of the list
@@ -56,6 +56,8 @@ type Shape struct {
 	Identified bool
 	// Memory that the rows may take; beyond it they go to the temporary folder. 0: any amount.
 	Memory int64
+	// Disk is the file system there and its free space; zero but in tests.
+	Disk localdb.Options
 }
 
 // NewTable returns an empty table.
@@ -64,7 +66,7 @@ func NewTable(s Shape) (*Table, error) {
 	if err != nil {
 		return nil, err
 	}
-	t := &Table{layout: l, by: -1, hasher: newHasher(), store: &arena{}, limit: s.Memory}
+	t := &Table{layout: l, by: -1, hasher: newHasher(), store: &arena{}, limit: s.Memory, disk: s.Disk}
 	for _, k := range s.Key {
 		at := s.Row.Index(k)
 		if at < 0 {

@@ -22,8 +22,8 @@ type filler struct {
 	kept    []*batch.Column
 	times   *batch.Column // of records
 	skipped int
-	told    int    // of skipped
-	why     string // the last one was
+	told    int                       // of skipped
+	why     string                    // the last one was
 	where   func(record int32) string // rows of the batch are
 }
 

@@ -51,6 +51,8 @@ type Deps struct {
 	Registry    schemas.Registry
 	// Held is told what all lookups take together, whenever it changes; nil: nobody is.
 	Held func(bytes int64)
+	// Disk is the file system for rows beyond the memory; zero but in tests.
+	Disk localdb.Options
 	Log  *slog.Logger
 	Now  func() time.Time
 }
@@ -86,6 +88,7 @@ func New(cfg *configs.Config, pipelines []configs.Pipeline, d Deps) *Set {
 			continue
 		}
 		k := &keeper{Lookup: enrich.New(l, d.Now), d: d, log: d.Log.With("lookup", l.Name)}
+		k.Disk(d.Disk)
 		switch {
 		case l.File != nil:
 			k.kind = &polled{keeper: k, every: time.Duration(l.File.Reload), from: &file{k: k, cfg: l.File}}

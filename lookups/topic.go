@@ -89,6 +89,7 @@ var errBroken = errors.New("its rows are read anew")
 // broken has everything read again. Nothing is joined until then.
 func (t *topic) broken(err error) {
 	if t.ready {
+		t.log.Error("the rows of the lookup are of no use any more: nothing is joined until the topic has been read anew", "error", err)
 		t.closed(t.Break(fmt.Errorf("topic %s: %w", t.cfg.Name, err)))
 		t.t = nil
 	}

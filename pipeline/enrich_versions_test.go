@@ -1,13 +1,18 @@
 package pipeline_test
 
 import (
+	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/twmb/franz-go/pkg/kgo"
 
+	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/enrich"
+	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
 )
 
@@ -114,4 +119,47 @@ func TestVersionsThatAreKept(t *testing.T) {
 	}
 	stop(t, l)
 	same(t, rowsOf(t, e, "n", "level"), "0 939\n1 950\n2 <nil>")
+}
+
+// TestLookupThatBreaks: a pipeline waits for a lookup whose rows were lost, says why, and goes on when they are there again.
+func TestLookupThatBreaks(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	cfg := ratings([]configs.Lookup{customers()}, []configs.Join{{Lookup: "customers", On: map[string]string{"user_id": "id"}, Columns: []string{"email"}}}, nil)
+	x := enrich.New(&cfg.Lookups[0], time.Now)
+	row := batch.StructOf(batch.Field{Name: "id", Type: batch.Prim(batch.Long)}, batch.Field{Name: "email", Type: batch.Prim(batch.String)})
+	fill := func(version string) {
+		t.Helper()
+		made, err := x.Empty(false)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b := batch.New(&batch.Records{}, row)
+		b.Root.Children[0].AppendInt64(1)
+		b.Root.Children[1].AppendView(b.AppendString(version))
+		if err := made.Put(b.Mem, b.Root.Children, 0, [2]uint64{}); err != nil {
+			t.Fatal(err)
+		}
+		if err := x.Replace(made, version); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := x.Define(row); err != nil {
+		t.Fatal(err)
+	}
+	fill("first")
+	e.Produce(t, "a", 0, rated(0, 1))
+	l := e.Start(t, cfg, func(d *pipeline.Deps) { d.Lookup = func(string) *enrich.Lookup { return x } })
+	l.Until("the first row to be committed", func() bool { return l.State.Status().Pipelines[0].Rows == 1 })
+	if err := x.Break(errors.New("the disk is full")); err != nil {
+		t.Fatal(err)
+	}
+	e.Produce(t, "a", 0, rated(1, 1))
+	l.Until("the pipeline to wait", func() bool { return strings.Contains(l.State.Status().Pipelines[0].Reason, "the disk is full") })
+	fill("second")
+	l.Until("the second row", func() bool { return joinStatus(l).Rows >= 2 })
+	stop(t, l)
+	same(t, rowsOf(t, e, "id", "email"), "0 first\n1 second")
+	whole(t, e, cfg, "a-0 [0, 2) 2 rows")
 }
