@@ -126,7 +126,8 @@ func TestLookupThatBreaks(t *testing.T) {
 	t.Parallel()
 	e := pipelinetest.New(t)
 	e.Create(t, "a", 1)
-	cfg := ratings([]configs.Lookup{customers()}, []configs.Join{{Lookup: "customers", On: map[string]string{"user_id": "id"}, Columns: []string{"email"}}}, nil)
+	cfg := ratings([]configs.Lookup{customers()}, []configs.Join{{Lookup: "customers", On: map[string]string{"user_id": "id"}, Columns: []string{"email"}}},
+		func(p *configs.Pipeline) { p.Commit.Interval = configs.Duration(200 * time.Millisecond) })
 	x := enrich.New(&cfg.Lookups[0], time.Now)
 	row := batch.StructOf(batch.Field{Name: "id", Type: batch.Prim(batch.Long)}, batch.Field{Name: "email", Type: batch.Prim(batch.String)})
 	fill := func(version string) {
