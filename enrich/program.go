@@ -98,10 +98,10 @@ func (w *Wait) Error() string {
 	return fmt.Sprintf("%s: %d rows wait for the lookup %s to have their keys, until %s", w.Join, w.Rows, w.Lookup.Name(), w.Until.UTC().Format(time.RFC3339))
 }
 
-// ErrNotReady: the caller has not waited for the barrier, or the disk that the lookup's rows were on has failed since.
+// ErrNotReady says that the caller has not waited for the barrier, or the disk that the lookup's rows were on has failed since.
 var ErrNotReady = errors.New("the lookup is not ready")
 
-// ErrRows: rows of a lookup, which are on the disk, could not be read.
+// ErrRows says that rows of a lookup, which are on the disk, could not be read.
 var ErrRows = errors.New("the rows of the lookup cannot be read")
 
 // Apply joins a batch whose root has the type that the program was compiled for. Afterwards b.Root has the type Row. After an error

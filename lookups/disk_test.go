@@ -71,7 +71,7 @@ func (b *broker) Poll(ctx context.Context, r *batch.Records, wait time.Duration)
 	return nil
 }
 
-func (b *broker) LastError() (error, time.Time) { return nil, time.Time{} }
+func (b *broker) LastError() (error, time.Time) { return nil, time.Time{} } //nolint:staticcheck // as Consumer has it
 
 func (b *broker) Close() error { return nil }
 
