@@ -169,6 +169,16 @@ func (l *Lookup) Broken() error {
 	return l.table.Broken()
 }
 
+// Room says whether there is room for some more bytes of rows.
+func (l *Lookup) Room(bytes int64) error {
+	l.mu.RLock()
+	defer l.mu.RUnlock()
+	if l.table == nil {
+		return ErrNotReady
+	}
+	return l.table.Room(bytes)
+}
+
 // Break lets go of rows that are of no use any more: the lookup is not ready until there are others.
 func (l *Lookup) Break(why error) error {
 	l.mu.Lock()

@@ -104,6 +104,9 @@ func (f *filler) add(b *batch.Batch, where func(record int32) string) error {
 		}
 		f.t = t
 	}
+	if err := f.t.Room(takes(b)); err != nil {
+		return err
+	}
 	f.where = where
 	if err := f.put(b); err != nil {
 		return err
@@ -136,9 +139,6 @@ func cleanseAll(p *cleanse.Program, b *batch.Batch, where func(record int32) str
 // put puts the rows into the table. It takes no lock of the lookup, which may be held.
 func (f *filler) put(b *batch.Batch) error {
 	f.take(b)
-	if err := f.t.Room(int64(len(b.Mem)) + int64(b.Rows)*rowBytes); err != nil {
-		return err
-	}
 	for i := range b.Rows {
 		if b.Fate[i] != batch.Keep {
 			continue
@@ -158,6 +158,9 @@ func (f *filler) put(b *batch.Batch) error {
 
 // rowBytes is about what a row takes beside its texts.
 const rowBytes = 64
+
+// takes is about what a batch's rows take.
+func takes(b *batch.Batch) int64 { return int64(len(b.Mem)) + int64(b.Rows)*rowBytes }
 
 // take finds the columns that are kept.
 func (f *filler) take(b *batch.Batch) {

@@ -302,7 +302,13 @@ func (p *polled) more(ctx context.Context, version string) (done bool, err error
 	if err != nil || !ok {
 		return false, err
 	}
-	n := 0
+	n, size := 0, int64(0)
+	for _, b := range rows {
+		size += takes(b.Batch)
+	}
+	if err := p.Room(size); err != nil { // the last version stays
+		return false, err
+	}
 	err = p.Change(version, func(t *enrich.Table) error {
 		f.t = t
 		for _, b := range rows {
