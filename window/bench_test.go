@@ -224,7 +224,11 @@ func BenchmarkRebuild(b *testing.B) {
 		b.ReportMetric((cpu(b) - used).Seconds(), "cpu-s/compare")
 		m := o.d.State.db.Metrics()
 		b.ReportMetric(float64(m.DiskSpaceUsage())/1e6, "MB")
-		b.ReportMetric(float64(o.d.Meter.Read().Keys), "keys")
+		keys := o.d.Meter.Read().Keys
+		if *benchDistinct && keys != int64(*benchRows) {
+			b.Fatalf("there are totals of %d visitors, of %d", keys, *benchRows)
+		}
+		b.ReportMetric(float64(keys), "keys")
 		b.ReportMetric(resident(b), "MiB-resident")
 	}
 }
