@@ -2,6 +2,7 @@ package configs
 
 import (
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -49,6 +50,13 @@ func (c *Config) Lake() *Config {
 		}
 	}
 	return &lake
+}
+
+// NeedsLake reports whether anything of the configuration is in a lake. Where all pipelines write to databases nothing need be, and neither catalog nor
+// warehouse is opened.
+func (c *Config) NeedsLake() bool {
+	return len(c.Lake().Pipelines) > 0 || len(c.Aggregates) > 0 || len(c.Windows) > 0 ||
+		slices.ContainsFunc(c.Lookups, func(l Lookup) bool { return l.Table != nil })
 }
 
 // Rounds of a database are small: a transaction should take seconds.

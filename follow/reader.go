@@ -350,29 +350,30 @@ func (r *Reader) file(ctx context.Context, path string, size int64, row *batch.T
 	defer func() { err = errors.Join(err, f.Close()) }()
 	b := batch.New(&batch.Records{}, row)
 	for g := range f.Groups() {
-		some, err := holds(f, g, w)
+		from, to, err := within(f, g, w)
 		if err != nil {
 			return err
 		}
-		if !some {
+		if from == to {
 			continue
 		}
-		if err := r.group(ctx, f, g, b, deleted, w, each); err != nil {
+		if err := r.group(ctx, f, g, from, to, b, deleted, w, each); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// holds looks whether a row group has rows that are asked for, by two small columns: a file that compaction made has rows of many rounds.
-func holds(f *scan.File, group int, w *ranges) (bool, error) {
+// within finds the rows of a row group between which all those lie that are asked for, by two small columns: a file that compaction made has rows of
+// many rounds, and one of a long round has those of many reads.
+func within(f *scan.File, group int, w *ranges) (from, to int64, err error) {
 	parts, err := f.Ints(group, table.ColumnPartition)
 	if err != nil {
-		return false, err
+		return 0, 0, err
 	}
 	offsets, err := f.Ints(group, table.ColumnOffset)
 	if err != nil {
-		return false, err
+		return 0, 0, err
 	}
 	least, greatest := map[int64]int64{}, map[int64]int64{} // of the spans of partitions of a number, whichever the topic
 	for _, s := range w.spans {
@@ -382,23 +383,35 @@ func holds(f *scan.File, group int, w *ranges) (bool, error) {
 		}
 		least[p], greatest[p] = min(least[p], s.First), max(greatest[p], s.Next)
 	}
+	last, first, next := int64(-1), int64(math.MaxInt64), int64(0) // of the partition of the row before
 	for i, p := range parts {
-		if next := greatest[p]; offsets[i] < next && offsets[i] >= least[p] {
-			return true, nil
+		if p != last {
+			last, first, next = p, least[p], greatest[p]
+		}
+		if offsets[i] >= first && offsets[i] < next {
+			if to == 0 {
+				from = int64(i)
+			}
+			to = int64(i) + 1
 		}
 	}
-	return false, nil
+	return from, to, nil
 }
 
-func (r *Reader) group(ctx context.Context, f *scan.File, g int, b *batch.Batch, deleted *roaring64.Bitmap, w *ranges, each func(b *batch.Batch) error) (err error) {
+// group reads the rows from one up to another of a row group.
+func (r *Reader) group(ctx context.Context, f *scan.File, g int, from, to int64, b *batch.Batch, deleted *roaring64.Bitmap, w *ranges, each func(b *batch.Batch) error) (err error) {
 	rows, err := f.GroupBatches(b.Root.Type, g, g+1)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, rows.Close()) }()
-	for ctx.Err() == nil {
+	end := rows.Position() + to
+	if err := rows.Skip(from); err != nil {
+		return err
+	}
+	for ctx.Err() == nil && rows.Position() < end {
 		at := rows.Position()
-		if err := rows.Next(b, rowsAtOnce); errors.Is(err, io.EOF) {
+		if err := rows.Next(b, int(min(rowsAtOnce, end-at))); errors.Is(err, io.EOF) {
 			return nil
 		} else if err != nil {
 			return err

@@ -7,6 +7,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
+
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
@@ -172,5 +175,70 @@ func TestRowsOfSeveralTables(t *testing.T) {
 	r, c := reader(e), follow.Cursor{}
 	if got := next(t, r, &c); got != "0:0 0:1 0:2 0:3 0:4 0:5" {
 		t.Fatalf("%s", got)
+	}
+}
+
+// A cursor is found by a time, by a snapshot, before and behind all: what is read from there on is what is not older, or came after it.
+func TestSeek(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 2)
+	cfg := pipelinetest.Pipeline("id long required", nil, "a")
+	at := time.Date(2026, 11, 22, 10, 0, 0, 0, time.UTC)
+	send := func(partition int32, first, n int) {
+		for i := first; i < n; i++ {
+			e.Send(t, "a", partition, &kgo.Record{Value: []byte(fmt.Sprintf(`{"id":%d}`, i)), Timestamp: at.Add(time.Duration(i) * time.Minute)})
+		}
+	}
+	r := reader(e)
+	state := func() *follow.State {
+		s, err := r.State(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	from := func(c follow.Cursor, err error) string {
+		t.Helper()
+		if err != nil {
+			t.Fatal(err)
+		}
+		return next(t, r, &c)
+	}
+	if got := from(r.Since(t.Context(), state(), at)); got != "" {
+		t.Errorf("of no table: %s", got)
+	}
+	send(0, 0, 3)
+	load(t, e, cfg, 3)
+	store, err := e.Catalog.Open(t.Context(), primary)
+	if err != nil {
+		t.Fatal(err)
+	}
+	base, err := store.Load(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := pipeline.Rewind(t.Context(), &cfg.Pipelines[0], e.Deps(t, cfg), pipeline.RewindOptions{Partitions: []int32{0}, To: pipeline.Position{Offset: 2}}); err != nil {
+		t.Fatal(err)
+	}
+	send(0, 3, 5)
+	send(1, 0, 2)
+	load(t, e, cfg, 5)
+	s := state()
+	for _, c := range []struct{ what, got, want string }{
+		{"the end", from(s.End(), nil), ""},
+		{"the beginning", from(s.Begin(), nil), "0:0 0:1 0:2/1 0:3/1 0:4/1 1:0 1:1"},
+		{"10:01", from(r.Since(t.Context(), s, at.Add(time.Minute))), "0:1 0:2/1 0:3/1 0:4/1 1:1"},
+		{"10:03", from(r.Since(t.Context(), s, at.Add(3*time.Minute))), "0:3/1 0:4/1"},
+		{"11:00", from(r.Since(t.Context(), s, at.Add(time.Hour))), ""},
+		// What the rewind has taken away was in the snapshot, and comes again with the new epoch.
+		{"the first snapshot", from(r.Behind(t.Context(), s, base.Snapshot)), "0:3/1 0:4/1 1:0 1:1"},
+	} {
+		if c.got != c.want {
+			t.Errorf("from %s on: %s, want %s", c.what, c.got, c.want)
+		}
+	}
+	if _, err := r.Behind(t.Context(), s, 17); !errors.Is(err, follow.ErrNoSnapshot) {
+		t.Errorf("a snapshot that is not there: %v", err)
 	}
 }

@@ -22,6 +22,9 @@ type Saved struct {
 	Cursor follow.Cursor `json:"cursor"`
 	// Recent are what was sent last of rows that are looked for repetitions of: Kafka's timestamps, Unix milliseconds, by a hash.
 	Recent map[string]int64 `json:"recent,omitempty"`
+	// Reset names the last time that the cursor was moved on purpose; empty: it never was. What a topic's group says of another
+	// one does not count, so moving the cursor is one object put.
+	Reset string `json:"reset,omitempty"`
 }
 
 // Cursors keep a route's cursor as objects below <root>/_lakeloader/<pipeline>/routes/cursor/<route>/. They are numbered, and the

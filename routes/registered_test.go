@@ -32,24 +32,13 @@ func sent(t *testing.T, format string) (schema string, values [][]byte) {
 	e := pipelinetest.New(t)
 	e.Create(t, "a", 1)
 	e.Create(t, "out.of-it", 1)
-	cfg := pipelinetest.Pipeline("id long required", func(p *configs.Pipeline) {
-		for c := range strings.SplitSeq(wide, "; ") {
-			name, typ, _ := strings.Cut(c, " ")
-			p.Decode.Value.Columns = append(p.Decode.Value.Columns, configs.ColumnDef{Name: name, Type: typ})
+	sendWide(t, e, "a", "out.of-it", format, func(_ context.Context, subject, kind, text string) (int, error) {
+		if subject != "out.of-it-value" {
+			return 0, fmt.Errorf("subject %s", subject)
 		}
-	}, "a")
-	e.Produce(t, "a", 0, full, `{"id":0}`)
-	load(t, e, cfg, 2)
-	o := outlet(configs.Outlet{Name: format, Start: "earliest", Topic: &configs.OutletTopic{Name: "out.of-it", Format: format}})
-	start(t, e, o, func(d *routes.Deps) {
-		d.NewSchema = func(_ context.Context, subject, kind, text string) (int, error) {
-			if subject != "out.of-it-value" {
-				return 0, fmt.Errorf("subject %s", subject)
-			}
-			schema = text
-			return 258, nil
-		}
-	}).end()
+		schema = text
+		return 258, nil
+	})
 	for _, r := range e.Records(t, "out.of-it", 2) {
 		if format == "json" {
 			values = append(values, r.Value)
@@ -61,6 +50,22 @@ func sent(t *testing.T, format string) (schema string, values [][]byte) {
 		values = append(values, r.Value[5:])
 	}
 	return schema, values
+}
+
+// sendWide has a route of a format send two rows from one topic to the other.
+func sendWide(t *testing.T, e *pipelinetest.Env, in, out, format string, register func(ctx context.Context, subject, kind, text string) (int, error)) {
+	t.Helper()
+	cfg := pipelinetest.Pipeline("id long required", func(p *configs.Pipeline) {
+		p.Source.Group = in
+		for c := range strings.SplitSeq(wide, "; ") {
+			name, typ, _ := strings.Cut(c, " ")
+			p.Decode.Value.Columns = append(p.Decode.Value.Columns, configs.ColumnDef{Name: name, Type: typ})
+		}
+	}, in)
+	e.Produce(t, in, 0, full, `{"id":0}`)
+	load(t, e, cfg, 2)
+	o := outlet(configs.Outlet{Name: in + format, Start: "earliest", Topic: &configs.OutletTopic{Name: out, Format: format, Key: []string{"id"}}})
+	start(t, e, o, func(d *routes.Deps) { d.NewSchema = register }).end()
 }
 
 // What JSON is sent is what was read, but for how it is written.

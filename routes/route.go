@@ -62,17 +62,18 @@ type Route struct {
 
 // New makes a route of the mode committed.
 func New(o *configs.Outlet, d Deps) *Route {
-	if d.Reader.Limit == 0 {
-		d.Reader.Limit = atOnce
-	}
 	return &Route{o: o, d: d}
 }
 
 const (
 	firstPause = time.Second
 	mostPause  = time.Minute
-	// atOnce is how many offsets are gone over at once: rows that are chosen of them are in memory together.
-	atOnce = 20_000
+	// firstOffsets, leastOffsets and mostOffsets bound how many offsets are gone over at once: the rows that are chosen of them are in memory together,
+	// and should take about so much.
+	firstOffsets = 4_000
+	leastOffsets = 20
+	mostOffsets  = 2_000_000
+	aimedBytes   = 16 << 20
 	// saveEvery bounds how often a cursor is moved while rows are sent, and how long where nothing is.
 	saveEvery = time.Second
 	idleSave  = 10 * time.Second
@@ -140,7 +141,7 @@ func (r *Route) deliver(ctx context.Context) error {
 		return err
 	}
 	defer out.close()
-	d := &delivery{r: r, out: out, at: out.cursor(), sel: &selection{o: r.o, make: out.encoding(ctx)}}
+	d := &delivery{r: r, out: out, at: out.cursor(), limit: firstOffsets, sel: &selection{o: r.o, make: out.encoding(ctx)}}
 	tick := time.NewTicker(r.d.Poll)
 	defer tick.Stop()
 	for {
@@ -234,6 +235,21 @@ type delivery struct {
 	at   follow.Cursor
 	sel  *selection
 	rows []Row
+	// limit is how many offsets are gone over next.
+	limit int64
+}
+
+// adapt aims at rows that take a certain memory: a route that few rows are for goes over many offsets at once.
+func (d *delivery) adapt(gone int64) {
+	size := int64(1)
+	for i := range d.rows {
+		size += d.rows[i].size()
+	}
+	if size < aimedBytes && gone < d.limit { // there was no more
+		return
+	}
+	next := float64(d.limit) * aimedBytes / float64(size)
+	d.limit = int64(max(leastOffsets, float64(d.limit)/16, min(next, 4*float64(d.limit), mostOffsets)))
 }
 
 // pass sends all that is committed.
@@ -268,7 +284,8 @@ func (d *delivery) some(ctx context.Context, state *follow.State) (moved bool, e
 	if err != nil {
 		return false, fmt.Errorf("table %s: %w", info.Ident, err)
 	}
-	d.rows = d.rows[:0]
+	d.rows = d.sel.reuse(d.rows)
+	d.r.d.Reader.Limit = d.limit
 	to, err := d.r.d.Reader.ReadTo(ctx, state, d.at, columns, func(b *batch.Batch) error {
 		d.rows, err = d.sel.take(b, d.rows)
 		return err
@@ -283,7 +300,9 @@ func (d *delivery) some(ctx context.Context, state *follow.State) (moved bool, e
 		d.r.d.Log.Error("the route's condition failed for some rows, which are not sent", "rows", d.sel.failed, "reason", d.sel.why)
 		d.sel.failed = 0
 	}
-	order(d.rows)
+	before := follow.Lag(d.at, state.Ledger)
+	d.adapt(before - follow.Lag(to, state.Ledger))
+	d.rows = order(d.rows)
 	if err := d.out.deliver(ctx, d.rows, to); err != nil {
 		return false, err
 	}
@@ -293,7 +312,7 @@ func (d *delivery) some(ctx context.Context, state *follow.State) (moved bool, e
 
 func explain(err error) error {
 	if errors.Is(err, follow.ErrReplaced) {
-		return fmt.Errorf("%w: how far the route has come says nothing of the new table; give the route another name, and it begins as start says", err)
+		return fmt.Errorf("%w: how far the route has come says nothing of the new table; say where it begins with lakeloader routes reset, or give the route another name", err)
 	}
 	return err
 }

@@ -105,7 +105,7 @@ type running struct {
 	done chan struct{}
 }
 
-func start(t *testing.T, e *pipelinetest.Env, o *configs.Outlet, change func(*routes.Deps)) *running {
+func start(t testing.TB, e *pipelinetest.Env, o *configs.Outlet, change func(*routes.Deps)) *running {
 	t.Helper()
 	r := &running{recorder: newRecorder(), wake: make(chan struct{}, 1), stop: make(chan struct{}), done: make(chan struct{})}
 	log := slog.New(slog.NewTextHandler(t.Output(), nil))
@@ -139,7 +139,7 @@ func (r *running) end() {
 	<-r.done
 }
 
-func load(t *testing.T, e *pipelinetest.Env, cfg *configs.Config, n int64) {
+func load(t testing.TB, e *pipelinetest.Env, cfg *configs.Config, n int64) {
 	t.Helper()
 	l := e.Start(t, cfg, nil)
 	l.Read(n)

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unsafe"
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/cleanse"
@@ -41,11 +42,50 @@ func (r *Row) ID() string {
 	return fmt.Sprintf("%s-%d-%d", r.Topic, r.Partition, r.Offset)
 }
 
-// order sorts rows so that those of a partition are in their order.
-func order(rows []Row) {
-	slices.SortFunc(rows, func(a, b Row) int {
-		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.Epoch, b.Epoch), cmp.Compare(a.Offset, b.Offset))
+// size is about what the row takes in memory.
+func (r *Row) size() int64 {
+	return int64(len(r.Body)+len(r.MessageKey)+len(r.Same)) + int64(unsafe.Sizeof(*r))
+}
+
+// order brings rows into an order in which those of each partition are in theirs. They mostly come so, but interleaved with others.
+func order(rows []Row) []Row {
+	type place struct {
+		table.Key
+		epoch int32
+	}
+	var places []place
+	byPlace := map[place][]int32{}
+	last, list := place{}, []int32(nil)
+	keep := func() {
+		if list != nil {
+			byPlace[last] = list
+		}
+	}
+	for i := range rows {
+		if p := (place{rows[i].Key, rows[i].Epoch}); list == nil || p != last {
+			keep()
+			if last, list = p, byPlace[p]; list == nil {
+				places = append(places, p)
+			}
+		}
+		list = append(list, int32(i))
+	}
+	keep()
+	slices.SortFunc(places, func(a, b place) int {
+		return cmp.Or(strings.Compare(a.Topic, b.Topic), cmp.Compare(a.Partition, b.Partition), cmp.Compare(a.epoch, b.epoch))
 	})
+	out := make([]Row, 0, len(rows))
+	for _, p := range places {
+		list := byPlace[p]
+		byOffset := func(a, b int32) int { return cmp.Compare(rows[a].Offset, rows[b].Offset) }
+		if !slices.IsSortedFunc(list, byOffset) {
+			slices.SortFunc(list, byOffset)
+		}
+		for _, i := range list {
+			out = append(out, rows[i])
+		}
+	}
+	return out
 }
 
 // encoding writes the columns of rows for a receiver.
@@ -79,6 +119,8 @@ type selection struct {
 	same  []int
 	time  int
 	stamp int
+	// mem has the end of the memory that rows' bodies and keys are in, many together.
+	mem []byte
 	// Failed counts rows that the condition failed for, and says how the last one did.
 	failed int64
 	why    string
@@ -271,7 +313,7 @@ func (s *selection) take(b *batch.Batch, rows []Row) ([]Row, error) {
 			}
 		}
 		var err error
-		if r.Body, err = s.enc.encode(nil, b, i); err != nil {
+		if r.Body, err = s.written(func(out []byte) ([]byte, error) { return s.enc.encode(out, b, i) }); err != nil {
 			return rows, fmt.Errorf("%s offset %d: %w", r.Key, r.Offset, err)
 		}
 		if len(s.key) > 0 {
@@ -286,6 +328,29 @@ func (s *selection) take(b *batch.Batch, rows []Row) ([]Row, error) {
 		rows = append(rows, r)
 	}
 	return rows, nil
+}
+
+// memoryAtOnce is how much memory bodies share.
+const memoryAtOnce = 256 << 10
+
+// written gives what f appends.
+func (s *selection) written(f func(out []byte) ([]byte, error)) ([]byte, error) {
+	if cap(s.mem)-len(s.mem) < 1<<10 {
+		s.mem = make([]byte, 0, memoryAtOnce)
+	}
+	at := len(s.mem)
+	out, err := f(s.mem)
+	if err != nil {
+		return nil, err
+	}
+	s.mem = out
+	return out[at:len(out):len(out)], nil
+}
+
+// reuse empties a list of rows, which nobody needs any more.
+func (s *selection) reuse(rows []Row) []Row {
+	clear(rows) // so that what they refer to is free
+	return rows[:0]
 }
 
 // keyOf is the key of a message: one column as plain text, several as a JSON object. One that is null gives none.

@@ -3,6 +3,7 @@
 package routes_test
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -12,6 +13,7 @@ import (
 
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
+	"github.com/lakeloader/lakeloader/schemas"
 	"github.com/lakeloader/lakeloader/test/stack/stacktest"
 )
 
@@ -80,4 +82,55 @@ func TestOpenSearch(t *testing.T) {
 	if ask(http.MethodGet, "/ratings-2026.11.21/_doc/a-0-4321", "", &doc); fmt.Sprint(doc.Source) != "{4321 4321.50}" {
 		t.Errorf("%+v", doc)
 	}
+}
+
+// What a route registers with the real registry, Confluent's client decodes: every type, and nulls.
+func TestRegistryOfOthers(t *testing.T) {
+	t.Parallel()
+	client, err := schemas.NewRegistryClient(configs.Registry{URL: stacktest.Registry(t)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for format, want := range map[string][2]string{
+		"avro": {full, `{"id":0,"flag":null,"n":null,"f":null,"d":null,"price":null,"big":null,"day":null,"hour":null,"at":null,"local":null,"name":null,"u":null,"raw":null,` +
+			`"tags":null,"nums":null,"attrs":null,"who":null,"people":null}`},
+		// Longs are text in the JSON of Protobuf, and null is not there.
+		"protobuf": {strings.NewReplacer(`"id":-7`, `"id":"-7"`, `"k":5`, `"k":"5"`).Replace(full), `{}`},
+	} {
+		t.Run(format, func(t *testing.T) {
+			t.Parallel()
+			in := stacktest.Topic(t, 1)
+			out := stacktest.Topic(t, 1)
+			e := &pipelinetest.Env{Kafka: pipelinetest.Real(t, stacktest.Kafka(t)), Lake: pipelinetest.NewLake(t)}
+			sendWide(t, e, in, out, format, client.Register)
+			got := stacktest.ReadTopic(t, out, format)
+			if len(got) != 2 {
+				t.Fatalf("%d messages", len(got))
+			}
+			for i, m := range got {
+				if m.Row != fmt.Sprintf("%s-0-%d", in, i) || m.Key == nil || *m.Key != []string{"-7", "0"}[i] {
+					t.Errorf("row %s, key %v", m.Row, m.Key)
+				}
+				if got, want := canonical(t, m.Value), canonical(t, []byte(want[i])); got != want {
+					t.Errorf("got %s\nwant %s", got, want)
+				}
+			}
+		})
+	}
+}
+
+// canonical is JSON with its fields in order.
+func canonical(t *testing.T, text []byte) string {
+	t.Helper()
+	var v any
+	d := json.NewDecoder(bytes.NewReader(text))
+	d.UseNumber()
+	if err := d.Decode(&v); err != nil {
+		t.Fatalf("%s: %v", text, err)
+	}
+	out, err := json.Marshal(v)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(out)
 }

@@ -52,6 +52,8 @@ type groupNote struct {
 	Epoch   int32  `json:"epoch"`
 	Next    int64  `json:"next"`
 	Seen    int64  `json:"seen"`
+	// Reset is that of the copy in the warehouse which the offset goes with: one of another says nothing any more.
+	Reset string `json:"reset,omitempty"`
 }
 
 func newTopicReceiver(ctx context.Context, r *Route, saved *Saved) (*topicReceiver, error) {
@@ -73,26 +75,32 @@ func (k *topicReceiver) load(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	at := k.saved.Cursor.Clone()
-	k.offsets = follow.Cursor{Partitions: map[table.Key]follow.Position{}}
+	k.offsets, k.moved, err = k.saved.merge(offsets)
+	return err
+}
+
+// merge takes what a group has where that is further. group is what it has of this cursor.
+func (s *Saved) merge(offsets map[source.Partition]source.GroupOffset) (group follow.Cursor, moved bool, err error) {
+	at := s.Cursor.Clone()
+	group = follow.Cursor{Partitions: map[table.Key]follow.Position{}}
 	for p, o := range offsets {
 		var n groupNote
 		if err := json.Unmarshal([]byte(o.Metadata), &n); err != nil {
-			return fmt.Errorf("the offset of %s-%d in the route's consumer group was not committed by lakeloader (metadata %q): delete the group to have the route begin at its copy in the warehouse", p.Topic, p.Partition, o.Metadata)
+			return group, false, fmt.Errorf("the offset of %s-%d in the route's consumer group was not committed by lakeloader (metadata %q): delete the group to have the route begin at its copy in the warehouse", p.Topic, p.Partition, o.Metadata)
 		}
-		if n.UUID != at.UUID && at.UUID != "" {
+		if n.Reset != s.Reset || n.UUID != at.UUID && at.UUID != "" {
 			continue // the route was begun anew since
 		}
 		key := table.Key(p)
 		theirs := follow.Position{TopicID: n.TopicID, Epoch: n.Epoch, Next: n.Next, Seen: n.Seen}
-		k.offsets.Partitions[key] = theirs
+		group.Partitions[key] = theirs
 		if mine, known := at.Partitions[key]; !known || theirs.Epoch > mine.Epoch || theirs.Epoch == mine.Epoch && theirs.Next > mine.Next {
 			at.Partitions[key], at.UUID = theirs, n.UUID
-			k.moved = true
+			moved = true
 		}
 	}
-	k.saved.Cursor = at
-	return nil
+	s.Cursor = at
+	return group, moved, nil
 }
 
 func (k *topicReceiver) cursor() follow.Cursor { return k.saved.Cursor }
@@ -140,7 +148,7 @@ func (k *topicReceiver) transaction(ctx context.Context, rows []Row) error {
 		if !anew && k.offsets.Partitions[key] == p {
 			continue
 		}
-		note, err := json.Marshal(groupNote{to.UUID, p.TopicID, p.Epoch, p.Next, p.Seen})
+		note, err := json.Marshal(groupNote{to.UUID, p.TopicID, p.Epoch, p.Next, p.Seen, k.saved.Reset})
 		if err != nil {
 			return err
 		}

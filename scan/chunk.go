@@ -117,13 +117,24 @@ func (c *chunk) decode(l *leaf) (entries, values int, err error) {
 }
 
 func (c *chunk) nextPage() error {
-	h, b, err := c.next()
-	if errors.Is(err, io.EOF) {
-		return fmt.Errorf("%w: a column chunk ends before its values", errDamaged)
-	}
+	h, b, err := c.page()
 	if err != nil {
 		return err
 	}
+	return c.enter(h, b)
+}
+
+// page reads a page, which must be there.
+func (c *chunk) page() (*format.PageHeader, []byte, error) {
+	h, b, err := c.next()
+	if errors.Is(err, io.EOF) {
+		return nil, nil, fmt.Errorf("%w: a column chunk ends before its values", errDamaged)
+	}
+	return h, b, err
+}
+
+// enter begins a page.
+func (c *chunk) enter(h *format.PageHeader, b []byte) (err error) {
 	switch h.Type {
 	case format.DictionaryPage:
 		return c.readDictionary(h.DictionaryPageHeader.V, b)

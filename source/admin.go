@@ -305,6 +305,15 @@ func (a *Admin) Extents(ctx context.Context, ps []Partition) (map[Partition]Wate
 	return out, nil
 }
 
+// GroupOffsets reads the offsets that a consumer group has committed; those of transactions that are open do not count yet.
+func (a *Admin) GroupOffsets(ctx context.Context, group string) (out map[Partition]GroupOffset, err error) {
+	err = a.ask(ctx, "offsets of group "+group, func(ctx context.Context) error {
+		out, err = offsetsOf(ctx, a.ac, group, false)
+		return err
+	})
+	return out, err
+}
+
 // OffsetsForTime returns the first offset of each partition whose record is not older than t; without one, the end.
 func (a *Admin) OffsetsForTime(ctx context.Context, ps []Partition, t time.Time) (map[Partition]int64, error) {
 	out, err := a.offsets(ctx, ps, kafka.NewOffsetSpecForTimestamp(t.UnixMilli()), kafka.IsolationLevelReadCommitted)

@@ -60,10 +60,6 @@ const (
 
 // NewProducer connects to the cluster and makes sure that the topic is there: it is never made by sending to it.
 func NewProducer(ctx context.Context, k configs.Kafka, topic, client string, log *slog.Logger) (*Producer, error) {
-	return newProducer(ctx, k, topic, client, nil, log)
-}
-
-func newProducer(ctx context.Context, k configs.Kafka, topic, client string, more kafka.ConfigMap, log *slog.Logger) (*Producer, error) {
 	settings := kafka.ConfigMap{
 		"client.id":                  client,
 		"enable.idempotence":         true,
@@ -75,16 +71,15 @@ func newProducer(ctx context.Context, k configs.Kafka, topic, client string, mor
 		"message.max.bytes":          longest,
 		"queue.buffering.max.kbytes": sendQueue,
 	}
-	maps.Copy(settings, more)
 	c, err := openSender(k, settings, log)
 	if err != nil {
 		return nil, err
 	}
 	p := &Producer{topic: topic, brokers: k.Brokers, sender: c, done: make(chan struct{})}
 	go p.events()
-	if err := p.exists(ctx); err != nil {
+	if err := topicThere(ctx, p.p, topic); err != nil {
 		p.Close()
-		return nil, err
+		return nil, p.explain(err)
 	}
 	return p, nil
 }
@@ -132,18 +127,18 @@ func (s sender) close(ended <-chan struct{}) {
 	s.logs.stop()
 }
 
-// exists asks for the topic.
-func (p *Producer) exists(ctx context.Context) error {
+// topicThere asks for the topic.
+func topicThere(ctx context.Context, p *kafka.Producer, topic string) error {
 	limit := topicTimeout
 	if end, ok := ctx.Deadline(); ok {
 		limit = min(limit, time.Until(end))
 	}
-	md, err := p.p.GetMetadata(&p.topic, false, int(max(limit, time.Millisecond)/time.Millisecond))
+	md, err := p.GetMetadata(&topic, false, int(max(limit, time.Millisecond)/time.Millisecond))
 	if err != nil {
-		return p.explain(fmt.Errorf("asking for the topic: %w", err))
+		return fmt.Errorf("asking for the topic: %w", err)
 	}
-	if t := md.Topics[p.topic]; t.Error.Code() != kafka.ErrNoError {
-		return p.explain(t.Error)
+	if t := md.Topics[topic]; t.Error.Code() != kafka.ErrNoError {
+		return t.Error
 	}
 	return nil
 }
@@ -176,15 +171,26 @@ func (p *Producer) refused() (unknown int, err error) {
 	return p.sent - p.acked, p.failed
 }
 
-// Send hands a record over, copied. It waits while too much is on its way.
-func (p *Producer) Send(ctx context.Context, m Message) error {
-	out := &kafka.Message{TopicPartition: kafka.TopicPartition{Topic: &p.topic, Partition: kafka.PartitionAny}, Key: m.Key, Value: m.Value}
+// messageTo is a record as the client wants it.
+func messageTo(to kafka.TopicPartition, m Message) *kafka.Message {
+	out := &kafka.Message{TopicPartition: to, Key: m.Key, Value: m.Value}
 	if Sendable(m.Timestamp) {
 		out.Timestamp = time.UnixMilli(m.Timestamp)
 	}
 	for _, h := range m.Headers {
 		out.Headers = append(out.Headers, kafka.Header{Key: h.Name, Value: h.Value})
 	}
+	return out
+}
+
+// tooLong explains that a record does not even fit alone into what may be on its way.
+func tooLong(m *kafka.Message, err error) error {
+	return fmt.Errorf("a record of %d bytes is longer than the %d KiB that are on their way at most: %w", len(m.Key)+len(m.Value), sendQueue, err)
+}
+
+// Send hands a record over, copied. It waits while too much is on its way.
+func (p *Producer) Send(ctx context.Context, m Message) error {
+	out := messageTo(kafka.TopicPartition{Topic: &p.topic, Partition: kafka.PartitionAny}, m)
 	for {
 		unknown, err := p.refused()
 		if err != nil {
@@ -199,7 +205,7 @@ func (p *Producer) Send(ctx context.Context, m Message) error {
 		case !errors.As(err, &kerr) || kerr.Code() != kafka.ErrQueueFull:
 			return p.explain(err)
 		case unknown == 0: // it does not even fit alone
-			return p.explain(fmt.Errorf("a record of %d bytes is longer than the %d KiB that are on their way at most: %w", len(m.Key)+len(m.Value), sendQueue, err))
+			return p.explain(tooLong(out, err))
 		case ctx.Err() != nil:
 			return p.explain(ctx.Err())
 		}
@@ -237,17 +243,25 @@ func (p *Producer) explain(err error) error {
 	hint := "check that the brokers run and that enough replicas are in sync"
 	var kerr kafka.Error
 	if errors.As(err, &kerr) {
-		switch kerr.Code() {
-		case kafka.ErrUnknownTopicOrPart, kafka.ErrUnknownTopic, kafka.ErrTopicException:
-			hint, last = "create the topic, or check its name: it is not made by sending to it", nil
-		case kafka.ErrTopicAuthorizationFailed, kafka.ErrClusterAuthorizationFailed:
-			hint, last = "give the user WRITE and DESCRIBE on the topic, and IDEMPOTENT_WRITE on the cluster for brokers before 3.0", nil
-		case kafka.ErrMsgSizeTooLarge, kafka.ErrInvalidMsgSize:
-			hint, last = "raise the topic's max.message.bytes: a dead letter is a little longer than its record", nil
+		if h := sendingHint(kerr.Code()); h != "" {
+			hint, last = h, nil
 		}
 	}
 	if last != nil && last.Error() != err.Error() {
 		return fmt.Errorf("%s: %w (%w): %s", where, err, last, hint)
 	}
 	return fmt.Errorf("%s: %w: %s", where, err, hint)
+}
+
+// sendingHint says what to do about an error that sending brings; empty: nothing is known.
+func sendingHint(code kafka.ErrorCode) string {
+	switch code {
+	case kafka.ErrUnknownTopicOrPart, kafka.ErrUnknownTopic, kafka.ErrTopicException:
+		return "create the topic, or check its name: it is not made by sending to it"
+	case kafka.ErrTopicAuthorizationFailed, kafka.ErrClusterAuthorizationFailed:
+		return "give the user WRITE and DESCRIBE on the topic, and IDEMPOTENT_WRITE on the cluster for brokers before 3.0"
+	case kafka.ErrMsgSizeTooLarge, kafka.ErrInvalidMsgSize:
+		return "raise the topic's max.message.bytes: it must be a little more than the longest record"
+	}
+	return ""
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/confluentinc/confluent-kafka-go/v2/kafka"
@@ -18,84 +19,112 @@ type GroupOffset struct {
 	Metadata string
 }
 
-// Transactor sends records to one topic in transactions, each with offsets of a consumer group: both happen, or neither does, for
-// readers of committed records. It is for one goroutine. The caller must Close it. After an error it is of no more use: what the group has
-// then, as a new one reads it, tells what happened.
+// Transactor sends records to one topic in transactions, which may also hold offsets of a consumer group: all of it happens, or nothing does, for
+// readers of committed records. Whoever opens a Transactor with the same id fences it: what it had open is aborted, and it commits nothing any more.
+//
+// It is for one goroutine. The caller must Close it. After an error it is of no more use, and it is not known whether the transaction was
+// committed: what the group has then, as a new one reads it, tells.
 type Transactor struct {
-	p     *Producer
-	group string
-	meta  *kafka.ConsumerGroupMetadata
+	sender
+	topic, id string
+	group     string
+	meta      *kafka.ConsumerGroupMetadata
+	done      chan struct{}
+
+	mu      sync.Mutex
+	last    error // what the client runs into
+	refused error // the first record that was
 }
 
+// transactionTimeout is how long the cluster waits for the end of a transaction before it aborts it.
+const transactionTimeout = time.Minute
+
+// ErrFenced says that another process has taken up the transactional id.
+var ErrFenced = errors.New("another process has taken up the transactional id")
+
 // NewTransactor connects to the cluster, makes sure that the topic is there, ends what an earlier producer with the same id left
-// open, and keeps that one from sending any more. The group must have no members.
+// open, and keeps that one from sending any more. The group, whose offsets are moved, must have no members; empty: none are.
 func NewTransactor(ctx context.Context, k configs.Kafka, topic, id, group string, log *slog.Logger) (*Transactor, error) {
-	more := kafka.ConfigMap{"transactional.id": id, "transaction.timeout.ms": int(transactionTimeout / time.Millisecond)}
-	p, err := newProducer(ctx, k, topic, id, more, log)
+	c, err := openSender(k, kafka.ConfigMap{
+		"client.id":                  id,
+		"transactional.id":           id,
+		"transaction.timeout.ms":     int(transactionTimeout / time.Millisecond),
+		"message.timeout.ms":         int(transactionTimeout / time.Millisecond),
+		"allow.auto.create.topics":   false,
+		"linger.ms":                  5, // a commit sends what waits at once
+		"compression.type":           "lz4",
+		"message.max.bytes":          longest,
+		"queue.buffering.max.kbytes": sendQueue,
+		"go.delivery.report.fields":  "none", // a commit fails if any record does: reports only tell why
+	}, log)
 	if err != nil {
 		return nil, err
 	}
-	t := &Transactor{p: p, group: group}
-	if t.meta, err = kafka.NewTestConsumerGroupMetadata(group); err == nil { // a group without members has no other
-		err = t.again(ctx, "beginning to send in transactions", func() error { return p.p.InitTransactions(ctx) })
+	t := &Transactor{sender: c, topic: topic, id: id, group: group, done: make(chan struct{})}
+	go t.events()
+	if group != "" {
+		t.meta, err = kafka.NewTestConsumerGroupMetadata(group) // a group without members has no other
+	}
+	if err == nil {
+		err = topicThere(ctx, c.p, topic)
 	}
 	if err != nil {
-		p.Close()
+		err = t.explain("beginning to send in transactions", err)
+	} else {
+		err = t.again(ctx, "taking up the transactional id "+id, t.p.InitTransactions)
+	}
+	if err != nil {
+		t.Close()
 		return nil, err
 	}
 	return t, nil
 }
 
-// again does what may have to be repeated, until the context ends.
-func (t *Transactor) again(ctx context.Context, what string, do func() error) error {
-	for {
-		err := do()
-		var kerr kafka.Error
-		switch {
-		case err == nil:
-			return nil
-		case errors.As(err, &kerr) && kerr.IsRetriable() && !kerr.IsFatal() && !kerr.TxnRequiresAbort() && ctx.Err() == nil:
-			continue // the client has waited
+func (t *Transactor) events() {
+	defer close(t.done)
+	for e := range t.p.Events() {
+		t.mu.Lock()
+		switch e := e.(type) {
+		case *kafka.Message:
+			if err := e.TopicPartition.Error; err != nil && t.refused == nil {
+				t.refused = err
+			}
+		case kafka.Error:
+			t.last = e
 		}
-		return t.explain(fmt.Errorf("%s: %w", what, err))
+		t.mu.Unlock()
 	}
-}
-
-func (t *Transactor) explain(err error) error {
-	var kerr kafka.Error
-	if errors.As(err, &kerr) {
-		switch kerr.Code() {
-		case kafka.ErrFenced, kafka.ErrProducerFenced, kafka.ErrInvalidProducerEpoch, kafka.ErrInvalidProducerIDMapping:
-			return fmt.Errorf("%w: %w", ErrFenced, t.p.explain(err))
-		case kafka.ErrTransactionalIDAuthorizationFailed, kafka.ErrGroupAuthorizationFailed:
-			return fmt.Errorf("%w: give the user WRITE and DESCRIBE on the transactional ids and READ on the groups that begin with lakeloader-", t.p.explain(err))
-		}
-	}
-	return t.p.explain(err)
 }
 
 // Offsets reads what the group has, after every transaction of earlier producers has ended.
 func (t *Transactor) Offsets(ctx context.Context) (map[Partition]GroupOffset, error) {
-	a, err := kafka.NewAdminClientFromProducer(t.p.p)
+	const what = "reading the offsets of the group"
+	a, err := kafka.NewAdminClientFromProducer(t.p)
 	if err != nil {
-		return nil, t.explain(err)
+		return nil, t.explain(what, err)
 	}
 	defer a.Close()
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
-	r, err := a.ListConsumerGroupOffsets(ctx, []kafka.ConsumerGroupTopicPartitions{{Group: t.group}}, kafka.SetAdminRequireStableOffsets(true))
+	out, err := offsetsOf(ctx, a, t.group, true)
+	return out, t.explain(what, err)
+}
+
+// offsetsOf reads what a group has. stable: the transactions that move its offsets must have ended.
+func offsetsOf(ctx context.Context, a *kafka.AdminClient, group string, stable bool) (map[Partition]GroupOffset, error) {
+	r, err := a.ListConsumerGroupOffsets(ctx, []kafka.ConsumerGroupTopicPartitions{{Group: group}}, kafka.SetAdminRequireStableOffsets(stable))
 	var kerr kafka.Error
 	if errors.As(err, &kerr) && kerr.Code() == kafka.ErrGroupIDNotFound { // others say that it has no offsets
 		return nil, nil
 	}
 	if err != nil {
-		return nil, t.explain(fmt.Errorf("reading the offsets of group %s: %w", t.group, err))
+		return nil, fmt.Errorf("group %s: %w", group, err)
 	}
 	out := map[Partition]GroupOffset{}
 	for _, g := range r.ConsumerGroupsTopicPartitions {
 		for _, p := range g.Partitions {
 			if p.Error != nil {
-				return nil, t.explain(fmt.Errorf("reading the offset of group %s in %s-%d: %w", t.group, *p.Topic, p.Partition, p.Error))
+				return nil, fmt.Errorf("group %s, %s-%d: %w", group, *p.Topic, p.Partition, p.Error)
 			}
 			if p.Offset < 0 {
 				continue
@@ -110,15 +139,24 @@ func (t *Transactor) Offsets(ctx context.Context) (map[Partition]GroupOffset, er
 	return out, nil
 }
 
-// Send sends records and moves the group's offsets, in one transaction.
+// Send sends records, each to the partition that its key is for, and moves the group's offsets, in one transaction.
 func (t *Transactor) Send(ctx context.Context, records []Message, offsets map[Partition]GroupOffset) error {
-	if err := t.p.p.BeginTransaction(); err != nil {
-		return t.explain(fmt.Errorf("beginning a transaction: %w", err))
+	return t.transaction(ctx, kafka.PartitionAny, len(records), func(i int) Message { return records[i] }, offsets)
+}
+
+// Publish sends n records to a partition, in order, in one transaction.
+func (t *Transactor) Publish(ctx context.Context, partition int32, n int, record func(i int) Message) error {
+	return t.transaction(ctx, partition, n, record, nil)
+}
+
+func (t *Transactor) transaction(ctx context.Context, partition int32, n int, record func(i int) Message, offsets map[Partition]GroupOffset) error {
+	if err := t.p.BeginTransaction(); err != nil {
+		return t.explain("beginning a transaction", err)
 	}
-	if err := t.fill(ctx, records, offsets); err != nil {
+	if err := t.fill(ctx, partition, n, record, offsets); err != nil {
 		return errors.Join(err, t.abort(ctx))
 	}
-	err := t.again(ctx, "committing a transaction", func() error { return t.p.p.CommitTransaction(ctx) })
+	err := t.again(ctx, "committing a transaction", t.p.CommitTransaction)
 	var kerr kafka.Error
 	if errors.As(err, &kerr) && kerr.TxnRequiresAbort() {
 		err = errors.Join(err, t.abort(ctx))
@@ -126,31 +164,97 @@ func (t *Transactor) Send(ctx context.Context, records []Message, offsets map[Pa
 	return err
 }
 
-func (t *Transactor) fill(ctx context.Context, records []Message, offsets map[Partition]GroupOffset) error {
-	for _, m := range records {
-		if err := t.p.Send(ctx, m); err != nil {
-			return err
+func (t *Transactor) fill(ctx context.Context, partition int32, n int, record func(i int) Message, offsets map[Partition]GroupOffset) error {
+	to := kafka.TopicPartition{Topic: &t.topic, Partition: partition}
+	for i := range n {
+		if err := t.send(ctx, messageTo(to, record(i))); err != nil {
+			return t.explain("sending", err)
 		}
+	}
+	if len(offsets) == 0 {
+		return nil
 	}
 	var list []kafka.TopicPartition
 	for p, o := range offsets {
 		list = append(list, kafka.TopicPartition{Topic: &p.Topic, Partition: p.Partition, Offset: kafka.Offset(o.Next), Metadata: &o.Metadata})
 	}
-	if len(list) == 0 {
-		return nil
+	return t.again(ctx, "moving the offsets of group "+t.group, func(ctx context.Context) error { return t.p.SendOffsetsToTransaction(ctx, list, t.meta) })
+}
+
+// send hands a record over, copied. It waits while too much is on its way.
+func (t *Transactor) send(ctx context.Context, m *kafka.Message) error {
+	for {
+		err := t.p.Produce(m, nil)
+		var kerr kafka.Error
+		switch {
+		case err == nil || !errors.As(err, &kerr) || kerr.Code() != kafka.ErrQueueFull:
+			return err
+		case ctx.Err() != nil:
+			return errors.Join(ctx.Err(), err)
+		case t.p.Len() == 0: // it does not even fit alone
+			return tooLong(m, err)
+		}
+		t.p.Flush(50)
 	}
-	return t.again(ctx, "moving the offsets of group "+t.group, func() error { return t.p.p.SendOffsetsToTransaction(ctx, list, t.meta) })
 }
 
 // abort takes back what was sent, so that readers need not wait until the transaction times out.
 func (t *Transactor) abort(ctx context.Context) error {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), topicTimeout)
 	defer cancel()
-	if err := t.p.p.AbortTransaction(ctx); err != nil {
-		return t.explain(fmt.Errorf("taking a transaction back: %w", err))
-	}
-	return nil
+	return t.explain("taking a transaction back", t.p.AbortTransaction(ctx))
 }
 
-// Close drops what is still on its way.
-func (t *Transactor) Close() { t.p.Close() }
+// again calls again while the client says that it may.
+func (t *Transactor) again(ctx context.Context, what string, call func(context.Context) error) error {
+	ctx, cancel := context.WithTimeout(ctx, transactionTimeout)
+	defer cancel()
+	for {
+		err := call(ctx)
+		var kerr kafka.Error
+		if errors.As(err, &kerr) && kerr.IsRetriable() && !kerr.IsFatal() && !kerr.TxnRequiresAbort() && ctx.Err() == nil {
+			continue // the client has waited
+		}
+		return t.explain(what, err)
+	}
+}
+
+// Close drops what was not committed. The cluster aborts an open transaction when the id is taken up again, or after a minute.
+func (t *Transactor) Close() { t.close(t.done) }
+
+// explain says where an error was and what to do; nil stays nil.
+func (t *Transactor) explain(what string, err error) error {
+	if err == nil {
+		return nil
+	}
+	t.mu.Lock()
+	last, refused := t.last, t.refused
+	t.mu.Unlock()
+	if refused != nil && !errors.Is(err, refused) { // a commit only says that there is one
+		err = fmt.Errorf("%w: a record was refused: %w", err, refused)
+	}
+	for _, e := range []error{err, refused} { // the first that tells: of both together that is the commit's
+		switch code(e) {
+		case kafka.ErrFenced, kafka.ErrProducerFenced, kafka.ErrInvalidProducerEpoch, kafka.ErrInvalidProducerIDMapping:
+			return fmt.Errorf("topic %s: %s: %w: %w", t.topic, what, ErrFenced, err)
+		case kafka.ErrTransactionalIDAuthorizationFailed, kafka.ErrGroupAuthorizationFailed:
+			return fmt.Errorf("topic %s: %s: %w: give the user WRITE and DESCRIBE on the transactional id %s, and READ on the group of that name if it is a route", t.topic, what, err, t.id)
+		}
+		if hint := sendingHint(code(e)); hint != "" {
+			return fmt.Errorf("topic %s: %s: %w: %s", t.topic, what, err, hint)
+		}
+	}
+	if last != nil && last.Error() != err.Error() {
+		return fmt.Errorf("topic %s: %s: %w (%w)", t.topic, what, err, last)
+	}
+	return fmt.Errorf("topic %s: %s: %w", t.topic, what, err)
+}
+
+// code is the client's; ErrNoError for another error.
+func code(err error) kafka.ErrorCode {
+	var kerr kafka.Error
+	if errors.As(err, &kerr) {
+		return kerr.Code()
+	}
+	return kafka.ErrNoError
+}

@@ -35,6 +35,8 @@ type dialect interface {
 	value(t *batch.Type) value
 	// unfit says why the database cannot take a value of a type; nil: it takes all.
 	unfit(t *batch.Type) check
+	// longest is how many bytes a value may have, as this session says; 0: nothing bounds it that a record could reach.
+	longest(ctx context.Context, c *session) (int64, error)
 	// insert adds rows to a table.
 	insert(ctx context.Context, c *session, table string, row *batch.Type, r *reader) error
 	// upsert changes the end of an INSERT, so that a row with the same key gets the value of a column.

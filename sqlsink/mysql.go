@@ -12,6 +12,7 @@ import (
 	"github.com/go-sql-driver/mysql"
 
 	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/pipeline"
 )
 
 // mysqlDB is MySQL and MariaDB. It inserts many rows with each statement.
@@ -33,6 +34,8 @@ func (mysqlDB) open(text string) (*sql.DB, error) {
 		cfg.Addr += ":3306"
 	}
 	cfg.InterpolateParams, cfg.RejectReadOnly = true, true
+	// The client asks the server: one that sends more than that is cut off, which looks like a connection that broke.
+	cfg.MaxAllowedPacket = 0
 	cfg.ClientFoundRows = true // an UPDATE counts the rows that it found, as elsewhere
 	if cfg.Timeout == 0 {
 		cfg.Timeout = connectTimeout
@@ -142,24 +145,38 @@ func (mysqlDB) unfit(t *batch.Type) check {
 	return nil
 }
 
-// maxStatement and maxRows bound one INSERT, well below the least max_allowed_packet that is usual (16 MiB).
+// maxStatement and maxRows bound one INSERT.
 const (
 	maxStatement = 1 << 20
 	maxRows      = 1000
 )
 
+// longest is what the server takes as one packet, with a little around it. A row may be longer: its values are sent one by one then.
+func (mysqlDB) longest(ctx context.Context, c *session) (n int64, err error) {
+	err = c.query(ctx, func(r *sql.Rows) error { return r.Scan(&n) }, "SELECT @@max_allowed_packet")
+	return n - 64, err
+}
+
 func (d mysqlDB) insert(ctx context.Context, c *session, table string, row *batch.Type, r *reader) error {
+	longest, err := d.longest(ctx, c)
+	if err != nil {
+		return err
+	}
 	head := fmt.Sprintf("INSERT INTO %s (%s) VALUES ", quoted(d, table), list(d, row))
 	one := "(" + strings.TrimSuffix(strings.Repeat("?,", len(row.Fields)), ",") + "),"
-	most := max(1, min(maxRows, 65_535/len(row.Fields)))
+	most, limit := max(1, min(maxRows, 65_535/len(row.Fields))), int(min(maxStatement, longest))
 	var args []any
-	rows, size := 0, 0
+	rows, size := 0, len(head)
 	flush := func() error {
 		if rows == 0 {
 			return nil
 		}
 		_, err := c.conn.ExecContext(ctx, head+strings.TrimSuffix(strings.Repeat(one, rows), ","), args...)
-		args, rows, size = args[:0], 0, 0
+		if tooLong(err) {
+			err = fmt.Errorf("%w: the row of %s, or one of the %d after it, has a value that is longer than the server takes: raise max_allowed_packet above %d bytes, at the server: %w",
+				pipeline.ErrStop, recordOf(row, args), rows-1, longest, err)
+		}
+		args, rows, size = args[:0], 0, len(head)
 		return err
 	}
 	for {
@@ -170,24 +187,45 @@ func (d mysqlDB) insert(ctx context.Context, c *session, table string, row *batc
 		if err != nil {
 			return err
 		}
-		args = append(args, values...)
-		rows++
-		for _, v := range values {
-			switch v := v.(type) {
-			case string:
-				size += len(v)
-			case []byte:
-				size += len(v)
-			default:
-				size += 8
-			}
-		}
-		if rows == most || size > maxStatement {
+		n := written(values)
+		if rows == most || size+n > limit {
 			if err := flush(); err != nil {
 				return err
 			}
 		}
+		args = append(args, values...)
+		rows, size = rows+1, size+n
 	}
+}
+
+// written is how long the text of a row in a statement is at most.
+func written(values []any) int {
+	n := len("(),")
+	for _, v := range values {
+		switch v := v.(type) {
+		case string:
+			n += 2*len(v) + len("'',")
+		case []byte:
+			n += 2*len(v) + len("_binary'',")
+		default:
+			n += 32
+		}
+	}
+	return n
+}
+
+// recordOf names the record of the first row of values.
+func recordOf(row *batch.Type, values []any) string {
+	return fmt.Sprintf("%v-%v offset %v", values[row.Index(columnTopic)], values[row.Index(columnPartition)], values[row.Index(columnOffset)])
+}
+
+// tooLong: the server, or the client on its behalf, takes no value of that length.
+func tooLong(err error) bool {
+	var e *mysql.MySQLError
+	if errors.As(err, &e) {
+		return e.Number == 1153 || e.Number == 1162 || e.Number == 1301 || e.Number == 1105 && strings.Contains(e.Message, "max_")
+	}
+	return errors.Is(err, mysql.ErrPktTooLarge)
 }
 
 func (mysqlDB) upsert(_ []string, column string) string {

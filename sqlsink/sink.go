@@ -41,6 +41,8 @@ type Sink struct {
 
 	mu    sync.Mutex
 	types map[string]*batch.Type // of the tables, as they are known to be
+	// most is how many bytes a value may have; 0: nothing bounds it.
+	most int64
 }
 
 // Open connects to the database of a pipeline when it is first asked something, and makes the spool.
@@ -140,13 +142,16 @@ func (s *Sink) Ensure(ctx context.Context, def table.Def) (table.Info, error) {
 	if err != nil {
 		return table.Info{}, err
 	}
+	most := int64(0)
 	info := table.Info{Ident: def.Ident, Location: "file://" + filepath.ToSlash(dir) + "/" + def.Ident.Name}
 	err = s.retry(ctx, func() error {
 		return s.session(ctx, func(c *session) error {
 			known, err := c.ensure(ctx, def)
-			if err == nil {
-				info.UUID, info.Row = known.uuid, known.row
+			if err != nil {
+				return err
 			}
+			info.UUID, info.Row = known.uuid, known.row
+			most, err = s.kind.longest(ctx, c)
 			return err
 		})
 	})
@@ -154,7 +159,7 @@ func (s *Sink) Ensure(ctx context.Context, def table.Def) (table.Info, error) {
 		return info, err
 	}
 	s.mu.Lock()
-	s.types[def.Ident.Name] = bare(info.Row)
+	s.types[def.Ident.Name], s.most = bare(info.Row), most
 	s.mu.Unlock()
 	info.Row = numbered(info.Row)
 	return info, nil

@@ -66,6 +66,8 @@ func (sqlite) exists(ctx context.Context, c *session, table string) (there bool,
 	return there, err
 }
 
+func (sqlite) longest(context.Context, *session) (int64, error) { return 0, nil }
+
 func (sqlite) value(t *batch.Type) value { return asText(t) }
 
 // unfit: it stores NaN as null.

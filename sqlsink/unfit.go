@@ -12,13 +12,42 @@ const stage = "encode"
 
 // Refuse implements pipeline.Database.
 func (s *Sink) Refuse(b *batch.Batch) {
+	s.mu.Lock()
+	most := s.most
+	s.mu.Unlock()
 	for j, f := range b.Root.Type.Fields {
-		s.refuseColumn(b, b.Root.Children[j], f.Name)
+		c := b.Root.Children[j]
+		s.refuseColumn(b, c, f.Name, s.unfit(c.Type))
+		s.refuseColumn(b, c, f.Name, long(b, c.Type, most))
 	}
 }
 
-func (s *Sink) refuseColumn(b *batch.Batch, c *batch.Column, name string) {
-	bad := s.unfit(c.Type)
+// long refuses values that are longer than the database takes; nil: those of the batch cannot be.
+func long(b *batch.Batch, t *batch.Type, most int64) check {
+	why := func(n int) string {
+		if int64(n) <= most {
+			return ""
+		}
+		return fmt.Sprintf("the value has %d bytes, and the database takes %d (max_allowed_packet)", n, most)
+	}
+	switch mem := int64(len(b.Mem)); t.Kind {
+	case batch.String, batch.Binary, batch.Fixed:
+		if most > 0 && mem > most {
+			return func(c *batch.Column, _ []byte, i int) string { return why(int(c.Views[i].Len)) }
+		}
+	case batch.Struct, batch.List, batch.Map: // as JSON they are longer; what is left over, an insert that fails finds
+		if most > 0 && mem > most/16 {
+			var text []byte
+			return func(c *batch.Column, mem []byte, i int) string {
+				text = appendJSON(text[:0], c, mem, i)
+				return why(len(text))
+			}
+		}
+	}
+	return nil
+}
+
+func (s *Sink) refuseColumn(b *batch.Batch, c *batch.Column, name string, bad check) {
 	if bad == nil {
 		return
 	}

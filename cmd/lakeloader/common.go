@@ -81,12 +81,22 @@ func openLake(ctx context.Context, cfg *configs.Config) (*lake, error) {
 	return &lake{catalog: cat, objects: store, root: root}, nil
 }
 
-// withLake runs f with the lake of a configuration.
+// withLake runs f with the lake of a configuration, which must have one.
 func withLake(ctx context.Context, path string, f func(*configs.Config, *lake) error) error {
 	cfg, _, err := load(path)
 	if err != nil {
 		return err
 	}
+	if !cfg.NeedsLake() {
+		return fail(exitUsage, errNoLake)
+	}
+	return inLakeOf(ctx, cfg, f)
+}
+
+// errNoLake: all pipelines of a configuration write to databases.
+var errNoLake = errors.New("all pipelines of the configuration write to tables of databases (sql), so there is no lake: this is for lake tables")
+
+func inLakeOf(ctx context.Context, cfg *configs.Config, f func(*configs.Config, *lake) error) error {
 	l, err := openLake(ctx, cfg)
 	if err != nil {
 		return err

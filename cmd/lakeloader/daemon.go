@@ -107,7 +107,7 @@ func startTrial(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, 
 	if _, err := memory.DropPages(); err != nil { // then they stay
 		log.Debug("the executable's pages that only the start needed are still in memory", "error", err)
 	}
-	if *cfg.Jobs.InDaemon {
+	if *cfg.Jobs.InDaemon && d.lake != nil {
 		u := newUpkeep(cfg, d.lake, log)
 		u.admin, u.said = d.admin, d.state.Complete
 		r, err := u.runner(true)
@@ -215,11 +215,13 @@ func (d *daemon) connect(ctx context.Context, stop <-chan struct{}) (err error) 
 		case <-ctx.Done():
 		}
 	}()
-	if d.lake, err = openLake(ctx, d.cfg); err != nil {
-		return err
-	}
-	if err := writable(ctx, d.lake); err != nil {
-		return fail(exitUnreachable, fmt.Errorf("the warehouse cannot be written: %w", err))
+	if d.cfg.NeedsLake() {
+		if d.lake, err = openLake(ctx, d.cfg); err != nil {
+			return err
+		}
+		if err := writable(ctx, d.lake); err != nil {
+			return fail(exitUnreachable, fmt.Errorf("the warehouse cannot be written: %w", err))
+		}
 	}
 	if d.admin, err = source.NewAdmin(d.cfg.Kafka, d.log); err != nil {
 		return fail(exitUsage, err)
@@ -285,7 +287,7 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 		}
 	}
 	deps := pipeline.Deps{
-		Catalog: d.lake.catalog, Objects: d.lake.objects, Root: d.lake.root, Topics: d.admin, Recorder: rec, Log: log, Now: point.Now,
+		Topics: d.admin, Recorder: rec, Log: log, Now: point.Now,
 		Primary: primary, DeadLetters: dead, Memory: d.memory.Share(), NewLetterTopic: topic,
 		NewConsumer: func(h source.Handler) (pipeline.Consumer, error) {
 			return source.New(source.Options{Kafka: d.cfg.Kafka, Source: p.Source, Pipeline: p.Name, Memory: d.memory.Limits().Fetch, Log: log}, h)
@@ -294,9 +296,9 @@ func (d *daemon) deps(p *configs.Pipeline) (pipeline.Deps, error) {
 			return schemas.NewDecoder(p.Decode, reg, schemas.Options{Clock: point.Now, UnknownIDAfter: time.Duration(d.cfg.Registry.UnknownIDAfter),
 				Freeze: p.Table.Evolve != nil && !*p.Table.Evolve, Accept: accept})
 		},
-		Audit: audit(d.cfg, p, d.lake), Views: rolling, Lookup: d.lookups.Lookup,
+		Views: rolling, Lookup: d.lookups.Lookup,
 	}
-	if err := d.database(p, &deps); err != nil {
+	if err := d.store(p, &deps); err != nil {
 		return deps, err
 	}
 	if d.trial.adapt != nil {

@@ -15,9 +15,10 @@ import (
 	"github.com/lakeloader/lakeloader/verify"
 )
 
-// database has a pipeline write to its database, if it names one. A wrong address or password is told at once.
-func (d *daemon) database(p *configs.Pipeline, deps *pipeline.Deps) error {
+// store has a pipeline write to the lake, or to its database, if it names one: then a wrong address or password is told at once.
+func (d *daemon) store(p *configs.Pipeline, deps *pipeline.Deps) error {
 	if p.SQL == nil {
+		deps.Catalog, deps.Objects, deps.Root, deps.Audit = d.lake.catalog, d.lake.objects, d.lake.root, audit(d.cfg, p, d.lake)
 		return nil
 	}
 	s, err := sqlsink.Open(sqlsink.Options{Pipeline: p, Log: deps.Log, Now: point.Now})

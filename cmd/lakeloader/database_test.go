@@ -7,6 +7,8 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
 )
 
 // Commands and the pipeline of a database: those that fit work, the others say why they do not.
@@ -56,5 +58,51 @@ func TestCommandsOfADatabase(t *testing.T) {
 		} else if !strings.Contains(says, "connecting") && !strings.Contains(out, says) {
 			t.Errorf("%s does not say %q:\n%s", url, says, out)
 		}
+	}
+}
+
+// A configuration whose pipelines all write to databases needs no lake: none is opened, and commands for lakes say so.
+func TestDatabasesNeedNoLake(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	e.Produce(t, "a", 0, `{"id":1}`, `{"id":2}`)
+	dir := t.TempDir()
+	file := filepath.Join(dir, "lakeloader.yaml")
+	if err := os.WriteFile(file, []byte(fmt.Sprintf(`
+kafka: {brokers: [%q]}
+catalog: {type: rest, uri: "http://127.0.0.1:1"}
+warehouse: {location: "s3://nowhere/lake", s3: {endpoint: "http://127.0.0.1:1"}}
+http: {address: "127.0.0.1:0"}
+pipelines:
+- name: p
+  source: {topics: [a]}
+  decode: {value: {format: json, columns: [{name: id, type: long required}]}}
+  sql: {url: "sqlite:rows.db", table: t}
+  commit: {interval: 200ms}
+`, strings.Join(e.Config.Brokers, ","))), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	lakeloader(t, "validate", "-c", file).ends(exitOK)
+	lakeloader(t, "plan", "-c", file).ends(exitOK, "table sqlite.t")
+	log := &output{}
+	d := program(t, "run", "-c", file)
+	d.Stdout, d.Stderr = log, log
+	if err := d.Start(); err != nil {
+		t.Fatal(err)
+	}
+	address := log.after(t, `"msg":"listening","address":"`)
+	until(t, func() bool {
+		return strings.Contains(lakeloader(t, "status", "--address", address, "-o", "json").stdout, `"rows": 2`)
+	})
+	if err := d.Process.Signal(syscall.SIGTERM); err != nil {
+		t.Fatal(err)
+	}
+	if err := d.Wait(); err != nil {
+		t.Fatalf("%v: %s", err, log)
+	}
+	lakeloader(t, "verify", "-c", file).ends(exitOK, "2 rows")
+	for _, args := range [][]string{{"query", "SELECT 1"}, {"job", "list"}, {"routes", "list"}} {
+		lakeloader(t, append(args, "-c", file)...).ends(exitUsage, "so there is no lake")
 	}
 }

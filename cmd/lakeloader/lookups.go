@@ -16,7 +16,10 @@ import (
 
 // join begins to fill the lookups of pipelines, until close.
 func (d *daemon) join(ctx context.Context, pipelines []configs.Pipeline) error {
-	deps := lookups.Deps{Files: files(d.cfg), Catalog: d.lake.catalog, Objects: d.lake.objects, Namespace: d.cfg.Catalog.Namespace, Log: d.log, Now: point.Now, Held: d.memory.Lookups}
+	deps := lookups.Deps{Files: files(d.cfg), Namespace: d.cfg.Catalog.Namespace, Log: d.log, Now: point.Now, Held: d.memory.Lookups}
+	if d.lake != nil { // else no lookup is of a table
+		deps.Catalog, deps.Objects = d.lake.catalog, d.lake.objects
+	}
 	var err error
 	if deps.Registry, err = registry(d.cfg); err != nil {
 		return err

@@ -81,7 +81,7 @@ func newRoot() *cobra.Command {
 Start with:  lakeloader demo clicks --records 1000000 --dir ./demo`,
 		SilenceUsage: true, SilenceErrors: true,
 	}
-	root.AddCommand(newRun(), newValidate(), newPlan(), newStatus(), newVerify(), newQuery(), newDLQ(), newRewind(), newBackfill(), newReenrich(), newForget(), newJob(), newWindow(), newJobs(), newDemo(), newVersion())
+	root.AddCommand(newRun(), newValidate(), newPlan(), newStatus(), newVerify(), newQuery(), newDLQ(), newRewind(), newBackfill(), newReenrich(), newForget(), newRoutes(), newJob(), newWindow(), newJobs(), newDemo(), newVersion())
 	for _, c := range root.Commands() {
 		hideSecrets(c)
 	}

@@ -100,7 +100,7 @@ func (d *daemon) immediate(ctx context.Context, p *configs.Pipeline, o *configs.
 	deps := routes.ImmediateDeps{Recorder: rec, Log: log, Now: point.Now, Wait: routePatience}
 	if o.Topic != nil {
 		deps.NewProducer = func(ctx context.Context) (routes.Producer, error) {
-			return source.NewProducer(ctx, d.cfg.Kafka, o.Topic.Name, p.Source.Group+"."+o.Name, log)
+			return source.NewProducer(ctx, d.cfg.Kafka, o.Topic.Name, routeGroup(p, o), log)
 		}
 		var err error
 		if deps.NewSchema, err = d.registers(o); err != nil {
@@ -122,11 +122,23 @@ func (d *daemon) registers(o *configs.Outlet) (func(ctx context.Context, subject
 	return client.Register, nil
 }
 
+// routeGroup names the group and the transactional id of a topic's route. Names have no dots; the pipeline's group is what tells two lakes with such
+// a pipeline apart.
+func routeGroup(p *configs.Pipeline, o *configs.Outlet) string { return p.Source.Group + "." + o.Name }
+
+// routeJob is what the leases of a pipeline's routes are for.
+func routeJob(p *configs.Pipeline) string { return "route-" + p.Name }
+
+func (d *daemon) routeLeases(log *slog.Logger) *jobs.Leases {
+	l := newUpkeep(d.cfg, d.lake, log).leases()
+	l.TTL, l.Keep, l.Outbox = routeTTL, 1, ""
+	return l
+}
+
 func (d *daemon) routeDeps(p *configs.Pipeline, o *configs.Outlet, log *slog.Logger) (routes.Deps, error) {
 	primary, _ := pipeline.Idents(d.cfg, p)
-	id := p.Source.Group + "." + o.Name // names have no dots; the group is what tells two lakes with such a pipeline apart
-	leases := newUpkeep(d.cfg, d.lake, log).leases()
-	leases.TTL, leases.Keep, leases.Outbox = routeTTL, 1, ""
+	id := routeGroup(p, o)
+	leases := d.routeLeases(log)
 	deps := routes.Deps{
 		Reader: &follow.Reader{Catalog: d.lake.catalog, Objects: d.lake.objects, Root: d.lake.root, Pipeline: p.Name, Primary: primary, Missing: func(id table.Ident) {
 			log.Error("a table that rows were routed to is gone, and its rows with it: those that were not sent yet never will be", "table", id)
@@ -134,7 +146,7 @@ func (d *daemon) routeDeps(p *configs.Pipeline, o *configs.Outlet, log *slog.Log
 		Cursors: &routes.Cursors{Store: d.lake.objects, Root: d.lake.root, Pipeline: p.Name, Route: o.Name},
 		Info:    func(ctx context.Context) (table.Info, error) { return d.lake.catalog.Info(ctx, primary) },
 		Lease: func(ctx context.Context, f func(context.Context) error) error {
-			_, err := leases.Do(ctx, "route-"+p.Name, o.Name, func(ctx context.Context) (*jobs.Report, error) { return nil, f(ctx) })
+			_, err := leases.Do(ctx, routeJob(p), o.Name, func(ctx context.Context) (*jobs.Report, error) { return nil, f(ctx) })
 			if errors.Is(err, jobs.ErrHeld) {
 				return errors.Join(routes.ErrHeld, err)
 			}

@@ -123,4 +123,37 @@ pipelines:
 		t.Errorf("%s", got)
 	}
 	lakeloader(t, "verify", "-c", file).ends(exitOK, "OK")
+	commandsOfRoutes(t, file)
+	d, _ = run()
+	slack(8)
+	if err := d.Process.Kill(); err != nil {
+		t.Fatal(err)
+	}
+	_ = d.Wait() // it was killed
+	if got := h.at("/secret-slack"); got[4] != `{"text":"0 gave 1 <stars>"}` {
+		t.Errorf("%q", got)
+	}
+}
+
+// commandsOfRoutes moves the cursor of the route slack to the beginning.
+func commandsOfRoutes(t *testing.T, file string) {
+	t.Helper()
+	list := lakeloader(t, "routes", "list", "-c", file).ends(exitOK, "pipeline p, route slack, webhook 127.0.0.1", "(committed): 0 offsets behind", "route now, ", "has no cursor")
+	if strings.Contains(list.stdout, "secret-") {
+		t.Errorf("the list shows a secret:\n%s", list.stdout)
+	}
+	lakeloader(t, "routes", "list", "-c", file, "-o", "json").ends(exitOK, `"route": "topic"`, `"next": 10`, `"committed": 10`)
+	lakeloader(t, "routes", "list", "-c", file, "--pipeline", "q").ends(exitUsage, `no pipeline "q"`)
+	reset := func(route, to string, more ...string) result {
+		return lakeloader(t, append([]string{"routes", "reset", "-c", file, "--route", route, "--to", to}, more...)...)
+	}
+	reset("now", "now").ends(exitUsage, "it has no cursor")
+	reset("none", "now").ends(exitUsage, `pipeline p has no route "none"`, "slack")
+	reset("slack", "never").ends(exitUsage, "neither now, earliest")
+	reset("slack", "snapshot:17").ends(exitFailed, "has no snapshot 17")
+	reset("slack", "earliest").ends(exitOK, "10 offsets", "add --yes to do it")
+	lakeloader(t, "routes", "list", "-c", file).ends(exitOK, "route slack, webhook 127.0.0.1", "(committed): 0 offsets behind")
+	reset("slack", "earliest", "--yes").ends(exitOK, "Done.")
+	lakeloader(t, "routes", "list", "-c", file).ends(exitOK, "(committed): 10 offsets behind")
+	reset("topic", "2100-01-01", "--yes", "-o", "json").ends(exitOK, `"offsets_behind": 0`, `"done": true`)
 }

@@ -83,7 +83,7 @@ var commandsWithSecrets = [][]string{{"validate"}, {"validate", "--offline", "-o
 
 // rarerCommands are the others, which reach servers in the same ways.
 var rarerCommands = [][]string{{"dlq", "list"}, {"dlq", "show"}, {"dlq", "replay"}, {"dlq", "purge"}, {"rewind", "--to", "earliest"}, {"backfill", "--from", "earliest"}, {"reenrich"},
-	{"forget", "--key", "id=1"}, {"job", "list"}, {"job", "plan", "expire"}, {"job", "run", "orphans"}, {"job", "history", "compact"}, {"jobs"}, {"window", "sql", "w"}}
+	{"forget", "--key", "id=1"}, {"job", "list"}, {"job", "plan", "expire"}, {"job", "run", "orphans"}, {"job", "history", "compact"}, {"jobs"}, {"window", "sql", "w"}, {"routes", "list"}, {"routes", "reset", "--route", "r", "--to", "now"}}
 
 // TestEveryCommandIsAmongThem: one that reads a configuration has the flag for it.
 func TestEveryCommandIsAmongThem(t *testing.T) {

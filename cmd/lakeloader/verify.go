@@ -1,9 +1,11 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 
 	"github.com/spf13/cobra"
@@ -34,29 +36,43 @@ Exit code 0: all are accounted for. 1: they are not, and the exact ranges are pr
 		if err := checkOutput(*out, "text", "json"); err != nil {
 			return err
 		}
-		return withLake(c.Context(), *path, func(cfg *configs.Config, l *lake) error {
-			var reports []*verify.Report
-			for i := range cfg.Pipelines {
-				p := &cfg.Pipelines[i]
-				if *only != "" && p.Name != *only {
-					continue
-				}
-				r, err := verifyOne(c.Context(), cfg, p, l)
-				if errors.Is(err, table.ErrNoTable) {
-					err = fmt.Errorf("%w: nothing was loaded yet, or catalog and table.name (for a database sql.url and sql.table) are not those that the daemon has", err)
-				}
-				if err != nil {
-					return fail(exitFailed, fmt.Errorf("pipeline %s: %w", p.Name, err))
-				}
-				reports = append(reports, r)
-			}
-			if len(reports) == 0 {
-				return fail(exitUsage, fmt.Errorf("the configuration has no pipeline %q", *only))
+		cfg, _, err := load(*path)
+		if err != nil {
+			return err
+		}
+		pipelines := chosen(cfg, *only)
+		if len(pipelines) == 0 {
+			return fail(exitUsage, fmt.Errorf("the configuration has no pipeline %q", *only))
+		}
+		verified := func(_ *configs.Config, l *lake) error {
+			reports, err := verifyAll(c.Context(), cfg, pipelines, l)
+			if err != nil {
+				return err
 			}
 			return printReports(c.OutOrStdout(), *out, reports)
-		})
+		}
+		if slices.ContainsFunc(pipelines, func(p configs.Pipeline) bool { return p.SQL == nil }) {
+			return inLakeOf(c.Context(), cfg, verified)
+		}
+		return verified(cfg, nil)
 	}
 	return c
+}
+
+// verifyAll verifies pipelines; l may be nil where all of them write to databases.
+func verifyAll(ctx context.Context, cfg *configs.Config, pipelines []configs.Pipeline, l *lake) (reports []*verify.Report, err error) {
+	for i := range pipelines {
+		p := &pipelines[i]
+		r, err := verifyOne(ctx, cfg, p, l)
+		if errors.Is(err, table.ErrNoTable) {
+			err = fmt.Errorf("%w: nothing was loaded yet, or catalog and table.name (for a database sql.url and sql.table) are not those that the daemon has", err)
+		}
+		if err != nil {
+			return nil, fail(exitFailed, fmt.Errorf("pipeline %s: %w", p.Name, err))
+		}
+		reports = append(reports, r)
+	}
+	return reports, nil
 }
 
 func verifyInput(cfg *configs.Config, p *configs.Pipeline, l *lake) verify.Input {

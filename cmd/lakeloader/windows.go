@@ -183,7 +183,7 @@ func (k *windowKafka) Read(start map[window.Part]int64) (window.Input, error) {
 }
 
 func (k *windowKafka) Write(ctx context.Context, slot int32) (window.Output, error) {
-	t, err := source.NewTransactions(ctx, k.kafka, k.w.Topic, fmt.Sprintf("%s-%d", k.id(), slot), k.log)
+	t, err := source.NewTransactor(ctx, k.kafka, k.w.Topic, fmt.Sprintf("%s-%d", k.id(), slot), "", k.log)
 	if err != nil {
 		return nil, err
 	}
@@ -272,13 +272,13 @@ func slotsOf(ps []source.Partition) (slots []int32) {
 
 // windowOutput writes to a slot.
 type windowOutput struct {
-	t    *source.Transactions
+	t    *source.Transactor
 	slot int32
 }
 
 // Publish is part of window.Output, and so is Close.
 func (o *windowOutput) Publish(ctx context.Context, ms []window.Message) error {
-	return o.t.Publish(ctx, o.slot, len(ms), func(i int) (key, value []byte) { return ms[i].Key, ms[i].Value })
+	return o.t.Publish(ctx, o.slot, len(ms), func(i int) source.Message { return source.Message{Key: ms[i].Key, Value: ms[i].Value} })
 }
 
 func (o *windowOutput) Close() { o.t.Close() }

@@ -6,6 +6,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 failed=0
 for server in kafka registry rest-catalog postgres opensearch; do "$HERE/$server.sh" fetch || failed=1; done
 "$HERE/readers.sh" python >/dev/null || failed=1
+"$HERE/readers.sh" topics >/dev/null || failed=1
 if [[ ${1:-} == engines ]]; then
   "$HERE/readers.sh" spark >/dev/null || failed=1
   "$HERE/trino.sh" fetch || failed=1

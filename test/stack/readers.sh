@@ -6,6 +6,7 @@ HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 usage() {
   cat >&2 <<U
 usage: readers.sh python   prints a Python with PyIceberg, PyArrow and DuckDB with its iceberg extension
+       readers.sh topics   prints a Python with Confluent's Kafka client and its Avro and Protobuf deserializers
        readers.sh spark    prints a Python with PySpark, which finds Iceberg's jars by itself (about 700 MB)
 U
   exit 2
@@ -15,6 +16,7 @@ JARS=$CACHE/spark-iceberg-$SPARK-$ICEBERG
 
 case ${1:-} in
   python) echo "$(venv readers --no-deps -r "$HERE/../readers/requirements.txt")/bin/python" ;;
+  topics) echo "$(venv topics "confluent-kafka[avro,protobuf,schemaregistry]==2.16.1" grpcio-tools==1.85.1)/bin/python" ;;
   spark)
     need "$JAVA" "install Java 17"
     python=$(venv spark "pyspark==$SPARK" pyarrow==21.0.0)/bin/python
