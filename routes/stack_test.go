@@ -92,7 +92,7 @@ func TestRegistryOfOthers(t *testing.T) {
 		t.Fatal(err)
 	}
 	for format, want := range map[string][2]string{
-		"avro": {full, `{"id":0,"flag":null,"n":null,"f":null,"d":null,"price":null,"big":null,"day":null,"hour":null,"at":null,"local":null,"name":null,"u":null,"raw":null,` +
+		"avro": {strings.Replace(full, "30.5", "30.500000", 1), `{"id":0,"flag":null,"n":null,"f":null,"d":null,"price":null,"big":null,"day":null,"hour":null,"at":null,"local":null,"name":null,"u":null,"raw":null,` +
 			`"tags":null,"nums":null,"attrs":null,"who":null,"people":null}`},
 		// Longs are text in the JSON of Protobuf, and null is not there.
 		"protobuf": {strings.NewReplacer(`"id":-7`, `"id":"-7"`, `"k":5`, `"k":"5"`).Replace(full), `{}`},

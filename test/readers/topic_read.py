@@ -1,4 +1,5 @@
-"""Reads what is committed of a topic with Confluent's client, and its deserializers where the values have a schema in the registry.
+"""Reads what is committed of a topic with Confluent's client, and decodes values whose schema is in the registry with Confluent's
+and Google's libraries.
 
 Prints one JSON object a line for each message: partition, row (the header lakeloader-row), key and value.
 """
@@ -43,13 +44,28 @@ def avro(registry):
     return AvroDeserializer(registry)
 
 
-def protobuf(registry, first):
-    """A deserializer whose message class is made of the schema that the first value names."""
-    from confluent_kafka.schema_registry.protobuf import ProtobufDeserializer
-    from google.protobuf import descriptor_pb2, descriptor_pool, json_format, message_factory
+def protobuf(registry):
+    """Decodes with Google's library and the schema that each value names. (Confluent's deserializer asks for the schema in a binary form that not every registry has.)"""
+    from google.protobuf import json_format
+
+    kinds = {}
+
+    def decode(value, _):
+        id = int.from_bytes(value[1:5], "big")
+        if value[0] != 0 or value[5] != 0:
+            sys.exit(f"the value {value!r} does not begin with a zero, the id of a schema, and a zero for its first message")
+        if id not in kinds:
+            kinds[id] = message_class(registry.get_schema(id).schema_str)
+        return json_format.MessageToDict(kinds[id].FromString(value[6:]), preserving_proto_field_name=True)
+
+    return decode
+
+
+def message_class(text):
+    """The class of the first message of a schema."""
+    from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
     from grpc_tools import protoc
 
-    text = registry.get_schema(int.from_bytes(first[1:5], "big")).schema_str
     with tempfile.TemporaryDirectory() as folder:
         at = pathlib.Path(folder)
         (at / "x.proto").write_text(text)
@@ -61,9 +77,7 @@ def protobuf(registry, first):
     for f in files.file:
         pool.Add(f)
     found = pool.FindFileByName("x.proto").message_types_by_name
-    kind = message_factory.GetMessageClass(next(iter(found.values())))
-    decode = ProtobufDeserializer(kind, {"use.deprecated.format": False}, registry)
-    return lambda value, context: json_format.MessageToDict(decode(value, context), preserving_proto_field_name=True)
+    return message_factory.GetMessageClass(next(iter(found.values())))
 
 
 def messages(brokers, topic):
@@ -100,10 +114,8 @@ def main():
     args.add_argument("--format", default="json", choices=["json", "avro", "protobuf"])
     args = args.parse_args()
     registry = SchemaRegistryClient({"url": args.registry}) if args.registry else None
-    decode = {"json": lambda value, _: json.loads(value), "avro": avro(registry) if args.format == "avro" else None}.get(args.format)
+    decode = {"json": lambda: lambda value, _: json.loads(value), "avro": lambda: avro(registry), "protobuf": lambda: protobuf(registry)}[args.format]()
     for m in messages(args.brokers, args.topic):
-        if decode is None:
-            decode = protobuf(registry, m.value())
         value = decode(m.value(), SerializationContext(args.topic, MessageField.VALUE))
         headers = {k: (v or b"").decode() for k, v in m.headers() or []}
         key = None if m.key() is None else m.key().decode()

@@ -16,7 +16,10 @@ JARS=$CACHE/spark-iceberg-$SPARK-$ICEBERG
 
 case ${1:-} in
   python) echo "$(venv readers --no-deps -r "$HERE/../readers/requirements.txt")/bin/python" ;;
-  topics) echo "$(venv topics "confluent-kafka[avro,protobuf,schemaregistry]==2.16.1" grpcio-tools==1.85.1)/bin/python" ;;
+  topics)
+    dir=$(venv topics "confluent-kafka[avro,protobuf,schemaregistry]==2.13.2" grpcio-tools==1.76.0)
+    echo "$dir/bin/python"
+    ;;
   spark)
     need "$JAVA" "install Java 17"
     python=$(venv spark "pyspark==$SPARK" pyarrow==21.0.0)/bin/python

@@ -20,7 +20,7 @@ type Delivered struct {
 	Value     json.RawMessage
 }
 
-// ReadTopic reads what is committed of a topic with Confluent's Python client and deserializers. format is json, avro or protobuf.
+// ReadTopic reads what is committed of a topic with Confluent's Python client and libraries that are not ours. format is json, avro or protobuf.
 func ReadTopic(t testing.TB, topic, format string) (all []Delivered) {
 	t.Helper()
 	python, err := run(t.Context(), nil, filepath.Join(Root(t), "test", "stack", "readers.sh"), "topics")
