@@ -45,7 +45,7 @@ func BenchmarkBacklog(b *testing.B) {
 			if i > 0 {
 				answer.WriteByte(',')
 			}
-			answer.WriteString(`{"index":{"_index":"ratings-2026.11","_id":"bench-1-123456","_version":1,"result":"created","_seq_no":1,"_primary_term":1,"status":201}}`)
+			answer.WriteString(`{"index":{"status":201}}`)
 		}
 		answer.WriteString("]}")
 		if _, err := w.Write(answer.Bytes()); err != nil {

@@ -55,12 +55,11 @@ func (s *search) send(ctx context.Context, rows []Row) (dealt int, refused []ref
 		if err != nil {
 			return 0, nil, err
 		}
-		action, err := json.Marshal(map[string]any{"index": map[string]string{"_index": index, "_id": rows[n].ID()}})
-		if err != nil {
-			return 0, nil, err
-		}
-		s.body.Write(append(action, '\n'))
-		s.body.Write(append(rows[n].Body, '\n'))
+		action := appendString(append(s.body.AvailableBuffer(), `{"index":{"_index":`...), index)
+		action = appendString(append(action, `,"_id":`...), rows[n].ID())
+		s.body.Write(append(action, "}}\n"...))
+		s.body.Write(rows[n].Body)
+		s.body.WriteByte('\n')
 	}
 	rows = rows[:n]
 	items, status, err := s.bulk(ctx)
@@ -106,12 +105,15 @@ func (s *search) host() string {
 	return strings.TrimRight(host, "/")
 }
 
+// wantedOfAnswer is what the service is to answer: it tells much more of each document.
+const wantedOfAnswer = "items.*.status,items.*.error"
+
 // mostAnswer bounds an answer: about a kilobyte for each document, and an error for each is a few of them.
 const mostAnswer = 64 << 20
 
 // bulk sends the request. The error of a status other than 200 says what the service answered.
 func (s *search) bulk(ctx context.Context) (items []item, status int, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(s.cfg.URL, "/")+"/_bulk", bytes.NewReader(s.body.Bytes()))
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, strings.TrimRight(s.cfg.URL, "/")+"/_bulk?filter_path="+wantedOfAnswer, bytes.NewReader(s.body.Bytes()))
 	if err != nil {
 		return nil, 0, errors.New("search.url cannot be read")
 	}
@@ -142,15 +144,15 @@ func (s *search) bulk(ctx context.Context) (items []item, status int, err error)
 		return nil, 0, fmt.Errorf("search %s: reading the answer: %w", s.host(), err)
 	}
 	var answer struct {
-		Items []map[string]item `json:"items"`
+		Items []struct {
+			Index item `json:"index"`
+		} `json:"items"`
 	}
 	if err := json.Unmarshal(text, &answer); err != nil {
 		return nil, 0, fmt.Errorf("search %s: the answer is no answer to a bulk request: %w; is search.url right?", s.host(), err)
 	}
 	for _, it := range answer.Items {
-		for _, x := range it { // one: by the action
-			items = append(items, x)
-		}
+		items = append(items, it.Index)
 	}
 	return items, resp.StatusCode, nil
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"unsafe"
 
@@ -36,10 +37,13 @@ type Row struct {
 
 // ID names the row for good: topic, partition and offset, and the epoch where offsets began anew.
 func (r *Row) ID() string {
+	id := make([]byte, 0, len(r.Topic)+32)
+	id = strconv.AppendInt(append(append(id, r.Topic...), '-'), int64(r.Partition), 10)
+	id = strconv.AppendInt(append(id, '-'), r.Offset, 10)
 	if r.Epoch > 0 {
-		return fmt.Sprintf("%s-%d-%d-%d", r.Topic, r.Partition, r.Offset, r.Epoch)
+		id = strconv.AppendInt(append(id, '-'), int64(r.Epoch), 10)
 	}
-	return fmt.Sprintf("%s-%d-%d", r.Topic, r.Partition, r.Offset)
+	return string(id)
 }
 
 // size is about what the row takes in memory.

@@ -117,7 +117,7 @@ func seeded(t *testing.T) *rand.Rand {
 func TestRoutesOfAKilledDaemonReachEverybody(t *testing.T) {
 	t.Parallel()
 	l, rnd := folderLake(t), seeded(t)
-	const partitions, kills = 3, 8
+	const partitions, kills = 3, 6
 	topic, out := stacktest.Topic(t, partitions), stacktest.Topic(t, 2)
 	r := newReceivers(t)
 	c := stacktest.NewClicks(t, topic, partitions)
