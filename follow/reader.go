@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math"
 	"slices"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
@@ -45,6 +44,8 @@ type Reader struct {
 	Limit int64
 	// Missing is told of a table that rows were routed to and that is gone, with its rows; nil: nobody is.
 	Missing func(id table.Ident)
+
+	seen seen
 }
 
 // State is what the primary table says at a moment.
@@ -350,10 +351,11 @@ func (r *Reader) file(ctx context.Context, path string, size int64, row *batch.T
 	defer func() { err = errors.Join(err, f.Close()) }()
 	b := batch.New(&batch.Records{}, row)
 	for g := range f.Groups() {
-		from, to, err := within(f, g, w)
+		parts, err := r.seen.of(f, path, g)
 		if err != nil {
 			return err
 		}
+		from, to := within(parts, w)
 		if from == to {
 			continue
 		}
@@ -362,40 +364,6 @@ func (r *Reader) file(ctx context.Context, path string, size int64, row *batch.T
 		}
 	}
 	return nil
-}
-
-// within finds the rows of a row group between which all those lie that are asked for, by two small columns: a file that compaction made has rows of
-// many rounds, and one of a long round has those of many reads.
-func within(f *scan.File, group int, w *ranges) (from, to int64, err error) {
-	parts, err := f.Ints(group, table.ColumnPartition)
-	if err != nil {
-		return 0, 0, err
-	}
-	offsets, err := f.Ints(group, table.ColumnOffset)
-	if err != nil {
-		return 0, 0, err
-	}
-	least, greatest := map[int64]int64{}, map[int64]int64{} // of the spans of partitions of a number, whichever the topic
-	for _, s := range w.spans {
-		p := int64(s.Partition)
-		if _, known := least[p]; !known {
-			least[p], greatest[p] = math.MaxInt64, 0
-		}
-		least[p], greatest[p] = min(least[p], s.First), max(greatest[p], s.Next)
-	}
-	last, first, next := int64(-1), int64(math.MaxInt64), int64(0) // of the partition of the row before
-	for i, p := range parts {
-		if p != last {
-			last, first, next = p, least[p], greatest[p]
-		}
-		if offsets[i] >= first && offsets[i] < next {
-			if to == 0 {
-				from = int64(i)
-			}
-			to = int64(i) + 1
-		}
-	}
-	return from, to, nil
 }
 
 // group reads the rows from one up to another of a row group.

@@ -21,6 +21,9 @@ func TestEnginesMariaDB(t *testing.T) {
 	t.Run("splits what is too long", func(t *testing.T) { testLongRows(t, s.NewDatabase(t)) })
 }
 
+// BenchmarkEnginesMariaDB is BenchmarkLoad.
+func BenchmarkEnginesMariaDB(b *testing.B) { speed(b, stacktest.StartMariaDB(b).NewDatabase(b)) }
+
 // testLongRows: with a server that takes 256 KiB at once, batches are split, a row may be longer as a whole, a value that is too long makes a dead letter,
 // and one whose record is too long as well stops the pipeline, which goes on when the server takes more.
 func testLongRows(t *testing.T, url string) {

@@ -48,12 +48,17 @@ func suite(t *testing.T, fresh func(t *testing.T) string) {
 // bench is a database, as others see it, and a Kafka.
 type bench struct {
 	*pipelinetest.Env
-	t   *testing.T
+	t   testing.TB
 	url string
 	db  *sql.DB
 }
 
-func newBench(t *testing.T, address string) *bench {
+func newBench(t testing.TB, address string) *bench {
+	t.Helper()
+	return newBenchOn(t, pipelinetest.New(t), address)
+}
+
+func newBenchOn(t testing.TB, e *pipelinetest.Env, address string) *bench {
 	t.Helper()
 	driver, dsn := "pgx", address
 	switch u, err := url.Parse(address); {
@@ -74,7 +79,7 @@ func newBench(t *testing.T, address string) *bench {
 			t.Error(err)
 		}
 	})
-	return &bench{Env: pipelinetest.New(t), t: t, url: address, db: db}
+	return &bench{Env: e, t: t, url: address, db: db}
 }
 
 func (b *bench) config(columns string, change func(*configs.Pipeline), topics ...string) *configs.Config {
