@@ -46,13 +46,17 @@ SYSTEM_RECORDS = 200000
 system-clicks: build ## run the published system clicks on real servers, SYSTEM_RECORDS records, and verify its lake
 	$(STACK)/run.sh $(STACK)/system.sh clicks --records $(SYSTEM_RECORDS)
 
-system-ratings: build ## the same for ratings
+system-ratings: build ## the same for ratings, with a MariaDB, Debezium and OpenSearch (downloads about 250 MB more)
+	$(STACK)/mariadb.sh fetch
+	$(STACK)/opensearch.sh fetch
+	$(STACK)/connect.sh fetch
 	$(STACK)/run.sh $(STACK)/system.sh ratings --records $(SYSTEM_RECORDS)
 
 system-visitor-spend: build ## the same for visitor-spend
 	$(STACK)/run.sh $(STACK)/system.sh visitor-spend --records $(SYSTEM_RECORDS)
 
-system-retail: build ## the same for retail
+system-retail: build ## the same for retail, with a PostgreSQL and Debezium (downloads about 100 MB more)
+	$(STACK)/connect.sh fetch
 	$(STACK)/run.sh $(STACK)/system.sh retail --records $(SYSTEM_RECORDS)
 
 chaos: ## strike loaders and servers with faults for MINUTES, or replay the rounds of SEEDS (1,2,3), and judge the lake after each round

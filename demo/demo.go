@@ -42,6 +42,8 @@ type Demo struct {
 	receiver *Receiver
 	client   *kgo.Client
 	gen      Generator
+	database *Database // nil: the generator makes the messages of changes itself
+	held     []Record  // made by the generator, and to be produced before its next one
 }
 
 // Options of a demo.
@@ -51,6 +53,9 @@ type Options struct {
 	// Env gives the values that the system's configuration takes from the environment: LAKELOADER_BROKERS, say, for a Kafka that is
 	// there. nil, or an empty value: the embedded servers are used.
 	Env func(name string) string
+	// Database is the URL of a database that the system's changes are written to, for a connector to tell of. Empty: there is none, and the
+	// messages are made as a connector would.
+	Database string
 }
 
 // Start starts what is not there on free loopback ports and makes the topics.
@@ -65,6 +70,11 @@ func Start(name string, o Options) (d *Demo, err error) {
 			d = nil
 		}
 	}()
+	if o.Database != "" {
+		if d.database, err = OpenDatabase(name, o.Database); err != nil {
+			return d, err
+		}
+	}
 	if d.registry, err = StartRegistry(); err != nil {
 		return d, err
 	}
@@ -95,7 +105,11 @@ func (d *Demo) generator(o Options) (Generator, error) {
 	case "clicks":
 		return NewClicks(o.Seed, o.At), nil
 	case "ratings":
-		ids, err := d.register(map[string]string{ratingsTopic + "-value": RatingsSchema, customersTopic + "-key": CustomersKeySchema, customersTopic + "-value": CustomersSchema})
+		schemas := map[string]string{ratingsTopic + "-value": RatingsSchema}
+		if d.database == nil { // else its connector registers its own
+			schemas[customersTopic+"-key"], schemas[customersTopic+"-value"] = CustomersKeySchema, CustomersSchema
+		}
+		ids, err := d.register(schemas)
 		if err != nil {
 			return nil, err
 		}
@@ -171,7 +185,8 @@ func (d *Demo) Topics() []Topic { return d.gen.Topics() }
 func (d *Demo) Received() Received { return d.receiver.Received() }
 
 // Produce sends n records of the first topic (0: until ctx ends), at most rate records a second (0: as fast as possible), with what comes
-// between them on the others. It returns how many of each topic the broker has acknowledged.
+// between them on the others. It returns how many of each topic the broker has acknowledged. With a database, changes are written there, and
+// it waits until a connector has told them all.
 func (d *Demo) Produce(ctx context.Context, n int64, rate int) (sent map[string]int64, err error) {
 	type outcome struct {
 		topic string
@@ -193,10 +208,17 @@ func (d *Demo) Produce(ctx context.Context, n int64, rate int) (sent map[string]
 	}()
 	began := time.Now()
 	first := d.gen.Topics()[0].Name
+	var wrote error // to the database
 	for i, left := int64(0), n; (n == 0 || left > 0) && ctx.Err() == nil; i++ {
-		r := d.gen.Next()
+		r := d.next()
 		if r.Topic == first {
 			left--
+		}
+		if d.database != nil && r.Topic == d.database.Topic {
+			if wrote = d.store(context.WithoutCancel(ctx), r); wrote != nil {
+				break
+			}
+			continue
 		}
 		// Produce blocks while too many records are on their way: the broker's pace is ours.
 		d.client.Produce(context.WithoutCancel(ctx), &kgo.Record{Topic: r.Topic, Key: r.Key, Value: r.Value}, func(_ *kgo.Record, err error) { acked <- outcome{r.Topic, err} })
@@ -207,7 +229,20 @@ func (d *Demo) Produce(ctx context.Context, n int64, rate int) (sent map[string]
 	err = d.client.Flush(context.WithoutCancel(ctx))
 	close(acked)
 	<-done
-	return sent, errors.Join(err, failed)
+	if err = errors.Join(err, failed, wrote); err == nil && d.database != nil {
+		sent[d.database.Topic], err = d.told(context.WithoutCancel(ctx), connectorPatience)
+	}
+	return sent, err
+}
+
+// next is the next record of the generator.
+func (d *Demo) next() Record {
+	if len(d.held) == 0 {
+		return d.gen.Next()
+	}
+	r := d.held[0]
+	d.held = d.held[1:]
+	return r
 }
 
 func pause(ctx context.Context, d time.Duration) {
@@ -250,8 +285,11 @@ func (d *Demo) Close() error {
 		d.cluster.Close()
 	}
 	var err error
+	if d.database != nil {
+		err = d.database.Close()
+	}
 	if d.receiver != nil {
-		err = d.receiver.Close()
+		err = errors.Join(err, d.receiver.Close())
 	}
 	if d.registry != nil {
 		err = errors.Join(err, d.registry.Close())

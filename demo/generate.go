@@ -30,6 +30,8 @@ type Record struct {
 	Topic string
 	Key   []byte // nil: none
 	Value []byte // nil: a tombstone
+	// Change is what the record tells of the system's database; nil: nothing.
+	Change *Change
 }
 
 // random makes UUIDs and choices from a seed.

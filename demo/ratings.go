@@ -153,7 +153,11 @@ func (g *Ratings) event(i int, op string, before map[string]any) {
 		"source": map[string]any{"version": "3.0.0.Final", "connector": "mysql", "name": "asgard", "ts_ms": ms, "snapshot": map[string]any{"string": snapshot}, "db": "demo",
 			"table": map[string]any{"string": "CUSTOMERS"}, "server_id": int64(42), "gtid": nil, "file": binlog, "pos": g.pos, "row": 0, "thread": nil, "query": nil}}
 	key := wire(g.key, g.keyID, map[string]any{"id": i + 1})
-	g.due = append(g.due, Record{Topic: customersTopic, Key: key, Value: wire(g.value, g.valueID, envelope)})
+	change := &Change{Op: op[0], Row: g.people[i].fields}
+	if op == "d" {
+		change.Row = before
+	}
+	g.due = append(g.due, Record{Topic: customersTopic, Key: key, Value: wire(g.value, g.valueID, envelope), Change: change})
 	if op == "d" {
 		g.due = append(g.due, Record{Topic: customersTopic, Key: key})
 	}

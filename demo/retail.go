@@ -26,6 +26,12 @@ type Order struct {
 	UpdatedAt string `json:"updated_at"`
 }
 
+// Row has the order's values by column.
+func (o *Order) Row() map[string]any {
+	return map[string]any{"order_id": o.ID, "customer_id": o.Customer, "session_id": o.Session, "sku": o.SKU, "quantity": o.Quantity,
+		"unit_price": o.UnitPrice, "status": o.Status, "created_at": o.CreatedAt, "updated_at": o.UpdatedAt}
+}
+
 // Retail is a shop: visitors look at products and order some, orders are paid and shipped or cancelled, and now and then one is deleted.
 type Retail struct {
 	r      random
@@ -144,7 +150,7 @@ func (g *Retail) change(op string, before, after *Order) {
 	ms := g.at.UnixMilli()
 	g.due = append(g.due, Record{Topic: ordersTopic, Key: key, Value: g.text(map[string]any{"before": before, "after": after, "op": op, "ts_ms": ms, "transaction": nil,
 		"source": map[string]any{"version": "3.0.0.Final", "connector": "postgresql", "name": "shop", "ts_ms": ms, "snapshot": "false", "db": "shop", "schema": "public",
-			"table": "orders", "txId": g.lsn >> 8, "lsn": g.lsn}})})
+			"table": "orders", "txId": g.lsn >> 8, "lsn": g.lsn}}), Change: &Change{Op: op[0], Row: id.Row()}})
 	if op == "d" {
 		g.due = append(g.due, Record{Topic: ordersTopic, Key: key})
 	}

@@ -27,6 +27,8 @@ type demoFlags struct {
 	seed    uint64
 	verbose bool
 	servers bool
+	// database is the URL of the one whose changes a connector tells; empty: none.
+	database string
 	// experiment of the system; empty: none.
 	experiment string
 }
@@ -58,6 +60,7 @@ The folder keeps the lake and a lakeloader.yaml, with which query and verify wor
 	c.Flags().Uint64Var(&f.seed, "seed", 1, "seed of the generator")
 	c.Flags().BoolVar(&f.verbose, "verbose", false, "show the loader's log instead of the progress")
 	c.Flags().BoolVar(&f.servers, "servers", false, "use the servers that the environment names, as the system's configuration does: LAKELOADER_BROKERS, LAKELOADER_REGISTRY, LAKELOADER_WAREHOUSE, ...")
+	c.Flags().StringVar(&f.database, "database", "", "of ratings (mysql://...) and retail (postgres://...), with --servers: make the table there and write its changes to it; a connector such as Debezium brings them to the topic")
 	c.Flags().StringVar(&f.experiment, "experiment", "", "of clicks: run "+experimentNames()+", check what it claims, and exit")
 	c.RunE = func(c *cobra.Command, args []string) error {
 		if f.experiment != "" {
@@ -65,6 +68,9 @@ The folder keeps the lake and a lakeloader.yaml, with which query and verify wor
 		}
 		if f.records < 0 || f.length < 0 {
 			return fail(exitUsage, errors.New("--records and --for cannot be negative"))
+		}
+		if f.database != "" && !f.servers {
+			return fail(exitUsage, errors.New("--database needs --servers: a connector cannot write to the embedded Kafka"))
 		}
 		return runDemo(c.OutOrStdout(), args[0], f)
 	}
@@ -90,7 +96,24 @@ func runDemo(w io.Writer, name string, f demoFlags) (err error) {
 	stop, hard, release := signals(time.Duration(cfg.Shutdown))
 	defer release()
 	r := &demoRun{w: w, d: d, name: name, f: f, cfg: cfg, path: path}
+	if err := r.prepare(hard, stop); err != nil {
+		return fail(exitFailed, err)
+	}
 	return r.run(hard, stop, log)
+}
+
+// prepare brings the first rows of the database to their topic.
+func (r *demoRun) prepare(hard context.Context, stop <-chan struct{}) error {
+	ctx, cancel := context.WithCancel(hard)
+	defer cancel()
+	go func() {
+		select {
+		case <-stop:
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
+	return r.d.Prepare(ctx, func(text string) { fmt.Fprintln(r.w, text) })
 }
 
 // demoRate is what a Kafka, a generator and the loaders of a system keep up with on two cores, records a second.
@@ -106,7 +129,7 @@ func prepareDemo(name string, f *demoFlags) (d *demo.Demo, cfg *configs.Config, 
 	if f.dir == "" {
 		f.dir = "lakeloader-demo-" + name
 	}
-	o := demo.Options{Seed: f.seed, At: time.Now().Truncate(time.Millisecond)}
+	o := demo.Options{Seed: f.seed, At: time.Now().Truncate(time.Millisecond), Database: f.database}
 	if f.servers {
 		o.Env = os.Getenv
 	}

@@ -44,4 +44,5 @@ def connect(args):
     return con
 
 
-main()
+if __name__ == "__main__":
+    main()

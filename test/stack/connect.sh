@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Kafka Connect from Maven, one standalone worker on 127.0.0.1, with Debezium's connectors for PostgreSQL.
+# Kafka Connect from Maven, one standalone worker on 127.0.0.1, with Debezium's connectors for PostgreSQL and MariaDB, and Apicurio's
+# converter for Avro: Confluent's is not published to Maven Central. It writes the same wire format.
 set -euo pipefail
 HERE=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 . "$HERE/lib.sh"
@@ -17,7 +18,8 @@ U
 VERSION=4.3.1
 DEBEZIUM=3.7.0.Final
 LIBS=$CACHE/connect-$VERSION
-PLUGINS=$CACHE/connect-plugins-$DEBEZIUM
+APICURIO=3.3.3
+PLUGINS=$CACHE/connect-plugins-$DEBEZIUM-$APICURIO
 
 fetch() {
   need "$JAVA" "install Java 17 or newer"
@@ -26,13 +28,17 @@ fetch() {
   with_lock debezium download
 }
 download() {
-  local tmp
+  local tmp name
   [[ -d $PLUGINS ]] && return 0
   tmp=$(mktemp -d "$CACHE/.debezium.XXXXXX")
   mkdir "$tmp/plugins"
   log "downloading Debezium $DEBEZIUM"
-  mvn_file "$tmp" "io.debezium:debezium-connector-postgres:$DEBEZIUM:tar.gz:plugin" || { rm -rf "$tmp"; die "download failed"; }
-  tar xzf "$tmp"/*.tar.gz -C "$tmp/plugins"
+  mkdir "$tmp/plugins/avro"
+  mvn_file "$tmp" "io.debezium:debezium-connector-postgres:$DEBEZIUM:tar.gz:plugin" \
+    && mvn_file "$tmp" "io.debezium:debezium-connector-mariadb:$DEBEZIUM:tar.gz:plugin" \
+    && mvn_file "$tmp" "io.apicurio:apicurio-registry-distro-connect-converter:$APICURIO:tar.gz" || { rm -rf "$tmp"; die "download failed"; }
+  for name in "$tmp"/debezium-*.tar.gz; do tar xzf "$name" -C "$tmp/plugins"; done
+  tar xzf "$tmp"/apicurio-*.tar.gz -C "$tmp/plugins/avro"
   mv "$tmp/plugins" "$PLUGINS"; rm -rf "$tmp"
 }
 

@@ -11,6 +11,7 @@ if [[ ${1:-} == engines ]]; then
   "$HERE/readers.sh" spark >/dev/null || failed=1
   "$HERE/trino.sh" fetch || failed=1
   "$HERE/connect.sh" fetch || failed=1
+  "$HERE/mariadb.sh" fetch || failed=1
 fi
 "$HERE/s3.sh" fetch || failed=1 # last: it is built from source, which takes minutes
 exit "$failed"

@@ -9,7 +9,9 @@ usage() {
 usage: mariadb.sh fetch
        mariadb.sh start DIR   start (or keep) it; mysql://lakeloader:lakeloader-secret@127.0.0.1:PORT/lakeloader
        mariadb.sh stop DIR | kill DIR | remove DIR | status DIR   (remove: kill, and delete DIR)
+       mariadb.sh client DIR SQL   the rows of the statements, columns with tabs between them
 DIR/ports holds the port.
+env:   MARIADB_BINLOG=1   with a binary log of rows: for connectors that read it
 U
   exit 2
 }
@@ -45,9 +47,15 @@ launch() {
   local options=(--no-defaults "--basedir=$APP" "--lc-messages-dir=$APP/share" "--character-sets-dir=$APP/share/charsets"
     "--datadir=$DIR/data" "--tmpdir=$DIR/tmp" "--user=$(id -un)" --innodb-buffer-pool-size=64M --innodb-log-file-size=64M)
   [[ -f $DIR/initialized ]] || { rm -rf "$DIR/data"; initialize; }
+  [[ -z ${MARIADB_BINLOG:-} ]] || options+=(--log-bin="$DIR/data/binlog" --binlog-format=ROW --binlog-row-image=FULL --server-id=42)
   spawn "$APP/bin/mariadbd" "${options[@]}" --bind-address=127.0.0.1 "--port=${PORT[0]}" --skip-name-resolve "--socket=$DIR/tmp/s" "--pid-file=$DIR/tmp/pid" \
     --innodb-flush-log-at-trx-commit=2
   wait_ready 60 "${PORT[0]}" grep -q 'ready for connections' "$LOGFILE"
 }
 
-service mariadb 1 "$@"
+client() { # DIR SQL
+  read -r port <"$1/ports"
+  "$APP/bin/mariadb" --no-defaults --protocol=tcp -h 127.0.0.1 -P "$port" -u lakeloader -plakeloader-secret -N -B -r -e "$2"
+}
+
+if [[ ${1:-} == client && $# == 3 ]]; then client "$2" "$3"; else service mariadb 1 "$@"; fi

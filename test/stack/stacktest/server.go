@@ -54,6 +54,12 @@ func StartPostgres(t testing.TB) *Server {
 	return start(t, "postgres", nil)
 }
 
+// StartBinlogMariaDB is StartMariaDB with a log that connectors can read.
+func StartBinlogMariaDB(t testing.TB) *Server {
+	t.Helper()
+	return start(t, "mariadb", []string{"MARIADB_BINLOG=1"})
+}
+
 // StartMariaDB starts a MariaDB server, which is downloaded the first time (150 MB).
 func StartMariaDB(t testing.TB) *Server {
 	t.Helper()
@@ -85,6 +91,12 @@ func StartLogicalPostgres(t testing.TB) *Server {
 // the heavy engines' downloads: see make test-engines.
 func StartConnect(t testing.TB, connector map[string]string) *Server {
 	t.Helper()
+	return StartConnectOn(t, Kafka(t), connector)
+}
+
+// StartConnectOn is StartConnect on another broker.
+func StartConnectOn(t testing.TB, broker string, connector map[string]string) *Server {
+	t.Helper()
 	var text strings.Builder
 	for k, v := range connector {
 		text.WriteString(k + "=" + v + "\n")
@@ -93,7 +105,7 @@ func StartConnect(t testing.TB, connector map[string]string) *Server {
 	if err := os.WriteFile(file, []byte(text.String()), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	return start(t, "connect", nil, Kafka(t), file)
+	return start(t, "connect", nil, broker, file)
 }
 
 func start(t testing.TB, kind string, settings []string, args ...string) *Server {
