@@ -64,8 +64,9 @@ func avroConverters(t *testing.T, connector map[string]string) {
 	}
 	for _, side := range []string{"key", "value"} {
 		connector[side+".converter"] = "io.apicurio.registry.utils.converter.AvroConverter"
-		connector[side+".converter.apicurio.registry.url"] = registry + "/apis/registry/v3"
-		connector[side+".converter.apicurio.registry.auto-register"] = "true"
+		for k, v := range map[string]string{"url": registry + "/apis/registry/v2", "auto-register": "true", "headers.enabled": "false", "as-confluent": "true", "use-id": "contentId"} {
+			connector[side+".converter.apicurio.registry."+k] = v
+		}
 	}
 }
 

@@ -18,14 +18,29 @@ U
 VERSION=4.3.1
 DEBEZIUM=3.7.0.Final
 LIBS=$CACHE/connect-$VERSION
-APICURIO=3.3.3
-PLUGINS=$CACHE/connect-plugins-$DEBEZIUM-$APICURIO
+MARIADB=3.5.0.Final # the latest that is published
+APICURIO=2.6.13.Final
+LIBS=$CACHE/connect-$VERSION
+PLUGINS=$CACHE/connect-plugins-$DEBEZIUM-$MARIADB-$APICURIO
 
 fetch() {
   need "$JAVA" "install Java 17 or newer"
   mvn_jars "$LIBS" "org.apache.kafka:connect-runtime:$VERSION" "org.apache.kafka:connect-json:$VERSION" "org.apache.kafka:connect-transforms:$VERSION" \
     org.apache.logging.log4j:log4j-core:2.25.1 org.apache.logging.log4j:log4j-slf4j-impl:2.25.1
   with_lock debezium download
+  mvn_jars "$PLUGINS/avro" "io.apicurio:apicurio-registry-utils-converter:$APICURIO" "io.apicurio:apicurio-registry-serdes-avro-serde:$APICURIO" \
+    '!org.slf4j:slf4j-api' '!org.apache.kafka:connect-api' '!org.apache.kafka:kafka-clients' '!org.apache.kafka:connect-json'
+  with_lock avro-services services
+}
+# services adds what the converter lacks: the list by which Connect finds it. Else it would look into every class, for tens of seconds.
+services() {
+  [[ -f $PLUGINS/avro/services.jar ]] && return 0
+  python3 - "$PLUGINS/avro/services.jar" <<'P'
+import os, sys, zipfile
+with zipfile.ZipFile(sys.argv[1] + ".new", "w") as jar:
+    jar.writestr("META-INF/services/org.apache.kafka.connect.storage.Converter", "io.apicurio.registry.utils.converter.AvroConverter\n")
+os.rename(sys.argv[1] + ".new", sys.argv[1])
+P
 }
 download() {
   local tmp name
@@ -33,12 +48,9 @@ download() {
   tmp=$(mktemp -d "$CACHE/.debezium.XXXXXX")
   mkdir "$tmp/plugins"
   log "downloading Debezium $DEBEZIUM"
-  mkdir "$tmp/plugins/avro"
   mvn_file "$tmp" "io.debezium:debezium-connector-postgres:$DEBEZIUM:tar.gz:plugin" \
-    && mvn_file "$tmp" "io.debezium:debezium-connector-mariadb:$DEBEZIUM:tar.gz:plugin" \
-    && mvn_file "$tmp" "io.apicurio:apicurio-registry-distro-connect-converter:$APICURIO:tar.gz" || { rm -rf "$tmp"; die "download failed"; }
-  for name in "$tmp"/debezium-*.tar.gz; do tar xzf "$name" -C "$tmp/plugins"; done
-  tar xzf "$tmp"/apicurio-*.tar.gz -C "$tmp/plugins/avro"
+    && mvn_file "$tmp" "io.debezium:debezium-connector-mariadb:$MARIADB:tar.gz:plugin" || { rm -rf "$tmp"; die "download failed"; }
+  for name in "$tmp"/*.tar.gz; do tar xzf "$name" -C "$tmp/plugins"; done
   mv "$tmp/plugins" "$PLUGINS"; rm -rf "$tmp"
 }
 

@@ -34,6 +34,18 @@ demo_with() {
   wait "$starting"
 }
 
+# avro SIDE: the properties by which keys or values are written in Avro, as Confluent's converter does.
+avro() {
+  cat <<P
+$1.converter=io.apicurio.registry.utils.converter.AvroConverter
+$1.converter.apicurio.registry.url=${LAKELOADER_REGISTRY%/apis/*}/apis/registry/v2
+$1.converter.apicurio.registry.auto-register=true
+$1.converter.apicurio.registry.headers.enabled=false
+$1.converter.apicurio.registry.as-confluent=true
+$1.converter.apicurio.registry.use-id=contentId
+P
+}
+
 # same TABLE SQL FLAG...: a table of the lake, as PyIceberg and DuckDB find it, must have the rows that the flags of same_rows.py say.
 same() {
   local table=$1 sql=$2; shift 2
@@ -72,12 +84,8 @@ transforms.topic.topic.field=messagetopic
 transforms.source.type=org.apache.kafka.connect.transforms.InsertField\$Value
 transforms.source.static.field=messagesource
 transforms.source.static.value=Debezium CDC from MariaDB on asgard
-key.converter=io.apicurio.registry.utils.converter.AvroConverter
-key.converter.apicurio.registry.url=${LAKELOADER_REGISTRY%/apis/*}/apis/registry/v3
-key.converter.apicurio.registry.auto-register=true
-value.converter=io.apicurio.registry.utils.converter.AvroConverter
-value.converter.apicurio.registry.url=${LAKELOADER_REGISTRY%/apis/*}/apis/registry/v3
-value.converter.apicurio.registry.auto-register=true
+$(avro key)
+$(avro value)
 P
   demo_with "mysql://lakeloader:lakeloader-secret@127.0.0.1:$mariadb/demo" "$DIR/connector.properties" "$@"
   "$BIN" verify -c "$DIR/demo/lakeloader.yaml"
@@ -131,7 +139,7 @@ P
     --query "SELECT concat_ws('|', (created_at AT TIME ZONE 'UTC')::date, sku, count(*), sum(quantity), sum(quantity * unit_price)) FROM orders WHERE status <> 'cancelled'
       GROUP BY (created_at AT TIME ZONE 'UTC')::date, sku"
   same daily_conversion "SELECT concat_ws('|', day, visits, visits_with_order) FROM {source}" --other lake.clickstream \
-    --query "SELECT concat_ws('|', day, count(*), count(*) FILTER (ordered)) FROM (SELECT CAST(make_timestamp(epoch_us(at)) AS DATE) AS day, session_id, bool_or(event = 'order') AS ordered FROM {source} GROUP BY ALL) GROUP BY day"
+    --query "SELECT concat_ws('|', day, count(*), count(*) FILTER (ordered)) FROM (SELECT CAST(make_timestamp(epoch_us(\"at\")) AS DATE) AS day, session_id, bool_or(event = 'order') AS ordered FROM {source} GROUP BY ALL) GROUP BY day"
   echo "payments without their order: $(answer "SELECT count(*) FROM payments WHERE NOT order_known") of $(answer "SELECT count(*) FROM payments")"
 }
 
