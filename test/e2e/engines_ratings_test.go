@@ -83,7 +83,7 @@ func (a *airline) some(n int) {
 // seen waits until the loader has read every change of the customers.
 func (a *airline) seen(d *stacktest.Daemon) {
 	a.t.Helper()
-	until(a.t, "the loader knows the changes of the customers", func() (bool, any) {
+	within(a.t, systemPatience, "the loader knows the changes of the customers", func() (bool, any) {
 		req, err := http.NewRequestWithContext(a.t.Context(), http.MethodGet, "http://"+d.HTTP()+"/api/status", nil)
 		if err != nil {
 			a.t.Fatal(err)
@@ -114,7 +114,7 @@ func (a *airline) arrived(r *demo.Receiver) {
 	if want == "" {
 		a.t.Fatal("no alert is due")
 	}
-	until(a.t, "the webhook has "+want, func() (bool, any) {
+	within(a.t, systemPatience, "the webhook has "+want, func() (bool, any) {
 		got := r.Received().Messages
 		return slices.Contains(got, want), got[max(0, len(got)-1):]
 	})
@@ -195,6 +195,7 @@ func TestEnginesRatings(t *testing.T) {
 		t.Errorf("it took %v", took)
 	}
 	stopped(t, d)
+	job(t, config, "current")
 	verified(t, config)
 	a.judge(receiver)
 }
@@ -219,7 +220,7 @@ func (a *airline) judge(receiver *demo.Receiver) {
 	}
 	var in []string
 	client := stacktest.Producer(t, kgo.SeedBrokers(a.kafka), kgo.ConsumeTopics("UNHAPPY_PLATINUM_CUSTOMERS"), kgo.ConsumeResetOffset(kgo.NewOffset().AtStart()), kgo.FetchIsolationLevel(kgo.ReadCommitted()))
-	until(t, "the topic has the alerts", func() (bool, any) {
+	within(t, systemPatience, "the topic has the alerts", func() (bool, any) {
 		client.PollFetches(t.Context()).EachRecord(func(r *kgo.Record) {
 			var m struct {
 				Status  string `json:"club_status"`

@@ -117,7 +117,7 @@ func (s *storefront) caughtUp(config string) {
 	s.t.Helper()
 	s.apply('c', (&demo.Order{ID: -1, Session: "the last", SKU: "none", Quantity: 1, UnitPrice: "0.00", Status: "cancelled",
 		CreatedAt: "2026-11-20T22:00:00.000000Z", UpdatedAt: "2026-11-20T22:00:00.000000Z"}).Row())
-	until(s.t, "the last change is in the lake", func() (bool, any) {
+	within(s.t, systemPatience, "the last change is in the lake", func() (bool, any) {
 		out, stderr, code := stacktest.Lakeloader(s.t, "query", "-c", config, "-o", "csv", "SELECT count(*) AS n FROM orders WHERE order_id = -1")
 		return code == 0 && out == "n\n1\n", out + stderr
 	})

@@ -33,8 +33,11 @@ type system struct {
 	text     string // the configuration as it is shipped
 }
 
-// systemPartitions of each topic.
-const systemPartitions = 4
+const (
+	systemPartitions = 4 // of each topic
+	// systemPatience is how long a test waits for what must happen: a database, a connector and a Kafka are at work besides.
+	systemPatience = 2 * time.Minute
+)
 
 func startSystem(t *testing.T, name, database string, topics ...string) *system {
 	t.Helper()
@@ -145,7 +148,7 @@ func (s *system) ends(topics ...string) map[stacktest.Place]int64 {
 // told waits until the connector has told every change of the database.
 func (s *system) told() {
 	s.t.Helper()
-	until(s.t, "the connector has told all changes", func() (bool, any) {
+	within(s.t, systemPatience, "the connector has told all changes", func() (bool, any) {
 		n := int64(0)
 		for _, end := range s.ends(s.database.Topic) {
 			n += end

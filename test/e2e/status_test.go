@@ -19,6 +19,12 @@ const patience = 60 * time.Second
 // until waits for a condition; what it last was goes into the failure.
 func until(t *testing.T, what string, done func() (bool, any)) {
 	t.Helper()
+	within(t, patience, what, done)
+}
+
+// within is until with a patience of its own.
+func within(t *testing.T, patience time.Duration, what string, done func() (bool, any)) {
+	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	tick := time.NewTicker(20 * time.Millisecond)
