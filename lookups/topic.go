@@ -172,7 +172,7 @@ func (t *topic) decoders(ctx context.Context) error {
 	}
 	var keys *schemas.Decoder
 	if t.cfg.Decode.Key != nil {
-		if keys, err = schemas.NewDecoder(configs.Decode{Value: *t.cfg.Decode.Key}, t.d.Registry, schemas.Options{Clock: t.d.Now}); err != nil {
+		if keys, err = schemas.NewDecoder(schemas.KeyDecode(t.cfg.Decode), t.d.Registry, schemas.Options{Clock: t.d.Now}); err != nil {
 			return err
 		}
 	}

@@ -266,7 +266,9 @@ func (t *topic) identities(recs *batch.Records) ([]int32, error) {
 		ids[i] = noIdentity
 	}
 	for row, record := range t.kb.Record {
-		ids[record] = int32(row)
+		if !recs.Key[record].IsNull() {
+			ids[record] = int32(row)
+		}
 	}
 	return ids, nil
 }

@@ -119,6 +119,12 @@ func decimalOf(unscaled []byte, scale int) []byte {
 	return out
 }
 
+// KeyDecode is how the keys of records are decoded by themselves, as if they were values: where the values are changes, the same forms and
+// types count for keys. A null key is a row of nulls then.
+func KeyDecode(d configs.Decode) configs.Decode {
+	return configs.Decode{Value: *d.Key, Changes: keyChanges(d.Changes)}
+}
+
 // keyChanges are the changes of a pipeline, as far as keys are concerned: they have no envelope.
 func keyChanges(c *configs.Changes) *configs.Changes {
 	if c == nil {

@@ -48,6 +48,7 @@ func startSystem(t *testing.T, name, database string, topics ...string) *system 
 	}
 	s.text = string(text)
 	s.client = stacktest.Producer(t, kgo.SeedBrokers(s.kafka), kgo.RecordPartitioner(kgo.StickyKeyPartitioner(nil)))
+	s.coordinated()
 	for _, topic := range topics {
 		stacktest.CreateTopic(t, s.kafka, topic, systemPartitions, nil)
 	}
@@ -63,6 +64,20 @@ func startSystem(t *testing.T, name, database string, topics ...string) *system 
 		t.Fatal(err)
 	}
 	return s
+}
+
+// coordinated waits until the broker has made its topic of groups, which it does when the first one is asked for.
+func (s *system) coordinated() {
+	s.t.Helper()
+	req := kmsg.NewPtrFindCoordinatorRequest()
+	req.CoordinatorKey, req.CoordinatorKeys = "first", []string{"first"}
+	within(s.t, systemPatience, "the broker coordinates groups", func() (bool, any) {
+		res, err := req.RequestWith(s.t.Context(), s.client)
+		if err == nil && len(res.Coordinators) == 1 {
+			err = kerr.ErrorForCode(res.Coordinators[0].ErrorCode)
+		}
+		return err == nil, err
+	})
 }
 
 var fromEnv = regexp.MustCompile(`\$\{env:([A-Z0-9_]+):-([^}]*)\}`)
