@@ -48,8 +48,9 @@ download() {
   tmp=$(mktemp -d "$CACHE/.debezium.XXXXXX")
   mkdir "$tmp/plugins"
   log "downloading Debezium $DEBEZIUM"
-  mvn_file "$tmp" "io.debezium:debezium-connector-postgres:$DEBEZIUM:tar.gz:plugin" \
-    && mvn_file "$tmp" "io.debezium:debezium-connector-mariadb:$MARIADB:tar.gz:plugin" || { rm -rf "$tmp"; die "download failed"; }
+  for name in "postgres:$DEBEZIUM" "mariadb:$MARIADB"; do
+    mvn_file "$tmp" "io.debezium:debezium-connector-$name:tar.gz:plugin" || { rm -rf "$tmp"; die "download failed"; }
+  done
   for name in "$tmp"/*.tar.gz; do tar xzf "$name" -C "$tmp/plugins"; done
   mv "$tmp/plugins" "$PLUGINS"; rm -rf "$tmp"
 }

@@ -54,8 +54,7 @@ launch() {
 }
 
 client() { # DIR SQL
-  read -r port <"$1/ports"
-  "$APP/bin/mariadb" --no-defaults --protocol=tcp -h 127.0.0.1 -P "$port" -u lakeloader -plakeloader-secret -N -B -r -e "$2"
+  "$APP/bin/mariadb" --no-defaults --protocol=tcp -h 127.0.0.1 -P "$(<"$1/ports")" -u lakeloader -plakeloader-secret -N -B -r -e "$2"
 }
 
 if [[ ${1:-} == client && $# == 3 ]]; then client "$2" "$3"; else service mariadb 1 "$@"; fi

@@ -57,7 +57,7 @@ same() {
 answer() { "$BIN" query -c "$DIR/demo/lakeloader.yaml" -o csv "$1" | tail -1; }
 
 ratings() {
-  local mariadb search want got index
+  local mariadb want got index
   MARIADB_BINLOG=1 "$HERE/mariadb.sh" start "$SERVERS/system-mariadb"
   "$HERE/opensearch.sh" start "$SERVERS/system-opensearch"
   mariadb=$(port system-mariadb)
