@@ -47,7 +47,7 @@ func TestEnginesChangeDataMariaDB(t *testing.T) {
 		TIMESTAMP '2026-01-01 00:00:00' - INTERVAL %[1]d MINUTE, %[4]v)
 		ON DUPLICATE KEY UPDATE name = VALUES(name), amount = VALUES(amount), at = VALUES(at), ok = NULL`
 	app.present = `SELECT concat_ws('|', id, coalesce(name, '~'), coalesce(amount, '~'), coalesce(born, '~'), coalesce(timestampdiff(MICROSECOND, '1970-01-01', at), '~'),
-		coalesce(timestampdiff(MICROSECOND, '1970-01-01', seen), '~'), coalesce(if(ok, 'true', 'false'), '~')) FROM items ORDER BY id`
+		coalesce(timestampdiff(MICROSECOND, '1970-01-01', seen), '~'), CASE WHEN ok IS NULL THEN '~' WHEN ok THEN 'true' ELSE 'false' END) FROM items ORDER BY id`
 	app.do(`CREATE TABLE items (id bigint PRIMARY KEY, name text, amount numeric(10,2), born date, at datetime(6), seen timestamp(6) NULL, ok boolean)`)
 	connector := map[string]string{"name": name, "database.server.id": "4243", "database.include.list": "lakeloader", "topic.prefix": name, "table.include.list": "lakeloader.items",
 		"include.schema.changes": "false", "schema.history.internal": "io.debezium.storage.file.history.FileSchemaHistory", "schema.history.internal.file.filename": t.TempDir() + "/history"}

@@ -50,7 +50,7 @@ launch() {
   [[ -z ${MARIADB_BINLOG:-} ]] || options+=(--log-bin="$DIR/data/binlog" --binlog-format=ROW --binlog-row-image=FULL --server-id=42)
   spawn "$APP/bin/mariadbd" "${options[@]}" --bind-address=127.0.0.1 "--port=${PORT[0]}" --skip-name-resolve "--socket=$DIR/tmp/s" "--pid-file=$DIR/tmp/pid" \
     --innodb-flush-log-at-trx-commit=2
-  wait_ready 60 "${PORT[0]}" grep -q 'ready for connections' "$LOGFILE"
+  wait_ready 120 "${PORT[0]}" grep -q 'ready for connections' "$LOGFILE"
 }
 
 client() { # DIR SQL
