@@ -8,7 +8,9 @@ import (
 )
 
 // positions makes the position of each change from what the source tells, as text that sorts bytewise. Changes of one key are in the
-// order of the database's log, since a row is locked until the transaction ends that has changed it.
+// order of the database's log, since a row is locked until the transaction ends that has changed it. Those that have the same position are
+// in the order of their offsets: Debezium gives all changes of a transaction of MariaDB the position where it began, and their number
+// (row) begins anew with each statement, so that it orders nothing.
 type positions struct {
 	found bool
 	cols  [fieldCount]place
@@ -23,9 +25,8 @@ type place struct {
 
 const (
 	fieldLSN       = iota // PostgreSQL: a number
-	fieldFile             // MySQL, MariaDB: the binary log, its position, the row within the event
+	fieldFile             // MySQL, MariaDB: the binary log and its position
 	fieldPos              //
-	fieldRow              //
 	fieldCommitLSN        // SQL Server: text in hexadecimal
 	fieldChangeLSN        //
 	fieldSerial           //
@@ -34,7 +35,7 @@ const (
 	fieldCount
 )
 
-var fieldNames = [fieldCount]string{"lsn", "file", "pos", "row", "commit_lsn", "change_lsn", "event_serial_no", "scn", "ts_ms"}
+var fieldNames = [fieldCount]string{"lsn", "file", "pos", "commit_lsn", "change_lsn", "event_serial_no", "scn", "ts_ms"}
 
 // find looks for the fields of a position. The first place where one is counts.
 func (p *positions) find(cfg configs.Changes, t *batch.Type, parent int, prefix string) {
@@ -47,7 +48,7 @@ func (p *positions) find(cfg configs.Changes, t *batch.Type, parent int, prefix 
 			continue
 		}
 		k := t.Fields[i].Type.Kind
-		if whole := k == batch.Int || k == batch.Long; whole || k == batch.String && f != fieldPos && f != fieldRow && f != fieldTime && f != fieldSerial && f != fieldLSN {
+		if whole := k == batch.Int || k == batch.Long; whole || k == batch.String && f != fieldPos && f != fieldTime && f != fieldSerial && f != fieldLSN {
 			p.cols[f], p.found = place{true, parent, i, k}, true
 		}
 	}
@@ -107,11 +108,7 @@ func (s *source) append(to []byte, row int) ([]byte, bool) {
 	case isText(fieldFile) && s.has(fieldPos, row):
 		// mysql-bin.999999 is followed by mysql-bin.1000000
 		to = digits(to, trailingDigits(s.text(fieldFile, row)), 12)
-		to = hex16(append(to, ':'), s.number(fieldPos, row))
-		if s.has(fieldRow, row) {
-			return hex16(append(to, ':'), s.number(fieldRow, row)), true
-		}
-		return hex16(append(to, ':'), 0), true
+		return hex16(append(to, ':'), s.number(fieldPos, row)), true
 	case isText(fieldCommitLSN):
 		to = append(to, s.text(fieldCommitLSN, row)...)
 		if isText(fieldChangeLSN) {

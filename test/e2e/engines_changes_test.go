@@ -41,6 +41,23 @@ func TestEnginesChangeData(t *testing.T) {
     key: {format: json, columns: [{name: id, type: long}]}`)
 }
 
+// The same with a MariaDB, in Avro with the registry.
+func TestEnginesChangeDataMariaDB(t *testing.T) {
+	t.Parallel()
+	db, name := stacktest.StartBinlogMariaDB(t), strings.ReplaceAll(stacktest.Name("cdc"), "-", "")
+	app := newApplication(t, "mysql", "lakeloader:lakeloader-secret@tcp("+db.Addr()+")/lakeloader?time_zone=%27%2B00%3A00%27")
+	app.upsert = `INSERT INTO items VALUES (%[1]d, '%[2]s', %[3]s, DATE '2026-01-01' + INTERVAL %[1]d DAY, TIMESTAMP '2026-01-01 00:00:00.000001' + INTERVAL %[1]d HOUR + INTERVAL %[1]d MICROSECOND,
+		TIMESTAMP '2026-01-01 00:00:00' - INTERVAL %[1]d MINUTE, %[4]v)
+		ON DUPLICATE KEY UPDATE name = VALUES(name), amount = VALUES(amount), at = VALUES(at), ok = NULL`
+	app.present = `SELECT concat_ws('|', id, coalesce(name, '~'), coalesce(amount, '~'), coalesce(born, '~'), coalesce(timestampdiff(MICROSECOND, '1970-01-01', at), '~'),
+		coalesce(timestampdiff(MICROSECOND, '1970-01-01', seen), '~'), CASE WHEN ok IS NULL THEN '~' WHEN ok THEN 'true' ELSE 'false' END) FROM items ORDER BY id`
+	app.do(`CREATE TABLE items (id bigint PRIMARY KEY, name text, amount numeric(10,2), born date, at datetime(6), seen timestamp(6) NULL, ok boolean)`)
+	connector := map[string]string{"name": name, "database.server.id": "4243", "database.include.list": "lakeloader", "topic.prefix": name, "table.include.list": "lakeloader.items",
+		"include.schema.changes": "false", "schema.history.internal": "io.debezium.storage.file.history.FileSchemaHistory", "schema.history.internal.file.filename": t.TempDir() + "/history"}
+	avroConverters(t, connector)
+	app.crashes("io.debezium.connector.mariadb.MariaDbConnector", db.URL(), name+".lakeloader.items", connector, "value: {format: avro}\n    key: {format: avro}")
+}
+
 // avroConverters has a connector write Avro with the registry.
 func avroConverters(t *testing.T, connector map[string]string) {
 	t.Helper()
