@@ -47,8 +47,10 @@ type part struct {
 	paused, failed bool
 	// held: paused in the client while no records are asked for, in poll mode.
 	held bool
-	// alive: something arrived since the partition was assigned or sought.
-	alive bool
+	// alive: something arrived since the partition was assigned or sought, be it only that it has ended. Until then it is silent since some
+	// time; zero: nobody has looked yet.
+	alive  bool
+	silent time.Time
 	// touched and from belong to one Poll: the position before it.
 	touched bool
 	from    int64
@@ -106,7 +108,8 @@ type Consumer struct {
 	errs      []error // found, not returned yet
 	changes   int     // rebalances seen
 	rejoin    bool    // give all partitions back before the next fetch
-	connected bool    // was a member of the group at least once
+	patience  time.Duration
+	connected bool // was a member of the group at least once
 	closed    bool
 
 	mu     sync.Mutex
@@ -152,7 +155,7 @@ func openClient(o Options, group string) (*Consumer, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Consumer{opts: o, log: o.Log, ctx: context.Background(), parts: map[Partition]*part{}, quiet: map[string]*backoff{}}
+	c := &Consumer{opts: o, log: o.Log, ctx: context.Background(), parts: map[Partition]*part{}, patience: silence, quiet: map[string]*backoff{}}
 	c.logs = startLogs(conf, o.Log)
 	if c.kc, err = kafka.NewConsumer(&conf); err != nil {
 		c.logs.stop()
@@ -274,14 +277,24 @@ func (c *Consumer) takeErr() error {
 // fetch does one round of the fetcher, and reports whether r got anything.
 func (c *Consumer) fetch(r *batch.Records, wait time.Duration) (bool, error) {
 	rows := r.Len()
+	now := time.Now()
+	var silent []*part
 	for _, p := range c.parts {
 		if !p.alive && !p.paused && !p.failed {
+			if p.silent.IsZero() {
+				p.silent = now
+			} else if now.Sub(p.silent) > c.patience {
+				silent = append(silent, p)
+			}
 			// Stopping a partition's fetcher takes its forwarding away some time after the call that stops it, so a
 			// partition that is assigned again at once could deliver nowhere, for ever.
 			if err := c.fetcher.attach(p.Partition); err != nil {
 				return false, err
 			}
 		}
+	}
+	if err := c.wake(silent); err != nil {
+		return false, err
 	}
 	runs, err := c.fetcher.fetch(r, max(wait, 0))
 	if err != nil {
