@@ -49,9 +49,10 @@ type daemon struct {
 	// unjoin ends the lookups.
 	unjoin context.CancelFunc
 	bg     sync.WaitGroup
-	// drain, when it is closed, has routes end when they have sent what is committed; routing are they.
-	drain   chan struct{}
-	routing sync.WaitGroup
+	// drain, when it is closed, has routes end when they have sent what is committed, or after drainFor; routing are they.
+	drain    chan struct{}
+	drainFor time.Duration
+	routing  sync.WaitGroup
 }
 
 // startLimit is how long servers may be unreachable at start.
@@ -70,7 +71,7 @@ type trial struct {
 }
 
 func startTrial(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, log *slog.Logger, t trial) (d *daemon, err error) {
-	d = &daemon{trial: t, cfg: cfg, log: log, state: obs.NewState(version, time.Now), done: make(chan struct{}), drain: make(chan struct{})}
+	d = &daemon{drainFor: routeDrain, trial: t, cfg: cfg, log: log, state: obs.NewState(version, time.Now), done: make(chan struct{}), drain: make(chan struct{})}
 	defer func() {
 		if err != nil {
 			err = errors.Join(err, d.close())
@@ -176,7 +177,7 @@ func (d *daemon) errors() error {
 func (d *daemon) close() error {
 	if d.stop != nil {
 		close(d.drain)
-		limit := time.AfterFunc(routeDrain, d.stop)
+		limit := time.AfterFunc(d.drainFor, d.stop)
 		d.routing.Wait()
 		limit.Stop()
 		d.stop()

@@ -160,6 +160,9 @@ func freshFolder(dir string) error {
 	return os.MkdirAll(dir, 0o755)
 }
 
+// demoDrain is how long routes may take at the end: what arrived is counted then, and servers take their time.
+const demoDrain = 5 * time.Minute
+
 // demoRun is a running demo.
 type demoRun struct {
 	w    io.Writer
@@ -176,6 +179,7 @@ func (r *demoRun) run(hard context.Context, stop chan struct{}, log *slog.Logger
 	if err != nil {
 		return err
 	}
+	dm.drainFor = demoDrain
 	began := time.Now()
 	fmt.Fprintf(r.w, "%s: embedded Kafka at %s, lake in %s, status at http://%s/api/status\n", r.name, r.d.Brokers(), r.f.dir, dm.server.Addr())
 	ctx, cancel := context.WithCancel(hard)
