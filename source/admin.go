@@ -308,7 +308,7 @@ func (a *Admin) Extents(ctx context.Context, ps []Partition) (map[Partition]Wate
 // GroupOffsets reads the offsets that a consumer group has committed; those of transactions that are open do not count yet.
 func (a *Admin) GroupOffsets(ctx context.Context, group string) (out map[Partition]GroupOffset, err error) {
 	err = a.ask(ctx, "offsets of group "+group, func(ctx context.Context) error {
-		out, err = offsetsOf(ctx, a.ac, group, false)
+		out, err = offsetsOfGroup(ctx, a.kafka, nil, group, false)
 		return err
 	})
 	return out, err

@@ -28,6 +28,8 @@ type Transactor struct {
 	sender
 	topic, id string
 	group     string
+	kafka     configs.Kafka
+	log       *slog.Logger
 	meta      *kafka.ConsumerGroupMetadata
 	done      chan struct{}
 
@@ -60,7 +62,7 @@ func NewTransactor(ctx context.Context, k configs.Kafka, topic, id, group string
 	if err != nil {
 		return nil, err
 	}
-	t := &Transactor{sender: c, topic: topic, id: id, group: group, done: make(chan struct{})}
+	t := &Transactor{sender: c, topic: topic, id: id, group: group, kafka: k, log: log, done: make(chan struct{})}
 	go t.events()
 	if group != "" {
 		t.meta, err = kafka.NewTestConsumerGroupMetadata(group) // a group without members has no other
@@ -98,16 +100,47 @@ func (t *Transactor) events() {
 
 // Offsets reads what the group has, after every transaction of earlier producers has ended.
 func (t *Transactor) Offsets(ctx context.Context) (map[Partition]GroupOffset, error) {
-	const what = "reading the offsets of the group"
-	a, err := kafka.NewAdminClientFromProducer(t.p)
-	if err != nil {
-		return nil, t.explain(what, err)
-	}
-	defer a.Close()
 	ctx, cancel := context.WithTimeout(ctx, adminTimeout)
 	defer cancel()
-	out, err := offsetsOf(ctx, a, t.group, true)
-	return out, t.explain(what, err)
+	out, err := offsetsOfGroup(ctx, t.kafka, t.log, t.group, true)
+	return out, t.explain("reading the offsets of the group", err)
+}
+
+// coordinatorPause is between two questions to a coordinator that is not there yet.
+const coordinatorPause = 100 * time.Millisecond
+
+// offsetsOfGroup is offsetsOf with a client that names the group, though it does not join. Where the coordinator is not there yet, as in a
+// young cluster, librdkafka (2.14) has the client's group look for it, and ends the process with a segmentation fault where there is none,
+// as in clients of producers and of administrators.
+func offsetsOfGroup(ctx context.Context, k configs.Kafka, log *slog.Logger, group string, stable bool) (out map[Partition]GroupOffset, err error) {
+	if log == nil {
+		log = slog.New(slog.DiscardHandler)
+	}
+	c, err := openClient(Options{Kafka: k, Log: log}, group)
+	if err != nil {
+		return nil, err
+	}
+	defer func() { err = errors.Join(err, c.Close()) }()
+	a, err := kafka.NewAdminClientFromConsumer(c.kc)
+	if err != nil {
+		return nil, err
+	}
+	defer a.Close()
+	for {
+		out, err := offsetsOf(ctx, a, group, stable)
+		switch code(err) {
+		case kafka.ErrCoordinatorNotAvailable, kafka.ErrCoordinatorLoadInProgress, kafka.ErrNotCoordinator:
+		default:
+			return out, err
+		}
+		t := time.NewTimer(coordinatorPause)
+		select {
+		case <-ctx.Done():
+			t.Stop()
+			return nil, err
+		case <-t.C:
+		}
+	}
 }
 
 // offsetsOf reads what a group has. stable: the transactions that move its offsets must have ended.
