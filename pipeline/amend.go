@@ -66,6 +66,15 @@ func readDecisions(ctx context.Context, rounds *RoundObjects, uuid string, l *ta
 	return out, nil
 }
 
+// tables are the primary one and those that rows are routed to.
+func (a *amender) tables() []table.Ident {
+	out := []table.Ident{a.d.Primary}
+	for _, t := range a.ledger.Tables {
+		out = append(out, t.Ident)
+	}
+	return out
+}
+
 // epochs are the records of all epochs of a partition that belong to a topic id, in ascending order.
 func (a *amender) epochs(k table.Key, topicID string) []table.Record {
 	var out []table.Record

@@ -1,6 +1,7 @@
 package pipeline
 
 import (
+	"cmp"
 	"maps"
 	"slices"
 
@@ -92,6 +93,10 @@ func (e *Edit) counts() (c table.Counts) {
 type EpochKey struct {
 	table.Key
 	Epoch int32
+}
+
+func (k EpochKey) compare(o EpochKey) int {
+	return cmp.Or(cmpKey(k.Key, o.Key), cmp.Compare(k.Epoch, o.Epoch))
 }
 
 // Decisions are what rounds decided about the offsets of one epoch. An offset in none of the sets but Purged and Routed is a

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -92,11 +91,7 @@ func ParseTexts(fields []batch.Field, texts []string) (*batch.Batch, error) {
 func (a *amender) forget(ctx context.Context, o ForgetOptions) (*ForgetReport, error) {
 	rep := &ForgetReport{Pipeline: a.cfg.Name, Tables: []ForgetTable{}, Offsets: []ForgetOffsets{}}
 	rows := map[EpochKey]*roaring64.Bitmap{}
-	idents := []table.Ident{a.d.Primary}
-	for _, t := range a.ledger.Tables {
-		idents = append(idents, t.Ident)
-	}
-	for _, id := range idents {
+	for _, id := range a.tables() {
 		err := a.forgetIn(ctx, id, o.Keys, rep, rows)
 		switch {
 		case errors.Is(err, table.ErrNoTable) && id != a.d.Primary: // dropped, with all its rows
@@ -202,7 +197,7 @@ func (a *amender) forgetRound(rows, letters map[EpochKey]*roaring64.Bitmap, rep 
 		keys[k] = true
 	}
 	round := a.round(nil)
-	for _, k := range slices.SortedFunc(maps.Keys(keys), func(x, y EpochKey) int { return cmp.Or(cmpKey(x.Key, y.Key), cmp.Compare(x.Epoch, y.Epoch)) }) {
+	for _, k := range slices.SortedFunc(maps.Keys(keys), EpochKey.compare) {
 		rec, d := epochOf(a.ledger, k.Key, k.Epoch), a.decisions[k]
 		if rec == nil || d == nil {
 			return nil, fmt.Errorf("the tables have rows of %s in epoch %d, which the offsets of %s do not know", k.Key, k.Epoch, a.d.Primary)
@@ -240,7 +235,7 @@ func (a *amender) forgetRound(rows, letters map[EpochKey]*roaring64.Bitmap, rep 
 func Reaffirm(ctx context.Context, cfg *configs.Pipeline, d Deps) (n int64, err error) {
 	a := &amender{cfg: cfg, d: d}
 	err = a.again(ctx, func() error {
-		for _, k := range slices.SortedFunc(maps.Keys(a.decisions), func(x, y EpochKey) int { return cmp.Or(cmpKey(x.Key, y.Key), cmp.Compare(x.Epoch, y.Epoch)) }) {
+		for _, k := range slices.SortedFunc(maps.Keys(a.decisions), EpochKey.compare) {
 			rec, said := epochOf(a.ledger, k.Key, k.Epoch), a.decisions[k]
 			if rec == nil || said.Removed.IsEmpty() && said.Purged.IsEmpty() {
 				continue

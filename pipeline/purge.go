@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"cmp"
 	"context"
 	"fmt"
 	"maps"
@@ -71,7 +70,7 @@ func (a *amender) purge(ctx context.Context, o PurgeOptions) (*PurgeReport, erro
 		return rep, err
 	}
 	round := a.round(nil)
-	for _, k := range slices.SortedFunc(maps.Keys(purged), func(x, y EpochKey) int { return cmp.Or(cmpKey(x.Key, y.Key), cmp.Compare(x.Epoch, y.Epoch)) }) {
+	for _, k := range slices.SortedFunc(maps.Keys(purged), EpochKey.compare) {
 		rec := epochOf(a.ledger, k.Key, k.Epoch)
 		if rec == nil {
 			return nil, fmt.Errorf("table %s has dead letters of %s in epoch %d, which the offsets of %s do not know", a.d.DeadLetters, k.Key, k.Epoch, a.d.Primary)

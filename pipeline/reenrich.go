@@ -157,11 +157,7 @@ func (a *amender) rejoined(t *track, want *roaring64.Bitmap) Edit {
 // missed finds the offsets of rows of which a column says that there was no match, in all tables of the pipeline.
 func (a *amender) missed(ctx context.Context, columns []string) (map[EpochKey]*roaring64.Bitmap, error) {
 	out := map[EpochKey]*roaring64.Bitmap{}
-	idents := []table.Ident{a.d.Primary}
-	for _, t := range a.ledger.Tables {
-		idents = append(idents, t.Ident)
-	}
-	for _, id := range idents {
+	for _, id := range a.tables() {
 		info, err := a.d.Catalog.Info(ctx, id)
 		if errors.Is(err, table.ErrNoTable) && id != a.d.Primary {
 			continue

@@ -91,7 +91,7 @@ func (a *amender) replay(ctx context.Context, o ReplayOptions) (*ReplayReport, e
 	if r.stages.remembers() {
 		round.Moves = a.still()
 	}
-	for _, k := range slices.SortedFunc(maps.Keys(r.changed), func(x, y EpochKey) int { return cmp.Or(cmpKey(x.Key, y.Key), cmp.Compare(x.Epoch, y.Epoch)) }) {
+	for _, k := range slices.SortedFunc(maps.Keys(r.changed), EpochKey.compare) {
 		e := r.changed[k]
 		e.Was = a.decisions[k].Count(e.Changed())
 		round.Edits = append(round.Edits, *e)

@@ -1,7 +1,6 @@
 package pipeline
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -53,11 +52,7 @@ const retention = "retention"
 func (a *amender) retain(ctx context.Context, o RetainOptions) (*RetainReport, error) {
 	rep := &RetainReport{Pipeline: a.cfg.Name}
 	old := map[EpochKey]*roaring64.Bitmap{}
-	tables := []table.Ident{a.d.Primary}
-	for _, t := range a.ledger.Tables {
-		tables = append(tables, t.Ident)
-	}
-	for _, id := range tables {
+	for _, id := range a.tables() {
 		err := a.oldRows(ctx, id, o.Before, rep, old)
 		if errors.Is(err, table.ErrNoTable) && id != a.d.Primary {
 			continue // dropped, with all its rows
@@ -67,7 +62,7 @@ func (a *amender) retain(ctx context.Context, o RetainOptions) (*RetainReport, e
 		}
 	}
 	r := a.round(nil)
-	for _, k := range slices.SortedFunc(maps.Keys(old), func(x, y EpochKey) int { return cmp.Or(cmpKey(x.Key, y.Key), cmp.Compare(x.Epoch, y.Epoch)) }) {
+	for _, k := range slices.SortedFunc(maps.Keys(old), EpochKey.compare) {
 		rec, d := epochOf(a.ledger, k.Key, k.Epoch), a.decisions[k]
 		if rec == nil || d == nil {
 			return nil, fmt.Errorf("the tables have rows of %s in epoch %d, which the offsets of %s do not know", k.Key, k.Epoch, a.d.Primary)

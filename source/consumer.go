@@ -105,11 +105,11 @@ type Consumer struct {
 	parts     map[Partition]*part
 	touched   []*part
 	epoch     int64
-	errs      []error // found, not returned yet
-	changes   int     // rebalances seen
-	rejoin    bool    // give all partitions back before the next fetch
-	patience  time.Duration
-	connected bool // was a member of the group at least once
+	errs      []error       // found, not returned yet
+	changes   int           // rebalances seen
+	rejoin    bool          // give all partitions back before the next fetch
+	patience  time.Duration // how long a partition may be silent
+	connected bool          // was a member of the group at least once
 	closed    bool
 
 	mu     sync.Mutex
@@ -277,13 +277,12 @@ func (c *Consumer) takeErr() error {
 // fetch does one round of the fetcher, and reports whether r got anything.
 func (c *Consumer) fetch(r *batch.Records, wait time.Duration) (bool, error) {
 	rows := r.Len()
-	now := time.Now()
 	var silent []*part
 	for _, p := range c.parts {
 		if !p.alive && !p.paused && !p.failed {
 			if p.silent.IsZero() {
-				p.silent = now
-			} else if now.Sub(p.silent) > c.patience {
+				p.silent = time.Now()
+			} else if time.Since(p.silent) > c.patience {
 				silent = append(silent, p)
 			}
 			// Stopping a partition's fetcher takes its forwarding away some time after the call that stops it, so a
