@@ -121,7 +121,8 @@ func StartDaemon(t testing.TB, config string, environ ...string) *Daemon {
 }
 
 // StartChaosDaemon starts `lakeloader run -c config` with the points of internal/point: the process tells its steps to the
-// file steps and takes its orders from the other, both pipes. Beforehand it obeys orders. The log is for the caller to show.
+// file steps and takes its orders from the other, both pipes or /dev/null (a pipe that nobody reads would hold it up).
+// Beforehand it obeys first. The log is for the caller to show.
 func StartChaosDaemon(t testing.TB, config string, steps, orders *os.File, first string) *Daemon {
 	t.Helper()
 	cmd := exec.Command(ChaosBinary(t), "run", "-c", config)
