@@ -58,7 +58,7 @@ func (l *Loader) assign(ctx context.Context, ps []source.Partition) (map[source.
 		}
 	}
 	l.stages.begin(ledger)
-	start := make(map[source.Partition]int64, len(ps))
+	start, anew := make(map[source.Partition]int64, len(ps)), ""
 	for _, p := range ps {
 		k := table.Key(p)
 		rec, known := ledger.Records[k]
@@ -74,8 +74,15 @@ func (l *Loader) assign(ctx context.Context, ps []source.Partition) (map[source.
 				return nil, err
 			}
 		}
+		if was, read := l.read[p.Topic]; read && was != ids[p.Topic] && t.stopped == nil {
+			anew = p.Topic
+		}
 		l.tracks.add(t)
 		start[p] = t.from.Next
+	}
+	maps.Copy(l.read, ids)
+	if anew != "" {
+		return nil, fmt.Errorf("%w: topic %s was deleted and created again", errClient, anew)
 	}
 	l.reportOwned(gained)
 	point.Hit(point.Assigned)

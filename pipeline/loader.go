@@ -107,8 +107,10 @@ type Loader struct {
 	began, moved time.Time
 	// reseek: the open round was dropped, and what was fetched with it; the kept partitions must be sought.
 	reseek bool
-	// looked is when the ledger was read last.
-	looked time.Time
+	// looked is when the ledger was read last, rechecked when idle topics were asked for their ids.
+	looked, rechecked time.Time
+	// read are the ids of the topics that the consumer has been given partitions of.
+	read map[string]string
 	// seen is the last edit of the table (Ledger.Edit) that what the deduplicate steps remember rests on.
 	seen int64
 	// progressed: a round was committed and finished.
@@ -169,6 +171,9 @@ func (l *Loader) step(ctx context.Context) error {
 		return l.end(ctx)
 	}
 	if err := l.relieve(ctx); err != nil || l.reseek {
+		return err
+	}
+	if err := l.recheck(ctx); err != nil {
 		return err
 	}
 	return l.look(ctx)

@@ -2,10 +2,12 @@ package pipeline_test
 
 import (
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
 )
 
@@ -68,6 +70,30 @@ func TestRecreatedTopicStops(t *testing.T) {
 			whole(t, e, cfg, "a-0 [0, 6) 6 rows", "a-0 epoch 1 [0, 4) 4 rows", "a-1 [0, 1) 1 rows", "a-1 epoch 1 [0, 0) 0 rows", "b-0 [0, 8) 8 rows")
 		})
 	}
+}
+
+// A topic that is made anew may end where the one before it was read to: then no record and no error tells of it.
+func TestRecreatedTopicIsIdle(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	e.Create(t, "b", 1)
+	e.Produce(t, "a", 0, numbered(0, 6)...)
+	cfg := resetConfig("earliest")
+	var ahead atomic.Int64
+	l := e.Start(t, cfg, func(d *pipeline.Deps) { d.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) } })
+	l.Loaded("a", 0, 6)
+	e.Delete(t, "a")
+	e.Create(t, "a", 1)
+	e.Produce(t, "a", 0, numbered(100, 106)...)
+	ahead.Store(int64(time.Minute))
+	l.Said("starts again", "a new Kafka client is needed", "topic a was deleted and created again")
+	l.Until("the new topic to be loaded", func() bool {
+		r := e.Ledger(t, "p", primary).Records[key("a", 0)]
+		return r.Epoch == 1 && r.Next == 6
+	})
+	stop(t, l)
+	whole(t, e, cfg, "a-0 [0, 6) 6 rows", "a-0 epoch 1 [0, 6) 6 rows")
 }
 
 func TestRecreatedTopicFromItsEnd(t *testing.T) {

@@ -62,6 +62,10 @@ type Deps struct {
 // OrphanAge is the age at which a file that no table knows may be deleted.
 const OrphanAge = 72 * time.Hour
 
+// errClient: the loader goes on with a new Kafka client. The old one remembers the epochs of the leaders of a topic that was deleted, and takes
+// what brokers say of the new one, whose epochs begin at zero again, for outdated (librdkafka 2.14).
+var errClient = errors.New("a new Kafka client is needed")
+
 // Run keeps a pipeline going until stop is closed: a loader that fails is thrown away, and after a pause a new one
 // starts from what the table says. It returns nil after a clean stop, an error that wraps ErrStop when a person is
 // needed, and the last error when stopping itself failed.
@@ -83,6 +87,9 @@ func Run(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d Dep
 			d.Recorder.Failing(err, time.Time{})
 			d.Log.Error("the pipeline is stopped", "error", err)
 			return err
+		case errors.Is(err, errClient):
+			d.Log.Warn("the pipeline starts again from what the table says", "reason", err)
+			continue
 		}
 		if progressed { // this is another trouble than the last
 			pause = first
@@ -169,7 +176,7 @@ func open(ctx context.Context, stop <-chan struct{}, cfg *configs.Pipeline, d De
 		return nil, err
 	}
 	catalog := &watched{tables: d.Catalog, rec: d.Recorder, log: d.Log, now: d.Now}
-	l := &Loader{cfg: cfg, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s, memory: d.Memory, catalog: catalog, primary: d.Primary, committed: d.Committed}
+	l := &Loader{cfg: cfg, read: map[string]string{}, log: d.Log, now: d.Now, rec: d.Recorder, topics: d.Topics, stages: s, memory: d.Memory, catalog: catalog, primary: d.Primary, committed: d.Committed}
 	s.hold = l.hold
 	l.keep(d, s, catalog)
 	if d.NewLetterTopic != nil {

@@ -42,7 +42,7 @@ func (s *simLoader) start() {
 func (s *simLoader) open() {
 	w := s.w
 	c := w.committer()
-	s.l = &Loader{cfg: w.cfg, catalog: &watched{}, log: w.log, memory: simMemory{w}, now: func() time.Time { return w.now }, rec: w.rec,
+	s.l = &Loader{cfg: w.cfg, read: map[string]string{}, catalog: &watched{}, log: w.log, memory: simMemory{w}, now: func() time.Time { return w.now }, rec: w.rec,
 		primary: c.Primary, committer: c}
 	s.l.stages = &simStages{w: w, c: c, routed: w.tables[simIdents[simRouted]].uuid, value: simPick(w.r, "v0", "v1")}
 	s.c = newSimConsumer(w, s.l)

@@ -47,10 +47,7 @@ type part struct {
 	paused, failed bool
 	// held: paused in the client while no records are asked for, in poll mode.
 	held bool
-	// alive: something arrived since the partition was assigned or sought, be it only that it has ended. Until then it is silent since some
-	// time; zero: nobody has looked yet.
-	alive  bool
-	silent time.Time
+	hush hush
 	// touched and from belong to one Poll: the position before it.
 	touched bool
 	from    int64
@@ -67,6 +64,8 @@ type fetcher interface {
 	purge(p Partition)
 	// kept reports whether anything taken from the client was not returned yet; the client's position is ahead then.
 	kept() bool
+	// drained reports whether the last fetch has returned everything that had arrived.
+	drained() bool
 	close(held []Partition)
 }
 
@@ -277,14 +276,8 @@ func (c *Consumer) takeErr() error {
 // fetch does one round of the fetcher, and reports whether r got anything.
 func (c *Consumer) fetch(r *batch.Records, wait time.Duration) (bool, error) {
 	rows := r.Len()
-	var silent []*part
 	for _, p := range c.parts {
-		if !p.alive && !p.paused && !p.failed {
-			if p.silent.IsZero() {
-				p.silent = time.Now()
-			} else if time.Since(p.silent) > c.patience {
-				silent = append(silent, p)
-			}
+		if !p.hush.over && !p.paused && !p.failed {
 			// Stopping a partition's fetcher takes its forwarding away some time after the call that stops it, so a
 			// partition that is assigned again at once could deliver nowhere, for ever.
 			if err := c.fetcher.attach(p.Partition); err != nil {
@@ -292,14 +285,15 @@ func (c *Consumer) fetch(r *batch.Records, wait time.Duration) (bool, error) {
 			}
 		}
 	}
-	if err := c.wake(silent); err != nil {
-		return false, err
-	}
 	runs, err := c.fetcher.fetch(r, max(wait, 0))
 	if err != nil {
 		return false, err
 	}
-	return c.settle(r, rows, runs), nil
+	something := c.settle(r, rows, runs)
+	if err := c.listen(); err != nil {
+		c.errs = append(c.errs, err)
+	}
+	return something, nil
 }
 
 func partitionOf(tp kafka.TopicPartition) Partition {

@@ -15,16 +15,18 @@ import (
 type poller struct {
 	c    *Consumer
 	runs []run
+	less bool // the last fetch ended because nothing was there
 }
 
 func (*poller) attach(Partition) error { return nil }
 func (*poller) purge(Partition)        {}
 func (*poller) kept() bool             { return false }
+func (p *poller) drained() bool        { return p.less }
 func (*poller) close([]Partition)      {}
 
 // fetch ends at a rebalance, so that its rows belong to one assignment; settle drops those revoked by it.
 func (p *poller) fetch(r *batch.Records, wait time.Duration) ([]run, error) {
-	p.runs = p.runs[:0]
+	p.runs, p.less = p.runs[:0], false
 	base, changes := len(r.Mem), p.c.changes
 	if base > math.MaxInt32 {
 		return nil, fmt.Errorf("the arena is full (%d bytes); reset the batch before polling on", base)
@@ -36,6 +38,7 @@ func (p *poller) fetch(r *batch.Records, wait time.Duration) ([]run, error) {
 		}
 		switch e := p.c.kc.Poll(ms).(type) {
 		case nil:
+			p.less = true
 			return p.runs, nil
 		case *kafka.Message:
 			p.add(r, e)

@@ -79,6 +79,8 @@ type queue struct {
 	// room is the memory offered to a fetch. want is the number of records asked of the client: few when they are
 	// large, so that what stays in C is little.
 	room, want int
+	// less: the client had less than it was asked for.
+	less bool
 }
 
 func newQueue(c *client) (*queue, error) {
@@ -106,6 +108,8 @@ func (q *queue) purge(p Partition) {
 }
 
 func (q *queue) kept() bool { return q.b.at < q.b.have }
+
+func (q *queue) drained() bool { return q.less && !q.kept() }
 
 // close gives the queue up; records of the partitions still held go nowhere from then on.
 func (q *queue) close(held []Partition) {
@@ -142,7 +146,7 @@ func (q *queue) fetch(r *batch.Records, wait time.Duration) ([]run, error) {
 
 // take calls into C once. The arena offered ends at 4 GiB, which is as far as views reach.
 func (q *queue) take(r *batch.Records, room int, wait time.Duration) int {
-	base, rows := len(r.Mem), len(r.Offset)
+	base, rows, fresh := len(r.Mem), len(r.Offset), !q.kept()
 	room = max(min(room, math.MaxUint32-base), 1)
 	r.Mem = slices.Grow(r.Mem, room)
 	r.Offset, r.Timestamp = slices.Grow(r.Offset, maxRows), slices.Grow(r.Timestamp, maxRows)
@@ -154,6 +158,9 @@ func (q *queue) take(r *batch.Records, room int, wait time.Duration) int {
 		(*C.lr_view)(unsafe.Pointer(unsafe.SliceData(r.Key[rows:rows+maxRows]))),
 		(*C.lr_view)(unsafe.Pointer(unsafe.SliceData(r.Value[rows:rows+maxRows]))),
 		(*C.lr_view)(unsafe.Pointer(unsafe.SliceData(r.Headers[rows:rows+maxRows])))))
+	if fresh {
+		q.less = int(q.b.have) < q.want
+	}
 	r.Mem = r.Mem[:base+int(q.b.used)]
 	r.Offset, r.Timestamp = r.Offset[:rows+n], r.Timestamp[:rows+n]
 	r.Key, r.Value, r.Headers = r.Key[:rows+n], r.Value[:rows+n], r.Headers[:rows+n]

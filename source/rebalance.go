@@ -275,7 +275,7 @@ func (c *Consumer) reread(tps, resume []kafka.TopicPartition) error {
 	for _, tp := range tps {
 		p := partitionOf(tp)
 		c.fetcher.purge(p)
-		c.parts[p].alive, c.parts[p].silent = false, time.Time{}
+		c.parts[p].hush = hush{}
 	}
 	done, err := c.kc.SeekPartitions(tps)
 	if err != nil {
@@ -337,31 +337,6 @@ func (c *Consumer) assignAgain(again []kafka.TopicPartition) error {
 		return fmt.Errorf("seek %s: %w", names(again), err)
 	}
 	return nil
-}
-
-// silence is how long a partition may tell nothing, not even where it ends, before it is assigned again.
-const silence = 15 * time.Second
-
-// wake assigns partitions again of which nothing has arrived. Where a topic is deleted and made anew, the client (librdkafka 2.13) was seen to
-// ask no broker any more for a partition that the group had just assigned. While no broker answers it does no harm.
-func (c *Consumer) wake(silent []*part) error {
-	if len(silent) == 0 {
-		return nil
-	}
-	var tps []kafka.TopicPartition
-	for _, p := range silent {
-		tps = append(tps, at(&p.Partition, p.next, p.leader))
-		p.silent = time.Time{}
-		c.fetcher.purge(p.Partition)
-	}
-	c.log.Warn("nothing has arrived of partitions, not even where they end; they are assigned again", "partitions", names(tps), "after", c.patience)
-	if err := c.assignAgain(tps); err != nil {
-		return err
-	}
-	if err := c.kc.Resume(tps); err != nil { // the client remembers a pause
-		return fmt.Errorf("resume %s: %w", names(tps), err)
-	}
-	return c.validate(tps)
 }
 
 // Pause stops the delivery of partitions until Resume; what was fetched of them is thrown away.

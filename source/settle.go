@@ -52,7 +52,7 @@ func (c *Consumer) settle(r *batch.Records, base int, runs []run) bool {
 }
 
 func (c *Consumer) touch(p *part) {
-	p.alive = true
+	p.hush = hush{over: true}
 	if c.last != nil { // only this goroutine writes it
 		c.recovered()
 	}

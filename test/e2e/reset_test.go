@@ -8,6 +8,8 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/twmb/franz-go/pkg/kgo"
+
 	"github.com/lakeloader/lakeloader/test/stack/stacktest"
 )
 
@@ -125,6 +127,49 @@ func TestTopicIsCreatedAnew(t *testing.T) {
 	stopped(t, d)
 	judge("strict", strict)
 	verified(t, config)
+}
+
+// TestTopicIsCreatedAnewWithOlderLeaders: the partitions' leaders have changed a few times when their topic is deleted and created again. The epochs
+// of leaders begin at zero again, which the client takes for outdated news.
+func TestTopicIsCreatedAnewWithOlderLeaders(t *testing.T) {
+	t.Parallel()
+	l, k, topic := folderLake(t), stacktest.StartKafka(t), stacktest.Name("older")
+	stacktest.CreateTopic(t, k.Addr(), topic, 2, nil)
+	config := configure(t, l, fmt.Sprintf(`
+- name: anew
+  source: {topics: [%s], on_reset: earliest}
+  decode: {value: {format: avro}}
+  table: {name: anew}
+  commit: {interval: 500ms}
+`, topic))
+	text, err := os.ReadFile(config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(config, []byte(strings.ReplaceAll(string(text), stacktest.Kafka(t), k.Addr())), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	clicks, truth := stacktest.NewClicks(t, topic, 2), stacktest.NewTruth()
+	client := func() *kgo.Client { return stacktest.Producer(t, kgo.SeedBrokers(k.Addr())) }
+	sent(t, client(), truth, clicks.Some(200)...)
+	d := stacktest.StartDaemon(t, config)
+	loaded(t, "anew", truth.Reached(), d)
+	for range 2 {
+		k.Stop() // the leaders' epochs grow
+		k.Start()
+		sent(t, client(), truth, clicks.Some(50)...)
+		loaded(t, "anew", truth.Reached(), d)
+	}
+	for _, n := range []int{500, 30} {
+		deleted(t, client(), topic)
+		stacktest.CreateTopic(t, k.Addr(), topic, 2, nil)
+		truth.Again(topic)
+		sent(t, client(), truth, clicks.Some(n)...)
+		epochs(t, "anew", topic, truth, d)
+	}
+	stopped(t, d)
+	verified(t, config)
+	truth.Holds(t, stacktest.PyIceberg(t, l.named("anew"), stacktest.Read{Rows: true}))
 }
 
 // explained waits until the daemon says of the topic why it is not loaded and what to do.
