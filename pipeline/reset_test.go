@@ -81,7 +81,9 @@ func TestRecreatedTopicIsIdle(t *testing.T) {
 	e.Produce(t, "a", 0, numbered(0, 6)...)
 	cfg := resetConfig("earliest")
 	var ahead atomic.Int64
-	l := e.Start(t, cfg, func(d *pipeline.Deps) { d.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) } })
+	l := e.Start(t, cfg, func(d *pipeline.Deps) {
+		d.Now = func() time.Time { return time.Now().Add(time.Duration(ahead.Load())) }
+	})
 	l.Loaded("a", 0, 6)
 	e.Delete(t, "a")
 	e.Create(t, "a", 1)
