@@ -45,7 +45,7 @@ func newLetterFlags(c *cobra.Command) *letterFlags {
 	f := c.Flags()
 	return &letterFlags{config: configFlag(c), out: outputFlag(c, "text", "json"),
 		pipeline:  f.String("pipeline", "", "the pipeline; may be left out if there is only one"),
-		stage:     f.String("stage", "", "only those that this stage refused: decode, resolve, evolve, cleanse, partition or encode"),
+		stage:     f.String("stage", "", "only those that this stage refused: decode, resolve, evolve, changes, cleanse, enrich, partition or encode"),
 		step:      f.String("step", "", "only those that this step refused"),
 		reason:    f.String("error", "", "only those whose reason contains this text"),
 		topic:     f.String("topic", "", "this topic only"),
