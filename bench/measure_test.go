@@ -3,15 +3,12 @@
 package bench
 
 import (
-	"errors"
 	"os"
 	"os/exec"
-	"runtime/debug"
-	"strconv"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lakeloader/lakeloader/test/usage"
 )
 
 // figures are what a run took.
@@ -38,43 +35,10 @@ func (f figures) report(b *testing.B) {
 // here measures a function of this process. The peak of memory is this process's while f runs, with what it held before.
 func here(b *testing.B, records int, f func()) figures {
 	b.Helper()
-	debug.FreeOSMemory()
-	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil { // sets VmHWM back
-		b.Fatal(err)
-	}
-	began, cpu := time.Now(), ownCPU(b)
+	usage.ResetPeak(b)
+	began, cpu := time.Now(), usage.CPU(b)
 	f()
-	out := figures{records: records, cpu: ownCPU(b) - cpu, wall: time.Since(began)}
-	peak, err := peakOf("self")
-	if err != nil {
-		b.Fatal(err)
-	}
-	out.peak = peak
-	return out
-}
-
-func ownCPU(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
-// peakOf reads the greatest resident memory of a process. The kernel's other figure, ru_maxrss, is of no use for
-// children: it begins with the parent's.
-func peakOf(pid string) (int64, error) {
-	status, err := os.ReadFile("/proc/" + pid + "/status")
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
-			return kb << 10, err
-		}
-	}
-	return 0, errors.New("the process has no memory any more")
+	return figures{records: records, cpu: usage.CPU(b) - cpu, wall: time.Since(began), peak: usage.Memory(b, usage.Peak)}
 }
 
 // child is a process that is measured.
@@ -118,7 +82,7 @@ func (c *child) watch() {
 	defer tick.Stop()
 	peak := int64(0)
 	for {
-		if p, err := peakOf(strconv.Itoa(c.cmd.Process.Pid)); err == nil { // fails once the process is gone
+		if p, err := usage.MemoryOf(c.cmd.Process.Pid, usage.Peak); err == nil { // fails once the process is gone
 			peak = max(peak, p)
 		}
 		select {

@@ -5,14 +5,12 @@ import (
 	"math/rand"
 	"os"
 	"strconv"
-	"strings"
 	"testing"
 	"time"
 
-	"golang.org/x/sys/unix"
-
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/test/usage"
 )
 
 // BenchmarkJoin joins batches of 4,096 rows with tables of several sizes: three columns are added, one of them text.
@@ -61,24 +59,15 @@ func benchmarkJoin(b *testing.B, n int, key string) {
 	x := batchOf(in...)
 	root, mem := x.Root, len(x.Mem)
 	b.ReportAllocs()
-	began := cpu()
+	began := usage.CPU(b)
 	for b.Loop() {
 		x.Root, x.Mem = root, x.Mem[:mem]
 		if err := p.Apply(x); err != nil {
 			b.Fatal(err)
 		}
 	}
-	b.ReportMetric(float64(cpu()-began)/float64(b.N)/rows, "cpu-ns/row")
+	b.ReportMetric(float64(usage.CPU(b)-began)/float64(b.N)/rows, "cpu-ns/row")
 	b.ReportMetric(float64(t.Bytes())/float64(n), "table-B/row")
-}
-
-// cpu is what the process has used, nanoseconds: other programs on the machine do not count.
-func cpu() int64 {
-	var u unix.Rusage
-	if err := unix.Getrusage(unix.RUSAGE_SELF, &u); err != nil {
-		panic(err)
-	}
-	return u.Utime.Nano() + u.Stime.Nano()
 }
 
 // BenchmarkJoinOnDisk joins with a table whose rows do not fit into its memory, 64 MiB: batches of 4,096 rows with any keys, and with keys of
@@ -99,7 +88,7 @@ func BenchmarkJoinOnDisk(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	began := cpu()
+	began := usage.CPU(b)
 	x := batch.New(&batch.Records{}, customerRow)
 	for id := range int64(n) {
 		x.Mem = x.Mem[:0]
@@ -109,7 +98,7 @@ func BenchmarkJoinOnDisk(b *testing.B) {
 			b.Fatal(err)
 		}
 	}
-	build := float64(cpu()-began) / float64(n)
+	build := float64(usage.CPU(b)-began) / float64(n)
 	if err := l.Replace(t, "1"); err != nil {
 		b.Fatal(err)
 	}
@@ -131,7 +120,7 @@ func BenchmarkJoinOnDisk(b *testing.B) {
 				}
 				batches = append(batches, batchOf(in...))
 			}
-			began, i := cpu(), 0
+			began, i := usage.CPU(b), 0
 			for b.Loop() {
 				x := batches[i%len(batches)]
 				i++
@@ -141,23 +130,9 @@ func BenchmarkJoinOnDisk(b *testing.B) {
 				}
 				x.Root, x.Mem = root, x.Mem[:mem]
 			}
-			b.ReportMetric(float64(cpu()-began)/float64(b.N)/rows, "cpu-ns/row")
+			b.ReportMetric(float64(usage.CPU(b)-began)/float64(b.N)/rows, "cpu-ns/row")
 			b.ReportMetric(build, "build-cpu-ns/row")
-			b.ReportMetric(resident(b)/(1<<20), "resident-MiB")
+			b.ReportMetric(float64(usage.Memory(b, usage.Anonymous))/(1<<20), "resident-MiB")
 		})
 	}
-}
-
-// resident is the memory of the process, bytes, without pages of files.
-func resident(b *testing.B) float64 {
-	text, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		b.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(text), "RssAnon:")
-	kb, err := strconv.Atoi(strings.Fields(rest)[0])
-	if err != nil {
-		b.Fatal(err)
-	}
-	return float64(kb) * 1024
 }

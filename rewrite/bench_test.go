@@ -1,11 +1,10 @@
 package rewrite
 
 import (
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/lakeloader/lakeloader/table"
+	"github.com/lakeloader/lakeloader/test/usage"
 )
 
 // BenchmarkFile drops one row in a thousand of a file, and finds that there is nothing to drop.
@@ -53,21 +52,13 @@ func BenchmarkMerge(b *testing.B) {
 			in := c.input(sources...)
 			in.RunsBudget = 24 << 20
 			b.ReportAllocs()
-			cpu := ownCPU(b)
+			cpu := usage.CPU(b)
 			for b.Loop() {
 				if m, err := Merge(b.Context(), in); err != nil || m.Rows != int64(files*rows) {
 					b.Fatal(m.Rows, err)
 				}
 			}
-			b.ReportMetric((ownCPU(b)-cpu).Seconds()*1e6/float64(b.N)/float64(files*rows), "cpu-s/M")
+			b.ReportMetric((usage.CPU(b)-cpu).Seconds()*1e6/float64(b.N)/float64(files*rows), "cpu-s/M")
 		})
 	}
-}
-
-func ownCPU(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

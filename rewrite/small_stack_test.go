@@ -10,6 +10,7 @@ import (
 	"github.com/lakeloader/lakeloader/objects"
 	"github.com/lakeloader/lakeloader/table"
 	"github.com/lakeloader/lakeloader/test/stack/stacktest"
+	"github.com/lakeloader/lakeloader/test/usage"
 )
 
 // BenchmarkMergeTiny puts the rows of very many small files in S3 into one, as a loader that commits often leaves them.
@@ -32,13 +33,13 @@ func BenchmarkMergeTiny(b *testing.B) {
 				sources, bytes = append(sources, f), bytes+f.Size
 			}
 			in := c.input(sources...)
-			cpu := ownCPU(b)
+			cpu := usage.CPU(b)
 			for b.Loop() {
 				if m, err := Merge(b.Context(), in); err != nil || m.Rows != files*rows {
 					b.Fatal(m.Rows, err)
 				}
 			}
-			b.ReportMetric((ownCPU(b)-cpu).Seconds()*1e3/float64(b.N)/files, "cpu-ms/file")
+			b.ReportMetric((usage.CPU(b)-cpu).Seconds()*1e3/float64(b.N)/files, "cpu-ms/file")
 			b.ReportMetric(b.Elapsed().Seconds()*1e3/float64(b.N)/files, "ms/file")
 			b.ReportMetric(float64(bytes)/files, "bytes/file")
 		})

@@ -10,13 +10,13 @@ import (
 	"net/http/httptest"
 	"os"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
 	"github.com/lakeloader/lakeloader/test/stack/stacktest"
+	"github.com/lakeloader/lakeloader/test/usage"
 )
 
 // BenchmarkBacklog has routes send LAKELOADER_BENCH_RECORDS committed rows (default 200,000) of four partitions, of about 90 bytes as JSON: to a topic
@@ -82,10 +82,10 @@ func BenchmarkBacklog(b *testing.B) {
 // backlog has a new route send all that is committed. n is how many rows it goes over.
 func backlog(b *testing.B, e *pipelinetest.Env, o *configs.Outlet, n int) {
 	b.Helper()
-	began, cpu := time.Now(), cpuTime(b)
+	began, cpu := time.Now(), usage.CPU(b)
 	r := start(b, e, o, nil)
 	r.end()
-	spent, took := cpuTime(b)-cpu, time.Since(began)
+	spent, took := usage.CPU(b)-cpu, time.Since(began)
 	if len(r.errs) > 0 || r.rows == 0 {
 		b.Fatalf("%d rows, %q", r.rows, r.errs)
 	}
@@ -93,13 +93,4 @@ func backlog(b *testing.B, e *pipelinetest.Env, o *configs.Outlet, n int) {
 	b.ReportMetric(float64(r.rows)/took.Seconds(), "sent/s")
 	b.ReportMetric(spent.Seconds()/float64(n)*1e6, "cpu-s/M")
 	b.ReportMetric(0, "ns/op")
-}
-
-func cpuTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

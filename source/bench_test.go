@@ -6,7 +6,6 @@ import (
 	"os"
 	"strconv"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -14,6 +13,7 @@ import (
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/test/usage"
 )
 
 // BenchmarkConsume reads LAKELOADER_BENCH_RECORDS (default 300,000) records of 94 bytes from four partitions of a real
@@ -77,14 +77,6 @@ func fill(b *testing.B, k configs.Kafka, topic string, n int) {
 	}
 }
 
-func cpu(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 func consumeAll(b *testing.B, k configs.Kafka, topic, mode string, n int) {
 	c, err := New(Options{Kafka: k, Pipeline: "bench", Source: configs.Source{Topics: []string{topic}, Group: name("g"), Consume: mode}}, newLedger())
 	if err != nil {
@@ -98,7 +90,7 @@ func consumeAll(b *testing.B, k configs.Kafka, topic, mode string, n int) {
 			b.Fatal(err)
 		}
 	}
-	polls, start, began := 0, cpu(b), time.Now()
+	polls, start, began := 0, usage.CPU(b), time.Now()
 	for got := 0; got < n; polls++ {
 		r.Reset()
 		if err := c.Poll(b.Context(), &r, time.Second); err != nil {
@@ -108,7 +100,7 @@ func consumeAll(b *testing.B, k configs.Kafka, topic, mode string, n int) {
 			b.Fatalf("only %d of %d records came", got, n)
 		}
 	}
-	b.ReportMetric(float64((cpu(b)-start).Nanoseconds())/float64(n), "cpu-ns/record")
+	b.ReportMetric(float64((usage.CPU(b)-start).Nanoseconds())/float64(n), "cpu-ns/record")
 	b.ReportMetric(float64(n)/time.Since(began).Seconds(), "records/s")
 	b.ReportMetric(float64(n)/float64(polls), "records/poll")
 }

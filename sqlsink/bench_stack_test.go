@@ -7,13 +7,13 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
 	"github.com/lakeloader/lakeloader/test/stack/stacktest"
+	"github.com/lakeloader/lakeloader/test/usage"
 )
 
 // BenchmarkLoad loads LAKELOADER_BENCH_RECORDS clicks (default 200,000) as JSON of 190 bytes and eight columns, from four partitions of a real Kafka, in
@@ -47,27 +47,18 @@ func speed(b *testing.B, url string) {
 	}
 	s := newBenchOn(b, e, url)
 	cfg := s.config(clickColumns, func(p *configs.Pipeline) { p.Source.Group, p.Commit.Records = topic, 100_000 }, topic)
-	began, cpu := time.Now(), cpuTime(b)
+	began, cpu := time.Now(), usage.CPU(b)
 	for i := 0; b.Loop(); i++ {
 		if i > 0 {
 			b.Fatal("a table is filled once: use -benchtime 1x")
 		}
 		s.load(cfg, int64(n))
 	}
-	took, spent := time.Since(began), cpuTime(b)-cpu
+	took, spent := time.Since(began), usage.CPU(b)-cpu
 	if got := s.count(); got != n {
 		b.Fatalf("%d rows of %d", got, n)
 	}
 	b.ReportMetric(float64(n)/took.Seconds(), "rows/s")
 	b.ReportMetric(spent.Seconds()/float64(n)*1e6, "cpu-s/M")
 	b.ReportMetric(0, "ns/op")
-}
-
-func cpuTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }

@@ -6,12 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"math/rand/v2"
-	"os"
 	"path/filepath"
-	"runtime/debug"
-	"strconv"
-	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -21,6 +16,7 @@ import (
 	"github.com/lakeloader/lakeloader/partitioner"
 	"github.com/lakeloader/lakeloader/table"
 	"github.com/lakeloader/lakeloader/table/iceberg"
+	"github.com/lakeloader/lakeloader/test/usage"
 	"github.com/lakeloader/lakeloader/writers"
 )
 
@@ -170,37 +166,6 @@ func benchOwner(b *testing.B, lake Lake, rows Rows, now time.Time) *Owner {
 	return o
 }
 
-// cpu is what the process has used: other programs on the machine do not count.
-func cpu(b *testing.B) time.Duration {
-	var r syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &r); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(r.Utime.Nano() + r.Stime.Nano())
-}
-
-// forget has resident count from now on, without what the making of the table has left.
-func forget(b *testing.B) {
-	debug.FreeOSMemory()
-	if err := os.WriteFile("/proc/self/clear_refs", []byte("5"), 0); err != nil {
-		b.Fatal(err)
-	}
-}
-
-// resident is the greatest resident memory since forget, MiB.
-func resident(b *testing.B) float64 {
-	text, err := os.ReadFile("/proc/self/status")
-	if err != nil {
-		b.Fatal(err)
-	}
-	_, rest, _ := strings.Cut(string(text), "VmHWM:")
-	kb, err := strconv.Atoi(strings.Fields(rest)[0])
-	if err != nil {
-		b.Fatal(err)
-	}
-	return float64(kb) / 1024
-}
-
 // BenchmarkRebuild makes the totals of -rows purchases by as many visitors from a table on the local disk.
 func BenchmarkRebuild(b *testing.B) {
 	now := time.Now()
@@ -209,19 +174,19 @@ func BenchmarkRebuild(b *testing.B) {
 	for range b.N {
 		o := benchOwner(b, lake, nil, now)
 		o.look()
-		forget(b)
-		started, used := time.Now(), cpu(b)
+		usage.ResetPeak(b)
+		started, used := time.Now(), usage.CPU(b)
 		if err := o.reconcile(b.Context()); err != nil {
 			b.Fatal(err)
 		}
 		b.ReportMetric(time.Since(started).Seconds(), "s/rebuild")
-		b.ReportMetric((cpu(b) - used).Seconds(), "cpu-s/rebuild")
-		started, used = time.Now(), cpu(b)
+		b.ReportMetric((usage.CPU(b) - used).Seconds(), "cpu-s/rebuild")
+		started, used = time.Now(), usage.CPU(b)
 		if err := o.settle(b.Context()); err != nil { // compares all keys with an empty topic
 			b.Fatal(err)
 		}
 		b.ReportMetric(time.Since(started).Seconds(), "s/compare")
-		b.ReportMetric((cpu(b) - used).Seconds(), "cpu-s/compare")
+		b.ReportMetric((usage.CPU(b) - used).Seconds(), "cpu-s/compare")
 		m := o.d.State.db.Metrics()
 		b.ReportMetric(float64(m.DiskSpaceUsage())/1e6, "MB")
 		keys := o.d.Meter.Read().Keys
@@ -229,7 +194,7 @@ func BenchmarkRebuild(b *testing.B) {
 			b.Fatalf("there are totals of %d visitors, of %d", keys, *benchRows)
 		}
 		b.ReportMetric(float64(keys), "keys")
-		b.ReportMetric(resident(b), "MiB-resident")
+		b.ReportMetric(float64(usage.Memory(b, usage.Peak))/(1<<20), "MiB-resident")
 	}
 }
 
@@ -258,11 +223,11 @@ func BenchmarkUpdate(b *testing.B) {
 		o.rec.Spans = append(o.rec.Spans, batch.Span{Topic: "in", First: next, Next: next + n})
 		next += n
 		b.StartTimer()
-		before := cpu(b)
+		before := usage.CPU(b)
 		if err := o.apply(b.Context()); err != nil {
 			b.Fatal(err)
 		}
-		used += cpu(b) - before
+		used += usage.CPU(b) - before
 	}
 	for range 100 {
 		one()

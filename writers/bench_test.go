@@ -9,7 +9,6 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
@@ -17,19 +16,11 @@ import (
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/table"
+	"github.com/lakeloader/lakeloader/test/usage"
 	"github.com/parquet-go/parquet-go/compress"
 )
 
 var sizes = flag.Bool("sizes", false, "BenchmarkClicks prints bytes per record, by column")
-
-// cpuTime is the user and system time of the process.
-func cpuTime() time.Duration {
-	var u syscall.Rusage
-	if syscall.Getrusage(syscall.RUSAGE_SELF, &u) != nil {
-		return 0
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
 
 // heapPeak samples the heap in use until stop is called, which returns the most in MiB beyond what is live now.
 func heapPeak() (stop func() float64) {
@@ -133,7 +124,7 @@ func (c benchmark) run(b *testing.B) {
 	stop := heapPeak()
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
-	start, size, written := cpuTime(), int64(0), 0
+	start, size, written := usage.CPU(b), int64(0), 0
 	b.ResetTimer()
 	for range b.N {
 		files := c.round(b, w, in)
@@ -145,7 +136,7 @@ func (c benchmark) run(b *testing.B) {
 		}
 	}
 	b.StopTimer()
-	cpu := cpuTime() - start
+	cpu := usage.CPU(b) - start
 	runtime.ReadMemStats(&after)
 	b.ReportMetric(stop(), "MiB-heap-peak")
 	b.ReportMetric(float64(cpu.Nanoseconds())/float64(written), "cpu-ns/record")

@@ -13,7 +13,6 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/lakeloader/lakeloader/obs"
 	"github.com/lakeloader/lakeloader/test/stack/stacktest"
+	"github.com/lakeloader/lakeloader/test/usage"
 )
 
 // patience is how long a test waits for everything to be loaded.
@@ -142,7 +142,7 @@ func (d *daemon) watch() {
 	defer tick.Stop()
 	most := int64(0)
 	for {
-		if n, err := peakOf(d.PID()); err == nil { // fails once the process is gone
+		if n, err := usage.MemoryOf(d.PID(), usage.Peak); err == nil { // fails once the process is gone
 			most = max(most, n)
 		}
 		select {
@@ -152,21 +152,6 @@ func (d *daemon) watch() {
 		case <-tick.C:
 		}
 	}
-}
-
-// peakOf reads the greatest resident memory that a process had, bytes.
-func peakOf(pid int) (int64, error) {
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
-	if err != nil {
-		return 0, err
-	}
-	for line := range strings.Lines(string(status)) {
-		if v, ok := strings.CutPrefix(line, "VmHWM:"); ok {
-			kb, err := strconv.ParseInt(strings.TrimSuffix(strings.TrimSpace(v), " kB"), 10, 64)
-			return kb << 10, err
-		}
-	}
-	return 0, errors.New("the process has no memory any more")
 }
 
 func (d *daemon) status() (st obs.Status, err error) {
