@@ -16,7 +16,6 @@ import (
 	"github.com/lakeloader/lakeloader/source"
 	"github.com/lakeloader/lakeloader/table"
 	"github.com/lakeloader/lakeloader/views"
-	"github.com/lakeloader/lakeloader/writers"
 )
 
 // stages brings records from bytes to open files. The row type may widen while it runs: then the table gets the columns
@@ -45,17 +44,6 @@ type stages struct {
 	topic LetterTopic
 
 	primaryTable, deadTable table.Ident
-}
-
-// sink is the open files of one table in the open round.
-type sink struct {
-	info     table.Info
-	splitter *partitioner.Splitter
-	w        *writers.Writer
-	// done are files of the round that a change of the row type finished early.
-	done []table.File
-	// used: it has rows of the open round.
-	used bool
 }
 
 // Idents names the tables of a pipeline.
@@ -162,36 +150,6 @@ func SortFields(list []string) (out []table.SortField) {
 	return out
 }
 
-// ensure makes the table have the columns, and the sink write them. Columns that only the table has stay, and are null.
-func (s *stages) ensure(ctx context.Context, k *sink, def table.Def, sort []table.SortField) error {
-	wanted := def
-	var err error
-	if wanted.Row, err = schemas.Merge(def.Row, k.info.Row); err != nil {
-		return fmt.Errorf("%w: table %s: %w", ErrStop, def.Ident, err)
-	}
-	info, err := s.d.Catalog.Ensure(ctx, wanted)
-	if err != nil {
-		return fmt.Errorf("preparing table %s: %w", def.Ident, err)
-	}
-	splitter, err := partitioner.New(info.PartitionBy, def.Row)
-	if err != nil {
-		return fmt.Errorf("%w: table %s: %w", ErrStop, def.Ident, err)
-	}
-	if k.w != nil {
-		files, err := k.w.Finish(ctx)
-		if err != nil {
-			return err
-		}
-		k.done = append(k.done, files...)
-	}
-	w, err := writers.New(writers.Options{Info: info, Store: s.d.Objects, Files: s.cfg.Files, SortBy: sort, Now: s.d.Now})
-	if err != nil {
-		return fmt.Errorf("%w: table %s: %w", ErrStop, def.Ident, err)
-	}
-	k.info, k.splitter, k.w = info, splitter, w
-	return nil
-}
-
 // run brings records into the open files and returns what was decided about each. The batch is good until the next call.
 func (s *stages) run(ctx context.Context, r *batch.Records, ts *tracks) (*batch.Batch, error) {
 	s.b.Reset(r)
@@ -259,105 +217,6 @@ func seen(runs []run) []views.Partition {
 		out[i] = views.Partition{Topic: x.t.key.Topic, Partition: x.t.key.Partition, Epoch: x.t.from.Epoch, From: x.from, To: x.to}
 	}
 	return out
-}
-
-// refuse makes dead letters of rows that cannot be written. It comes before any table gets rows of the batch.
-func (k *sink) refuse(b *batch.Batch) error {
-	err := k.splitter.Refuse(b)
-	if err == nil {
-		err = k.w.Refuse(b)
-	}
-	if err != nil {
-		return fmt.Errorf("table %s: %w", k.info.Ident, err)
-	}
-	return nil
-}
-
-func (k *sink) append(ctx context.Context, b *batch.Batch) error {
-	parts, err := k.splitter.Split(b)
-	return k.write(ctx, b, parts, err)
-}
-
-// appendRows is append for some rows.
-func (k *sink) appendRows(ctx context.Context, b *batch.Batch, rows []int32) error {
-	parts, err := k.splitter.SplitRows(b, rows)
-	return k.write(ctx, b, parts, err)
-}
-
-func (k *sink) write(ctx context.Context, b *batch.Batch, parts []partitioner.Part, err error) error {
-	k.used = k.used || len(parts) > 0
-	for i := 0; err == nil && i < len(parts); i++ {
-		err = k.w.Append(ctx, b, writers.Part(parts[i]))
-	}
-	if err != nil {
-		return fmt.Errorf("table %s: %w", k.info.Ident, err)
-	}
-	return nil
-}
-
-// sinks are the open tables: the primary first, then routed ones by name, and the dead letters last.
-func (s *stages) sinks() []*sink {
-	all := []*sink{&s.primary}
-	if s.routes != nil {
-		all = append(all, s.routes.sinks...)
-	}
-	return append(all, &s.dead)
-}
-
-// finish ends the files of the round; they are durable when it returns, and the topic has its dead letters. Routed tables without files are left out.
-func (s *stages) finish(ctx context.Context) ([]RoundFile, error) {
-	var tables []RoundFile
-	for _, k := range s.sinks() {
-		files, err := k.finish(ctx)
-		if err != nil {
-			return nil, err
-		}
-		t := RoundFile{Table: k.info.Ident, Files: files}
-		if routed := k != &s.primary && k != &s.dead; routed {
-			if len(files) == 0 {
-				continue
-			}
-			t.Routed, t.UUID, t.Value = true, k.info.UUID, s.routes.value(k.info.Ident)
-		}
-		tables = append(tables, t)
-	}
-	return tables, s.flush(ctx)
-}
-
-func (k *sink) finish(ctx context.Context) ([]table.File, error) {
-	files, err := k.w.Finish(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("finishing files of table %s: %w", k.info.Ident, err)
-	}
-	files = append(k.done, files...)
-	k.done, k.used = nil, false
-	return files, nil
-}
-
-// abort drops the open round's files. Durable ones stay behind as orphans: a commit of them may be on its way.
-func (s *stages) abort() {
-	if s.chain != nil {
-		s.chain.forget()
-	}
-	for _, k := range s.sinks() {
-		k.w.Abort()
-		k.done, k.used = nil, false
-	}
-	s.d.limit.dropped()
-	if s.d.Database != nil {
-		s.d.Database.Dropped()
-	}
-}
-
-// size is the bytes of the round's files so far, as they would be if they ended now.
-func (s *stages) size() (size int64) {
-	for _, k := range s.sinks() {
-		size += k.w.Size()
-		for _, f := range k.done {
-			size += f.Size
-		}
-	}
-	return size
 }
 
 // begin takes in what the table says when a round begins. In the middle of one, when partitions are assigned, tables that have
