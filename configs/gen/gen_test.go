@@ -41,12 +41,16 @@ func TestRunWritesBoth(t *testing.T) {
 	if err := os.Mkdir(filepath.Join(root, "configs"), 0o755); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"types.go", "jobs.go", "engines.go", "aggregate.go", "changes.go", "enrich.go", "outlet.go", "sqlsink.go", "view.go", "window.go", "steps.go"} {
-		data, err := os.ReadFile(filepath.Join("..", name))
+	sources, err := filepath.Glob("../*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, source := range sources {
+		data, err := os.ReadFile(source)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := os.WriteFile(filepath.Join(root, "configs", name), data, 0o600); err != nil {
+		if err := os.WriteFile(filepath.Join(root, "configs", filepath.Base(source)), data, 0o600); err != nil {
 			t.Fatal(err)
 		}
 	}

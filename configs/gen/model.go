@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"go/ast"
 	"go/parser"
@@ -24,8 +25,16 @@ type model struct {
 
 func newModel(sources string) (*model, error) {
 	m := &model{types: map[string]string{}, fields: map[string]string{}, defaults: defaults()}
-	for _, name := range []string{"types.go", "jobs.go", "engines.go", "aggregate.go", "changes.go", "enrich.go", "outlet.go", "sqlsink.go", "view.go", "window.go", "steps.go"} {
-		f, err := parser.ParseFile(token.NewFileSet(), filepath.Join(sources, name), nil, parser.ParseComments)
+	names, err := filepath.Glob(filepath.Join(sources, "*.go"))
+	names = slices.DeleteFunc(names, func(name string) bool { return strings.HasSuffix(name, "_test.go") })
+	if err == nil && len(names) == 0 {
+		err = errors.New("there are no Go files")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read the settings in %s: %w", sources, err)
+	}
+	for _, name := range names {
+		f, err := parser.ParseFile(token.NewFileSet(), name, nil, parser.ParseComments)
 		if err != nil {
 			return nil, fmt.Errorf("read the comments: %w", err)
 		}
