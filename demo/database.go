@@ -177,7 +177,10 @@ func (d *Demo) Prepare(ctx context.Context, say func(string)) error {
 		return err
 	}
 	for {
-		r := d.gen.Next()
+		r, err := d.gen.Next()
+		if err != nil {
+			return err
+		}
 		if r.Change == nil && d.database.told > 0 {
 			d.held = append(d.held, r)
 			break

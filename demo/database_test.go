@@ -41,10 +41,10 @@ func TestDatabasesThatDoNotFit(t *testing.T) {
 
 // Every change of a system's table says all of the row, so that a database has it too.
 func TestChangesHaveTheRow(t *testing.T) {
-	for name, g := range map[string]Generator{"ratings": NewRatings(3, start, func(string) int32 { return 1 }), "retail": NewRetail(3, start)} {
+	for name, g := range map[string]Generator{"ratings": ratings(t, 3), "retail": NewRetail(3, start)} {
 		ops := map[byte]int{}
 		for range 20000 {
-			r := g.Next()
+			r := next(t, g)
 			if (r.Change != nil) != (r.Topic == tables[name].Topic && r.Value != nil) {
 				t.Fatalf("%s: %+v", name, r)
 			}

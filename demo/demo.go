@@ -113,7 +113,7 @@ func (d *Demo) generator(o Options) (Generator, error) {
 		if err != nil {
 			return nil, err
 		}
-		return NewRatings(o.Seed, o.At, func(subject string) int32 { return ids[subject] }), nil
+		return NewRatings(o.Seed, o.At, func(subject string) int32 { return ids[subject] })
 	case "visitor-spend":
 		return NewPurchases(o.Seed, o.At), nil
 	case "retail":
@@ -208,9 +208,12 @@ func (d *Demo) Produce(ctx context.Context, n int64, rate int) (sent map[string]
 	}()
 	began := time.Now()
 	first := d.gen.Topics()[0].Name
-	var wrote error // to the database
+	var made, wrote error // by the generator, to the database
 	for i, left := int64(0), n; (n == 0 || left > 0) && ctx.Err() == nil; i++ {
-		r := d.next()
+		var r Record
+		if r, made = d.next(); made != nil {
+			break
+		}
 		if r.Topic == first {
 			left--
 		}
@@ -229,20 +232,20 @@ func (d *Demo) Produce(ctx context.Context, n int64, rate int) (sent map[string]
 	err = d.client.Flush(context.WithoutCancel(ctx))
 	close(acked)
 	<-done
-	if err = errors.Join(err, failed, wrote); err == nil && d.database != nil {
+	if err = errors.Join(err, failed, made, wrote); err == nil && d.database != nil {
 		sent[d.database.Topic], err = d.told(context.WithoutCancel(ctx), connectorPatience)
 	}
 	return sent, err
 }
 
 // next is the next record of the generator.
-func (d *Demo) next() Record {
+func (d *Demo) next() (Record, error) {
 	if len(d.held) == 0 {
 		return d.gen.Next()
 	}
 	r := d.held[0]
 	d.held = d.held[1:]
-	return r
+	return r, nil
 }
 
 func pause(ctx context.Context, d time.Duration) {

@@ -27,25 +27,44 @@ import (
 
 var start = time.Date(2026, 11, 21, 12, 0, 0, 0, time.UTC)
 
-func generators() map[string]func(seed uint64) Generator {
+func generators(t *testing.T) map[string]func(seed uint64) Generator {
 	return map[string]func(uint64) Generator{
 		"clicks":        func(seed uint64) Generator { return NewClicks(seed, start) },
-		"ratings":       func(seed uint64) Generator { return NewRatings(seed, start, func(string) int32 { return 1 }) },
+		"ratings":       func(seed uint64) Generator { return ratings(t, seed) },
 		"visitor-spend": func(seed uint64) Generator { return NewPurchases(seed, start) },
 	}
 }
 
+func ratings(t *testing.T, seed uint64) *Ratings {
+	t.Helper()
+	g, err := NewRatings(seed, start, func(string) int32 { return 1 })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return g
+}
+
+// next is the next record of a generator.
+func next(t *testing.T, g Generator) Record {
+	t.Helper()
+	r, err := g.Next()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
 // The same seed makes the same records, so that two runs can be compared; another one makes others.
 func TestSameSeedSameRecords(t *testing.T) {
-	for name, gen := range generators() {
+	for name, gen := range generators(t) {
 		a, b, other := gen(1), gen(1), gen(2)
 		differ := 0
 		for i := range 2000 {
-			r1, r2 := a.Next(), b.Next()
+			r1, r2 := next(t, a), next(t, b)
 			if !reflect.DeepEqual(r1, r2) {
 				t.Fatalf("%s: record %d is %q and %q", name, i, r1.Value, r2.Value)
 			}
-			if !bytes.Equal(other.Next().Value, r1.Value) {
+			if !bytes.Equal(next(t, other).Value, r1.Value) {
 				differ++
 			}
 		}
@@ -62,7 +81,7 @@ func TestClicksCoverEveryPairInEveryTick(t *testing.T) {
 	for tick := range 40 {
 		seen := map[pair]bool{}
 		for range perTick {
-			v := c.Next().Value
+			v := next(t, c).Value
 			var r struct {
 				CampaignID, PubID       int
 				UUID, Timestamp, IP     string
@@ -152,7 +171,7 @@ func through(t *testing.T, cfg *configs.Config, at int, d *Demo) (rejected, rows
 	}
 	r := &batch.Records{Topics: []string{p.Source.Topics[0]}}
 	for i := 0; i < 2000; {
-		made := d.gen.Next()
+		made := next(t, d.gen)
 		if made.Topic != r.Topics[0] {
 			continue
 		}

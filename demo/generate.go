@@ -14,8 +14,8 @@ import (
 type Generator interface {
 	// Topics that the records belong to.
 	Topics() []Topic
-	// Next makes the next record.
-	Next() Record
+	// Next makes the next record. It fails where the generator has made what its own schema does not allow.
+	Next() (Record, error)
 }
 
 // Topic of a system.
@@ -97,7 +97,7 @@ func NewClicks(seed uint64, at time.Time) *Clicks {
 func (c *Clicks) Topics() []Topic { return []Topic{{Name: "clicks"}} }
 
 // Next implements Generator: JSON, no key.
-func (c *Clicks) Next() Record {
+func (c *Clicks) Next() (Record, error) {
 	campaign, publisher := c.pair/publishers+1, c.pair%publishers+1
 	p, f := pick(c.r, places), pick(c.r, platforms)
 	b := append(make([]byte, 0, 320), `{"uuid":"`...)
@@ -120,7 +120,7 @@ func (c *Clicks) Next() Record {
 	if c.pair++; c.pair == perTick {
 		c.pair, c.at = 0, c.at.Add(time.Millisecond)
 	}
-	return Record{Topic: "clicks", Value: append(b, `"}`...)}
+	return Record{Topic: "clicks", Value: append(b, `"}`...)}, nil
 }
 
 var skus = []string{"boots", "shirt", "knife", "saucepan", "table", "chair", "clock", "frame", "guitar", "thermometer", "scarf", "doormat"}
@@ -140,11 +140,11 @@ func NewPurchases(seed uint64, at time.Time) *Purchases {
 func (g *Purchases) Topics() []Topic { return []Topic{{Name: "purchases"}} }
 
 // Next implements Generator: JSON, keyed by the visitor.
-func (g *Purchases) Next() Record {
+func (g *Purchases) Next() (Record, error) {
 	n := g.r.IntN(10000)
 	visitor := [...]string{fmt.Sprintf("visitor%d@example.org", n), fmt.Sprintf("ACC-%06d", n), fmt.Sprintf("user%d", n)}[n%3]
 	b := fmt.Appendf(nil, `{"sku":"%s-%d","value":%d.%02d,"quantity":%d,"visitor":"%s","timestamp":"%s"}`,
 		pick(g.r, skus), g.r.IntN(100), g.r.IntN(200), g.r.IntN(100), 1+g.r.IntN(5), visitor, g.at.UTC().Format("2006-01-02T15:04:05.000Z"))
 	g.at = g.at.Add(100 * time.Millisecond)
-	return Record{Topic: "purchases", Key: []byte(visitor), Value: b}
+	return Record{Topic: "purchases", Key: []byte(visitor), Value: b}, nil
 }

@@ -3,6 +3,7 @@ package demo
 import (
 	"encoding/binary"
 	"fmt"
+	"maps"
 	"strconv"
 	"time"
 
@@ -87,15 +88,24 @@ type Ratings struct {
 }
 
 // NewRatings starts at a time; a rating comes every 12 milliseconds. id tells the id of the schema of a subject.
-func NewRatings(seed uint64, at time.Time, id func(subject string) int32) *Ratings {
-	g := &Ratings{r: newRandom(seed), at: at, schemaID: id(ratingsTopic + "-value"),
-		key: avro.MustParse(CustomersKeySchema), value: avro.MustParse(CustomersSchema), people: make([]customer, customers)}
-	g.keyID, g.valueID = id(customersTopic+"-key"), id(customersTopic+"-value")
+func NewRatings(seed uint64, at time.Time, id func(subject string) int32) (*Ratings, error) {
+	key, err := avro.Parse(CustomersKeySchema)
+	if err != nil {
+		return nil, fmt.Errorf("the schema of the demo's keys of customers: %w", err)
+	}
+	value, err := avro.Parse(CustomersSchema)
+	if err != nil {
+		return nil, fmt.Errorf("the schema of the demo's changes of customers: %w", err)
+	}
+	g := &Ratings{r: newRandom(seed), at: at, schemaID: id(ratingsTopic + "-value"), keyID: id(customersTopic + "-key"), valueID: id(customersTopic + "-value"),
+		key: key, value: value, people: make([]customer, customers)}
 	for i := range g.people {
 		g.create(i)
-		g.event(i, "r", nil)
+		if err := g.event(i, "r", nil); err != nil {
+			return nil, err
+		}
 	}
-	return g
+	return g, nil
 }
 
 // create makes a customer with an id of i+1.
@@ -107,29 +117,25 @@ func (g *Ratings) create(i int) {
 }
 
 // change changes a customer in the database: mostly the club, sometimes the whole row goes, or comes back.
-func (g *Ratings) change() {
+func (g *Ratings) change() error {
 	i := g.r.IntN(customers)
 	p := &g.people[i]
 	before := p.fields
 	switch {
 	case p.gone:
 		g.create(i)
-		g.event(i, "c", nil)
+		return g.event(i, "c", nil)
 	case g.r.IntN(10) == 0:
 		p.gone, p.fields = true, nil
-		g.event(i, "d", before)
-	default:
-		p.fields = map[string]any{}
-		for k, v := range before {
-			p.fields[k] = v
-		}
-		p.fields["club_status"], p.fields["update_ts"] = pick(g.r, clubs), g.at.UTC().Format("2006-01-02T15:04:05Z")
-		g.event(i, "u", before)
+		return g.event(i, "d", before)
 	}
+	p.fields = maps.Clone(before)
+	p.fields["club_status"], p.fields["update_ts"] = pick(g.r, clubs), g.at.UTC().Format("2006-01-02T15:04:05Z")
+	return g.event(i, "u", before)
 }
 
 // event makes the records that the connector sends for a change: the envelope, and after a deletion a tombstone.
-func (g *Ratings) event(i int, op string, before map[string]any) {
+func (g *Ratings) event(i int, op string, before map[string]any) error {
 	g.pos += 97
 	row := func(m map[string]any) any {
 		if m == nil {
@@ -152,24 +158,32 @@ func (g *Ratings) event(i int, op string, before map[string]any) {
 		"messagetopic": map[string]any{"string": customersTopic}, "messagesource": map[string]any{"string": "Debezium CDC from MySQL on asgard"},
 		"source": map[string]any{"version": "3.0.0.Final", "connector": "mysql", "name": "asgard", "ts_ms": ms, "snapshot": map[string]any{"string": snapshot}, "db": "demo",
 			"table": map[string]any{"string": "CUSTOMERS"}, "server_id": int64(42), "gtid": nil, "file": binlog, "pos": g.pos, "row": 0, "thread": nil, "query": nil}}
-	key := wire(g.key, g.keyID, map[string]any{"id": i + 1})
+	key, err := wire(g.key, g.keyID, map[string]any{"id": i + 1})
+	if err != nil {
+		return fmt.Errorf("the key of the demo's customer %d: %w", i+1, err)
+	}
+	value, err := wire(g.value, g.valueID, envelope)
+	if err != nil {
+		return fmt.Errorf("the change %q of the demo's customer %d: %w", op, i+1, err)
+	}
 	change := &Change{Op: op[0], Row: g.people[i].fields}
 	if op == "d" {
 		change.Row = before
 	}
-	g.due = append(g.due, Record{Topic: customersTopic, Key: key, Value: wire(g.value, g.valueID, envelope), Change: change})
+	g.due = append(g.due, Record{Topic: customersTopic, Key: key, Value: value, Change: change})
 	if op == "d" {
 		g.due = append(g.due, Record{Topic: customersTopic, Key: key})
 	}
+	return nil
 }
 
-// wire is a value in the registry's wire format. The schema and the values are both ours.
-func wire(s avro.Schema, id int32, v any) []byte {
+// wire is a value in the registry's wire format.
+func wire(s avro.Schema, id int32, v any) ([]byte, error) {
 	b, err := avro.Marshal(s, v)
 	if err != nil {
-		panic(fmt.Sprintf("a record of the demo does not fit its schema: %v", err))
+		return nil, fmt.Errorf("it does not fit its schema: %w", err)
 	}
-	return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(id)), b...)
+	return append(binary.BigEndian.AppendUint32([]byte{0}, uint32(id)), b...), nil
 }
 
 // Topics implements Generator.
@@ -178,15 +192,17 @@ func (g *Ratings) Topics() []Topic {
 }
 
 // Next implements Generator: ratings are keyed by their id as text.
-func (g *Ratings) Next() Record {
+func (g *Ratings) Next() (Record, error) {
 	if len(g.due) > 0 {
 		r := g.due[0]
 		g.due = g.due[1:]
-		return r
+		return r, nil
 	}
 	g.n++
 	if g.n%changesEvery == 0 {
-		g.change()
+		if err := g.change(); err != nil {
+			return Record{}, err
+		}
 	}
 	b := binary.BigEndian.AppendUint32([]byte{0}, uint32(g.schemaID))
 	b = binary.AppendVarint(b, g.n)
@@ -198,5 +214,5 @@ func (g *Ratings) Next() Record {
 		b = append(binary.AppendVarint(b, int64(len(s))), s...)
 	}
 	g.at = g.at.Add(12 * time.Millisecond)
-	return Record{Topic: ratingsTopic, Key: strconv.AppendInt(nil, g.n, 10), Value: b}
+	return Record{Topic: ratingsTopic, Key: strconv.AppendInt(nil, g.n, 10), Value: b}, nil
 }

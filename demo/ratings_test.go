@@ -15,9 +15,12 @@ import (
 // The change events tell the same story as the customers that the generator keeps: applied in order they give the table.
 func TestCustomersAreTheirChanges(t *testing.T) {
 	schemas := map[int32]avro.Schema{2: avro.MustParse(CustomersKeySchema), 3: avro.MustParse(CustomersSchema)}
-	g := NewRatings(5, start, func(subject string) int32 {
+	g, err := NewRatings(5, start, func(subject string) int32 {
 		return map[string]int32{"ratings-value": 1, customersTopic + "-key": 2, customersTopic + "-value": 3}[subject]
 	})
+	if err != nil {
+		t.Fatal(err)
+	}
 	read := func(b []byte) map[string]any {
 		var v map[string]any
 		if err := avro.Unmarshal(schemas[int32(binary.BigEndian.Uint32(b[1:]))], b[5:], &v); err != nil {
@@ -33,7 +36,7 @@ func TestCustomersAreTheirChanges(t *testing.T) {
 	}
 	last := int64(0)
 	for range 40000 {
-		r := g.Next()
+		r := next(t, g)
 		if r.Topic != customersTopic {
 			continue
 		}
@@ -66,6 +69,19 @@ func TestCustomersAreTheirChanges(t *testing.T) {
 		if (table[i+1] == nil) != p.gone {
 			t.Errorf("customer %d: %v, gone %v", i+1, table[i+1], p.gone)
 		}
+	}
+}
+
+// A change that does not fit the schema ends the demo with the customer whose it is.
+func TestChangesThatDoNotFitTheirSchema(t *testing.T) {
+	g := ratings(t, 1)
+	g.value = avro.MustParse(`"int"`)
+	var err error
+	for i := 0; i < 2000 && err == nil; i++ {
+		_, err = g.Next()
+	}
+	if err == nil || !strings.Contains(err.Error(), "of the demo's customer") {
+		t.Error(err)
 	}
 }
 

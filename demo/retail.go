@@ -64,49 +64,56 @@ func (g *Retail) Orders() map[int64]Order {
 }
 
 // Next implements Generator.
-func (g *Retail) Next() Record {
+func (g *Retail) Next() (Record, error) {
 	for len(g.due) == 0 {
-		g.visit()
-		g.progress()
+		if err := g.visit(); err != nil {
+			return Record{}, err
+		}
+		if err := g.progress(); err != nil {
+			return Record{}, err
+		}
 		g.at = g.at.Add(2 * time.Second)
 	}
 	r := g.due[0]
 	g.due = g.due[1:]
-	return r
+	return r, nil
 }
 
 func (g *Retail) now() string { return g.at.UTC().Format("2006-01-02T15:04:05.000000Z") }
 
 // visit is someone who looks at one to five products, puts some into the cart, and may order the last.
-func (g *Retail) visit() {
+func (g *Retail) visit() error {
 	session, customer := g.r.uuid().String(), int64(1+g.r.IntN(5000))
 	sku := ""
-	click := func(event string, order any) {
-		g.send(clickstreamTopic, session, map[string]any{"session_id": session, "customer_id": customer, "event": event, "sku": sku, "order_id": order, "at": g.now()})
+	click := func(event string, order any) error {
+		return g.send(clickstreamTopic, session, map[string]any{"session_id": session, "customer_id": customer, "event": event, "sku": sku, "order_id": order, "at": g.now()})
 	}
 	for range 1 + g.r.IntN(5) {
 		sku = fmt.Sprintf("%s-%d", pick(g.r, skus), g.r.IntN(20))
-		click("view", nil)
+		if err := click("view", nil); err != nil {
+			return err
+		}
 	}
 	if g.r.IntN(3) > 0 {
-		return
+		return nil
 	}
-	click("cart", nil)
-	if g.r.IntN(3) == 0 {
-		return
+	if err := click("cart", nil); err != nil || g.r.IntN(3) == 0 {
+		return err
 	}
 	g.last++
 	o := &Order{ID: g.last, Customer: customer, Session: session, SKU: sku, Quantity: 1 + g.r.IntN(4), UnitPrice: fmt.Sprintf("%d.%02d", 1+g.r.IntN(199), g.r.IntN(100)),
 		Status: "created", CreatedAt: g.now(), UpdatedAt: g.now()}
 	g.orders[o.ID], g.open = o, append(g.open, o.ID)
-	g.change("c", nil, o)
-	click("order", o.ID)
+	if err := g.change("c", nil, o); err != nil {
+		return err
+	}
+	return click("order", o.ID)
 }
 
 // progress lets something happen to an open order.
-func (g *Retail) progress() {
+func (g *Retail) progress() error {
 	if len(g.open) < 3 {
-		return
+		return nil
 	}
 	i := g.r.IntN(len(g.open))
 	o := g.orders[g.open[i]]
@@ -117,8 +124,7 @@ func (g *Retail) progress() {
 	case n == 0: // by mistake, or a person's right
 		delete(g.orders, o.ID)
 		end()
-		g.change("d", &before, nil)
-		return
+		return g.change("d", &before, nil)
 	case o.Status == "paid":
 		o.Status = "shipped"
 		end()
@@ -130,41 +136,47 @@ func (g *Retail) progress() {
 		g.n++
 		var whole, cents int64
 		if _, err := fmt.Sscanf(o.UnitPrice, "%d.%d", &whole, &cents); err != nil {
-			panic(fmt.Sprintf("the demo made the price %q: %v", o.UnitPrice, err))
+			return fmt.Errorf("the demo made the price %q for its order %d: %w", o.UnitPrice, o.ID, err)
 		}
 		cents = (whole*100 + cents) * int64(o.Quantity)
-		g.send(paymentsTopic, fmt.Sprint(o.ID), map[string]any{"payment_id": g.n, "order_id": o.ID, "amount": fmt.Sprintf("%d.%02d", cents/100, cents%100),
-			"method": pick(g.r, []string{"card", "Card", "invoice", "paypal"}), "at": g.now()})
+		if err := g.send(paymentsTopic, fmt.Sprint(o.ID), map[string]any{"payment_id": g.n, "order_id": o.ID, "amount": fmt.Sprintf("%d.%02d", cents/100, cents%100),
+			"method": pick(g.r, []string{"card", "Card", "invoice", "paypal"}), "at": g.now()}); err != nil {
+			return err
+		}
 	}
-	g.change("u", &before, o)
+	return g.change("u", &before, o)
 }
 
 // change is the envelope of a change of the table, and after a deletion a tombstone.
-func (g *Retail) change(op string, before, after *Order) {
+func (g *Retail) change(op string, before, after *Order) error {
 	g.lsn += 64 + int64(g.r.IntN(200))
 	id := after
 	if id == nil {
 		id = before
 	}
-	key := g.text(map[string]any{"order_id": id.ID})
+	key, err := json.Marshal(map[string]any{"order_id": id.ID})
+	if err != nil {
+		return fmt.Errorf("the key of the demo's order %d: %w", id.ID, err)
+	}
 	ms := g.at.UnixMilli()
-	g.due = append(g.due, Record{Topic: ordersTopic, Key: key, Value: g.text(map[string]any{"before": before, "after": after, "op": op, "ts_ms": ms, "transaction": nil,
+	value, err := json.Marshal(map[string]any{"before": before, "after": after, "op": op, "ts_ms": ms, "transaction": nil,
 		"source": map[string]any{"version": "3.0.0.Final", "connector": "postgresql", "name": "shop", "ts_ms": ms, "snapshot": "false", "db": "shop", "schema": "public",
-			"table": "orders", "txId": g.lsn >> 8, "lsn": g.lsn}}), Change: &Change{Op: op[0], Row: id.Row()}})
+			"table": "orders", "txId": g.lsn >> 8, "lsn": g.lsn}})
+	if err != nil {
+		return fmt.Errorf("the change %q of the demo's order %d: %w", op, id.ID, err)
+	}
+	g.due = append(g.due, Record{Topic: ordersTopic, Key: key, Value: value, Change: &Change{Op: op[0], Row: id.Row()}})
 	if op == "d" {
 		g.due = append(g.due, Record{Topic: ordersTopic, Key: key})
 	}
+	return nil
 }
 
-func (g *Retail) send(topic, key string, v map[string]any) {
-	g.due = append(g.due, Record{Topic: topic, Key: []byte(key), Value: g.text(v)})
-}
-
-// text is a value as JSON; values are ours, and JSON has them all.
-func (g *Retail) text(v any) []byte {
-	b, err := json.Marshal(v)
+func (g *Retail) send(topic, key string, v map[string]any) error {
+	value, err := json.Marshal(v)
 	if err != nil {
-		panic(fmt.Sprintf("a record of the demo is no JSON: %v", err))
+		return fmt.Errorf("a record of the demo's topic %s: %w", topic, err)
 	}
-	return b
+	g.due = append(g.due, Record{Topic: topic, Key: []byte(key), Value: value})
+	return nil
 }

@@ -11,7 +11,7 @@ func TestOrdersAreTheirChanges(t *testing.T) {
 	table, ever, ops := map[int64]Order{}, map[int64]Order{}, map[string]int{}
 	lsn := int64(0)
 	for range 60000 {
-		r := g.Next()
+		r := next(t, g)
 		switch r.Topic {
 		case ordersTopic:
 			if r.Value == nil {
@@ -54,7 +54,7 @@ func TestOrdersAreTheirChanges(t *testing.T) {
 		}
 	}
 	for len(g.due) > 0 { // what was decided with the last one
-		r := g.Next()
+		r := next(t, g)
 		var e struct{ Before, After *Order }
 		if r.Topic == ordersTopic && r.Value != nil {
 			if err := json.Unmarshal(r.Value, &e); err != nil {

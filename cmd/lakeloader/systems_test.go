@@ -62,7 +62,10 @@ func TestRetailSystem(t *testing.T) {
 	g := demo.NewRetail(seed, time.Now())
 	orders, visits, ordered := map[int64]demo.Order{}, map[string]bool{}, map[string]bool{}
 	for clicks := 0; clicks < records; {
-		r := g.Next()
+		r, err := g.Next()
+		if err != nil {
+			t.Fatal(err)
+		}
 		var v struct {
 			Before, After *demo.Order
 			Session       string `json:"session_id"`

@@ -33,7 +33,10 @@ func (s *storefront) trade(changes int) {
 		rs = rs[:0]
 	}
 	for goal := s.changes + changes; s.changes < goal; {
-		r := s.gen.Next()
+		r, err := s.gen.Next()
+		if err != nil {
+			s.t.Fatal(err)
+		}
 		switch {
 		case r.Change != nil:
 			s.apply(r.Change.Op, r.Change.Row)
