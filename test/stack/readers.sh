@@ -15,7 +15,10 @@ SPARK=4.0.1 ICEBERG=1.11.0
 JARS=$CACHE/spark-iceberg-$SPARK-$ICEBERG
 
 case ${1:-} in
-  python) echo "$(venv readers --no-deps -r "$HERE/../readers/requirements.txt")/bin/python" ;;
+  python)
+    dir=$(venv readers --no-deps -r "$HERE/../readers/requirements.txt") # in an echo its failure would be lost
+    echo "$dir/bin/python"
+    ;;
   topics)
     dir=$(venv topics "confluent-kafka[avro,protobuf,schemaregistry]==2.13.2" grpcio-tools==1.76.0)
     echo "$dir/bin/python"

@@ -23,6 +23,9 @@ background "$HERE/registry.sh" start "$DIR/registry"
 background catalogs
 background "$HERE/postgres.sh" start "$DIR/postgres"
 python=$("$HERE/readers.sh" python) || { echo "up.sh: the Python readers could not be installed" >&2; failed=1; }
+if [[ -n ${LAKELOADER_STACK_ENGINES:-} ]]; then
+  spark=$("$HERE/readers.sh" spark) || { echo "up.sh: the Python with Spark could not be installed" >&2; failed=1; }
+fi
 for job in "${jobs[@]}"; do wait "$job" || failed=1; done
 [[ -z ${failed:-} ]] || { echo "up.sh: not all servers started" >&2; exit 1; }
 
@@ -40,5 +43,5 @@ env POSTGRES "postgres://lakeloader:lakeloader-secret@127.0.0.1:$(port postgres)
 env PYTHON "$python"
 if [[ -n ${LAKELOADER_STACK_ENGINES:-} ]]; then
   env TRINO "http://127.0.0.1:$(port trino)"
-  env SPARK_PYTHON "$("$HERE/readers.sh" spark)"
+  env SPARK_PYTHON "$spark"
 fi

@@ -3,6 +3,7 @@
 package stacktest
 
 import (
+	"os"
 	"path/filepath"
 	"reflect"
 	"strings"
@@ -103,5 +104,30 @@ func TestDifferencesNamesWhatDiffers(t *testing.T) {
 	}
 	if strings.Contains(got, "sum of y") || strings.Contains(got, "rows:") || a.Differences(a) != nil {
 		t.Errorf("equal things called different: %q", got)
+	}
+}
+
+// TestReadersThatCannotBeInstalledAreNotNamed: a Python that is not there must not be handed on as one that is.
+func TestReadersThatCannotBeInstalledAreNotNamed(t *testing.T) {
+	bin := t.TempDir()
+	for name, text := range map[string]string{
+		"python3": "if [ \"$1\" = -m ]; then mkdir -p \"$3/bin\"; cp \"$0\" \"$3/bin/pip\"; exit; fi\n[ \"$1\" = --version ] || { echo no network >&2; exit 1; }\n",
+		"java":    "exit\n",
+		"sleep":   "exit\n", // between the tries of a download
+	} {
+		if err := os.WriteFile(filepath.Join(bin, name), []byte("#!/bin/sh\n"+text), 0o700); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for script, names := range map[string][]string{"readers.sh": {"python", "topics", "spark"}, "tool.sh": {"shellcheck"}} {
+		for _, name := range names {
+			env := []string{"PATH=" + bin + ":" + os.Getenv("PATH"), "LAKELOADER_STACK_CACHE=" + t.TempDir()}
+			out, err := run(t.Context(), env, filepath.Join(Root(t), "test", "stack", script), name)
+			if err == nil {
+				t.Errorf("%s %s: names %q", script, name, out)
+			} else if text := err.Error(); !strings.Contains(text, "no network") || !strings.Contains(text, "pip could not install") {
+				t.Errorf("%s %s: does not say why: %s", script, name, text)
+			}
+		}
 	}
 }
