@@ -4,29 +4,22 @@ import (
 	"errors"
 	"os"
 	"strings"
-	"sync/atomic"
 	"syscall"
 	"testing"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/lakeloader/lakeloader/localdb"
+	"github.com/lakeloader/lakeloader/localdb/localdbtest"
 )
 
 // TestFullDiskBreaksOneTable: no panic, whatever is done with a table whose disk is full; the error says where and what to do, and another
 // table goes on.
 func TestFullDiskBreaksOneTable(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	var full atomic.Bool
-	inject := errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if full.Load() && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && op.Kind != errorfs.OpFileClose {
-			return &os.PathError{Op: "write", Path: op.Path, Err: syscall.ENOSPC}
-		}
-		return nil
-	})
+	disk := localdbtest.NewDisk(1 << 30)
 	broken, other := tableOf(t, Shape{Key: []string{"id"}, Memory: 1}), tableOf(t, Shape{Key: []string{"id"}, Memory: 1})
-	broken.disk = localdb.Options{FS: errorfs.Wrap(vfs.Default, inject), Free: func(string) (int64, error) { return 1 << 30, nil }}
+	broken.disk = disk.Options(vfs.Default)
 	long := strings.Repeat("x", 1000)
 	put := func(x *Table, from, to int64) error {
 		for id := from; id < to; id++ {
@@ -40,7 +33,7 @@ func TestFullDiskBreaksOneTable(t *testing.T) {
 	if err := errors.Join(put(broken, 0, 100), put(other, 0, 100)); err != nil {
 		t.Fatal(err)
 	}
-	full.Store(true)
+	disk.SetFull(true)
 	err := put(broken, 100, 100_000)
 	if !errors.Is(err, syscall.ENOSPC) || !strings.Contains(err.Error(), "set TMPDIR to a folder with more") || !strings.Contains(err.Error(), DiskPrefix) {
 		t.Fatal(err)
@@ -70,9 +63,9 @@ func TestFullDiskBreaksOneTable(t *testing.T) {
 // TestNoRoom: a table is not begun on a disk that is nearly full, and one that is there refuses before anything is changed.
 func TestNoRoom(t *testing.T) {
 	t.Setenv("TMPDIR", t.TempDir())
-	free := int64(1 << 20)
+	disk := localdbtest.NewDisk(1 << 20)
 	x := tableOf(t, Shape{Key: []string{"id"}, Memory: 1})
-	x.disk.Free = func(string) (int64, error) { return free, nil }
+	x.disk = disk.Options(vfs.Default)
 	b := batchOf(row{id: int64(1), email: "e"}, row{id: int64(2), email: "e"})
 	if err := x.Put(b.Mem, b.Root.Children, 0, [2]uint64{}); !errors.Is(err, localdb.ErrNoRoom) {
 		t.Fatal(err)
@@ -80,15 +73,15 @@ func TestNoRoom(t *testing.T) {
 	if left, err := os.ReadDir(os.TempDir()); err != nil || len(left) > 0 {
 		t.Errorf("left behind: %v, %v", left, err)
 	}
-	free = 1 << 30
+	disk.SetFree(1 << 30)
 	if err := x.Put(b.Mem, b.Root.Children, 1, [2]uint64{}); err != nil {
 		t.Fatal(err)
 	}
-	free = 1 << 20
+	disk.SetFree(1 << 20)
 	if err := x.Room(4 << 20); !errors.Is(err, localdb.ErrNoRoom) {
 		t.Error(err)
 	}
-	free = 1 << 30
+	disk.SetFree(1 << 30)
 	if err := errors.Join(x.Room(4<<20), x.Err(), x.Close()); err != nil {
 		t.Error(err)
 	}

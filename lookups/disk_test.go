@@ -9,17 +9,16 @@ import (
 	"slices"
 	"strings"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/enrich"
 	"github.com/lakeloader/lakeloader/localdb"
+	"github.com/lakeloader/lakeloader/localdb/localdbtest"
 	"github.com/lakeloader/lakeloader/lookups"
 	"github.com/lakeloader/lakeloader/source"
 )
@@ -103,60 +102,22 @@ func TestTopicOnAFullDisk(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var free atomic.Int64
-	free.Store(1 << 30)
-	inject := errorfs.InjectorFunc(func(op errorfs.Op) error {
-		if free.Load() == 0 && op.Kind.ReadOrWrite() == errorfs.OpIsWrite && op.Kind != errorfs.OpFileClose {
-			return &os.PathError{Op: "write", Path: op.Path, Err: syscall.ENOSPC}
-		}
-		return nil
-	})
-	b := &broker{more: make(chan struct{}, 1)}
-	b.sent.Store(&[]string{})
-	b.send(0, 8000)
-	decode := configs.Decode{Value: configs.Format{Format: "json", Columns: []configs.ColumnDef{{Name: "id", Type: "long"}, {Name: "name", Type: "string"}}}}
-	cfg := &configs.Config{Lookups: []configs.Lookup{{Name: "people", Key: []string{"id"}, Memory: 1 << 20, Topic: &configs.LookupTopic{Name: "people", Decode: decode}}},
-		Pipelines: []configs.Pipeline{{Enrich: []configs.Join{{Lookup: "people"}}}}}
-	configs.ApplyDefaults(cfg)
-	var unlimited atomic.Bool // what is left is not asked for: the disk runs full all at once
-	s := lookups.New(cfg, cfg.Pipelines, lookups.Deps{Topics: b, NewConsumer: func(string) (lookups.Consumer, error) { return b, nil }, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Now: time.Now,
-		Disk: localdb.Options{FS: errorfs.Wrap(vfs.Default, inject), Free: func(string) (int64, error) {
-			if unlimited.Load() {
-				return 1 << 30, nil
-			}
-			return free.Load(), nil
-		}}})
-	ctx, cancel := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.Run(ctx)
-	}()
-	defer func() {
-		cancel()
-		<-done
+	t.Cleanup(func() {
 		if err := other.Remove(); err != nil {
 			t.Error(err)
 		}
 		if entries, err := os.ReadDir(temp); err != nil || len(entries) > 0 {
 			t.Errorf("left are %v, %v", entries, err)
 		}
-	}()
-	x := s.Lookup("people")
-	until := func(what string, is func(enrich.Status) bool) {
-		t.Helper()
-		for deadline := time.After(time.Minute); ; {
-			changed, st := x.Changed(), x.Status()
-			if is(st) {
-				return
-			}
-			select {
-			case <-changed:
-			case <-deadline:
-				t.Fatalf("no %s: %+v", what, st)
-			}
-		}
-	}
+	})
+	disk := localdbtest.NewDisk(1 << 30)
+	b := &broker{more: make(chan struct{}, 1)}
+	b.sent.Store(&[]string{})
+	b.send(0, 8000)
+	decode := configs.Decode{Value: configs.Format{Format: "json", Columns: []configs.ColumnDef{{Name: "id", Type: "long"}, {Name: "name", Type: "string"}}}}
+	x := run(t, configs.Lookup{Name: "people", Key: []string{"id"}, Memory: 1 << 20, Topic: &configs.LookupTopic{Name: "people", Decode: decode}},
+		lookups.Deps{Topics: b, NewConsumer: func(string) (lookups.Consumer, error) { return b, nil }, Log: slog.New(slog.NewTextHandler(t.Output(), nil)), Disk: disk.Options(vfs.Default)})
+	until := func(what string, is func(enrich.Status) bool) { t.Helper(); wait(t, x, what, is) }
 	until("first version", func(st enrich.Status) bool { return st.Ready && st.Version == "0:8000" })
 	if _, err := os.Stat(left); !os.IsNotExist(err) {
 		t.Errorf("%s of a killed process is there: %v", left, err)
@@ -164,25 +125,24 @@ func TestTopicOnAFullDisk(t *testing.T) {
 	if _, err := os.Stat(other.Dir); err != nil {
 		t.Error(err)
 	}
-	free.Store(50 << 20)
+	disk.SetFree(50 << 20)
 	b.send(8000, 8000)
 	until("refusal", func(st enrich.Status) bool { return strings.Contains(st.Trouble, "50 MiB, of which 64 MiB stay free") })
 	st := x.Status()
 	if !st.Ready || st.Version == "0:16000" {
 		t.Errorf("%+v", st)
 	}
-	free.Store(1 << 30)
+	disk.SetFree(1 << 30)
 	until("second version", func(st enrich.Status) bool { return st.Ready && st.Version == "0:16000" && st.Trouble == "" })
 	if got := names(t, x, 15_999, 16_000); !strings.HasPrefix(got[0], "number 15999") || got[1] != "-" {
 		t.Error(got)
 	}
-	unlimited.Store(true)
-	free.Store(0)
+	disk.SetFull(true) // all at once, while what is left is not asked for
 	b.send(16_000, 60_000)
 	until("break", func(st enrich.Status) bool {
 		return !st.Ready && strings.Contains(st.Waits, "no space left on device") && strings.Contains(st.Waits, "set TMPDIR") && strings.Contains(st.Waits, temp)
 	})
-	free.Store(1 << 30)
+	disk.SetFull(false)
 	until("third version", func(st enrich.Status) bool { return st.Ready && st.Version == "0:76000" && st.Trouble == "" })
 	if got := names(t, x, 75_999, 1); !strings.HasPrefix(got[0], "number 75999") || !strings.HasPrefix(got[1], "number 1x") {
 		t.Error(got)

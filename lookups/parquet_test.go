@@ -1,13 +1,11 @@
 package lookups_test
 
 import (
-	"context"
 	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -46,30 +44,6 @@ func writeParquet(t testing.TB, path string, schema *arrow.Schema, json string) 
 	}
 }
 
-// ready runs a set with one lookup until it is ready.
-func ready(t *testing.T, l configs.Lookup) *enrich.Lookup {
-	t.Helper()
-	cfg := &configs.Config{Lookups: []configs.Lookup{l}, Pipelines: []configs.Pipeline{{Enrich: []configs.Join{{Lookup: l.Name}}}}}
-	configs.ApplyDefaults(cfg)
-	s := lookups.New(cfg, cfg.Pipelines, lookups.Deps{Files: func(string) (objects.Store, error) { return objects.NewLocal(), nil }, Log: slog.New(slog.DiscardHandler), Now: time.Now})
-	ctx, cancel := context.WithCancel(context.Background())
-	done := make(chan struct{})
-	go func() {
-		defer close(done)
-		s.Run(ctx)
-	}()
-	t.Cleanup(func() {
-		cancel()
-		<-done
-	})
-	wait, stop := context.WithTimeout(ctx, time.Minute)
-	defer stop()
-	if err := s.Wait(wait); err != nil {
-		t.Fatal(err)
-	}
-	return s.Lookup(l.Name)
-}
-
 // TestParquetOfOthers: a file that another program has written is read with the types that it says.
 func TestParquetOfOthers(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "products.parquet")
@@ -79,7 +53,9 @@ func TestParquetOfOthers(t *testing.T) {
 		{Name: "on", Type: arrow.FixedWidthTypes.Boolean, Nullable: true}, {Name: "w", Type: arrow.PrimitiveTypes.Float64, Nullable: true},
 		{Name: "tags", Type: arrow.ListOf(arrow.BinaryTypes.String), Nullable: true}}, nil)
 	writeParquet(t, path, schema, `[{"sku":"a","n":1,"small":2,"price":"3.50","at":"1970-01-01T00:00:01Z","day":"1970-01-03","on":true,"w":0.5,"tags":["x"]},{"sku":"b"}]`)
-	l := ready(t, configs.Lookup{Name: "products", Key: []string{"sku"}, File: &configs.LookupFile{Path: path}})
+	l := run(t, configs.Lookup{Name: "products", Key: []string{"sku"}, File: &configs.LookupFile{Path: path}},
+		lookups.Deps{Files: func(string) (objects.Store, error) { return objects.NewLocal(), nil }, Log: slog.New(slog.DiscardHandler)})
+	wait(t, l, "rows", func(st enrich.Status) bool { return st.Ready })
 	if got := l.Row().String(); got != "struct<sku: string, n: long, small: int, price: decimal(12,2), at: timestamptz, day: date, on: boolean, w: double>" {
 		t.Error(got)
 	}

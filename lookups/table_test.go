@@ -102,13 +102,13 @@ func added(f table.File) table.Changes {
 	return table.Changes{Known: true, Files: []table.FileChange{{File: f}}}
 }
 
-// follow runs a lookup of the table until the end of the test, and returns how to wait for a snapshot.
-func (l *lake) follow(t testing.TB, c configs.Lookup) (*enrich.Lookup, func(snapshot int64) []string) {
+// run keeps a lookup until the end of the test.
+func run(t testing.TB, l configs.Lookup, d lookups.Deps) *enrich.Lookup {
 	t.Helper()
-	c.Table = &configs.LookupTable{Name: "people", Refresh: configs.Duration(5 * time.Millisecond)}
-	cfg := &configs.Config{Lookups: []configs.Lookup{c}, Pipelines: []configs.Pipeline{{Enrich: []configs.Join{{Lookup: c.Name}}}}}
+	cfg := &configs.Config{Lookups: []configs.Lookup{l}, Pipelines: []configs.Pipeline{{Enrich: []configs.Join{{Lookup: l.Name}}}}}
 	configs.ApplyDefaults(cfg)
-	s := lookups.New(cfg, cfg.Pipelines, lookups.Deps{Catalog: l, Objects: noted{objects.NewLocal(), l}, Log: slog.New(slog.DiscardHandler), Now: time.Now})
+	d.Now = time.Now
+	s := lookups.New(cfg, cfg.Pipelines, d)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan struct{})
 	go func() {
@@ -119,22 +119,36 @@ func (l *lake) follow(t testing.TB, c configs.Lookup) (*enrich.Lookup, func(snap
 		cancel()
 		<-done
 	})
-	x := s.Lookup(c.Name)
+	return s.Lookup(l.Name)
+}
+
+// wait waits until the status of a lookup is as wanted.
+func wait(t testing.TB, l *enrich.Lookup, what string, is func(enrich.Status) bool) {
+	t.Helper()
+	for deadline := time.After(time.Minute); ; {
+		changed, st := l.Changed(), l.Status()
+		if is(st) {
+			return
+		}
+		select {
+		case <-changed:
+		case <-deadline:
+			t.Fatalf("no %s: the lookup is at %+v", what, st)
+		}
+	}
+}
+
+// follow runs a lookup of the table until the end of the test, and returns how to wait for a snapshot.
+func (l *lake) follow(t testing.TB, c configs.Lookup) (*enrich.Lookup, func(snapshot int64) []string) {
+	t.Helper()
+	c.Table = &configs.LookupTable{Name: "people", Refresh: configs.Duration(5 * time.Millisecond)}
+	x := run(t, c, lookups.Deps{Catalog: l, Objects: noted{objects.NewLocal(), l}, Log: slog.New(slog.DiscardHandler)})
 	return x, func(snapshot int64) []string {
 		t.Helper()
-		for deadline := time.After(time.Minute); ; {
-			changed, st := x.Changed(), x.Status()
-			if st.Version == fmt.Sprint(snapshot) {
-				l.mu.Lock()
-				defer l.mu.Unlock()
-				return l.read
-			}
-			select {
-			case <-changed:
-			case <-deadline:
-				t.Fatalf("the lookup is at %+v", st)
-			}
-		}
+		wait(t, x, fmt.Sprint("snapshot ", snapshot), func(st enrich.Status) bool { return st.Version == fmt.Sprint(snapshot) })
+		l.mu.Lock()
+		defer l.mu.Unlock()
+		return l.read
 	}
 }
 

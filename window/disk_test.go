@@ -8,14 +8,15 @@ import (
 	"github.com/cockroachdb/pebble/v2/vfs"
 
 	"github.com/lakeloader/lakeloader/localdb"
+	"github.com/lakeloader/lakeloader/localdb/localdbtest"
 )
 
 // TestFullDisk: a window whose disk has no room says so, changes nothing, and goes on from there when there is room.
 func TestFullDisk(t *testing.T) {
-	free, fs := int64(1<<40), vfs.NewMem()
-	open := func() (*State, error) {
-		return openState(localdb.Options{Dir: "state", FS: fs, Free: func(string) (int64, error) { return free, nil }}, 4<<20)
-	}
+	disk := localdbtest.NewDisk(1 << 40)
+	options := disk.Options(vfs.NewMem())
+	options.Dir = "state"
+	open := func() (*State, error) { return openState(options, 4<<20) }
 	put := func(s *State, key string, size int) error {
 		b := s.db.NewBatch()
 		if err := b.Set(stateKey(nil, 1, kindKey, []byte(key)), make([]byte, size), nil); err != nil {
@@ -30,7 +31,7 @@ func TestFullDisk(t *testing.T) {
 	if err := put(s, "a", 10); err != nil {
 		t.Fatal(err)
 	}
-	free = 64 << 20
+	disk.SetFree(64 << 20)
 	err = put(s, "b", 2<<20)
 	if !errors.Is(err, localdb.ErrNoRoom) || !strings.Contains(err.Error(), "the window's state in state") || !strings.Contains(err.Error(), "setting state") {
 		t.Errorf("no room left: %v", err)
@@ -44,7 +45,7 @@ func TestFullDisk(t *testing.T) {
 	if s, err = open(); !errors.Is(err, localdb.ErrNoRoom) {
 		t.Fatalf("opened without room: %v, %v", s, err)
 	}
-	free = 1 << 40
+	disk.SetFree(1 << 40)
 	if s, err = open(); err != nil {
 		t.Fatal(err)
 	}
