@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -151,7 +152,13 @@ func (v *validator) file(path string, s setting.Setting, name string) {
 
 // MemoryNeeds are those who share the memory ceiling.
 func (c *Config) MemoryNeeds() memory.Needs {
-	return memory.Needs{Pipelines: len(c.Pipelines), Lookups: int64(c.lookupMemory()), Windows: int64(c.windowMemory())}
+	return memory.Needs{Pipelines: len(c.Pipelines), Lookups: int64(c.lookupMemory()), Windows: int64(c.windowMemory()), Current: c.currentInDaemon()}
+}
+
+// currentInDaemon: loaders bring tables with present rows up to date.
+func (c *Config) currentInDaemon() bool {
+	return *c.Jobs.InDaemon && c.Jobs.Current.Schedule != Off &&
+		slices.ContainsFunc(c.Pipelines, func(p Pipeline) bool { return p.Table.Current != nil })
 }
 
 func (v *validator) memory(c *Config) {
@@ -166,6 +173,12 @@ func (v *validator) memory(c *Config) {
 	}
 	if w := Bytes(needs.Windows); w > 0 {
 		fix, of = fix+"; or set a lower windows.memory, or run the windows in another process", of+fmt.Sprintf(", %v of it for windows", w)
+	}
+	if needs.Current {
+		others := needs
+		others.Current = false
+		fix += "; or let lakeloader jobs run the job current (jobs.in_daemon: false)"
+		of += fmt.Sprintf(", %v of it for the job current", least-Bytes(memory.Least(others)))
 	}
 	v.bad("memory.limit", fix, "limit is %v; %d pipelines need at least %v%s", c.Memory.Limit, needs.Pipelines, least, of)
 }

@@ -1,12 +1,13 @@
 package current
 
 import (
-	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"slices"
 	"strconv"
 	"time"
@@ -23,8 +24,6 @@ import (
 )
 
 const (
-	// mergeBudget is for reading and for sorting: an applier runs beside loaders.
-	mergeBudget = 16 << 20
 	// fewSmall is how many files below a quarter of the target size there may be before they are merged.
 	fewSmall      = 8
 	defaultTarget = 32 << 20
@@ -58,30 +57,20 @@ func (a *Applier) apply(ctx context.Context, p *plan, w *window, r *Report) erro
 			drop(key)
 		}
 	}
-	known, err := a.states().readDeleted(ctx, was)
-	if err != nil {
+	if err := a.states().outdated(ctx, was, w, a.share().part(), drop); err != nil {
 		return err
-	}
-	for key, c := range w.winners {
-		if t, ok := known[key]; ok && t.place().compare(c.place) >= 0 {
-			drop(key)
-		}
 	}
 	d := &applied{state: st, made: a.Now()}
 	found, err := a.find(ctx, p, w, st.Truncated, truncated, drop)
 	if err != nil {
 		return err
 	}
+	deleted := w.deletions()
+	rows := int64(len(w.winners) - len(deleted))
 	if err := a.write(ctx, p, w, found, d); err != nil {
 		return err
 	}
-	var deleted []tombstone
-	for key, c := range w.winners {
-		if c.op == changes.Delete {
-			deleted = append(deleted, tombstone{[]byte(key), c.position, c.epoch, c.offset, c.at})
-		}
-	}
-	if st.Deleted, err = a.states().keep(ctx, was, known, deleted, a.Now().Add(-a.DeletedFor)); err != nil {
+	if st.Deleted, err = a.states().keep(ctx, was, deleted, a.share().part(), a.Now().Add(-a.DeletedFor)); err != nil {
 		return err
 	}
 	if err := a.swap(ctx, p, d, r); err != nil {
@@ -89,7 +78,7 @@ func (a *Applier) apply(ctx context.Context, p *plan, w *window, r *Report) erro
 	}
 	r.Swaps++
 	r.Changes += w.changes
-	r.Written += int64(len(w.winners) - len(deleted))
+	r.Written += rows
 	r.Removed += found.rows
 	r.Late += late
 	r.Files += len(d.remove)
@@ -173,6 +162,7 @@ func (a *Applier) findIn(ctx context.Context, p *plan, x table.File, w *window, 
 		return false, err
 	}
 	defer func() { err = errors.Join(err, file.Close()) }()
+	file.Budget(a.share().part())
 	rows, err := file.Batches(part)
 	if err != nil {
 		return false, err
@@ -182,6 +172,9 @@ func (a *Applier) findIn(ctx context.Context, p *plan, x table.File, w *window, 
 	for ctx.Err() == nil {
 		at := uint64(rows.Position())
 		if err := rows.Next(b, 4096); errors.Is(err, io.EOF) {
+			if touched {
+				gone.RunOptimize() // a truncate takes whole files
+			}
 			return touched, nil
 		} else if err != nil {
 			return false, err
@@ -219,10 +212,13 @@ func (a *Applier) findIn(ctx context.Context, p *plan, x table.File, w *window, 
 
 // write makes the files of the swap: those whose rows changed are merged with the new rows, in the order of the key.
 func (a *Applier) write(ctx context.Context, p *plan, w *window, f *found, d *applied) error {
-	fresh, err := a.fresh(ctx, p, w)
+	files := a.files()
+	fresh, err := a.fresh(ctx, p, w, files)
 	if err != nil {
 		return err
 	}
+	changed := len(w.winners)
+	w.release()
 	sources := f.files
 	if len(f.small) >= fewSmall && len(sources)+len(fresh) > 0 {
 		sources = append(sources, f.small...)
@@ -234,12 +230,12 @@ func (a *Applier) write(ctx context.Context, p *plan, w *window, f *found, d *ap
 		d.add = fresh
 		return nil
 	}
-	files := a.Files
 	files.TargetSize = configs.Bytes(a.target())
+	part := a.share().part()
 	m, err := rewrite.Merge(ctx, rewrite.MergeInput{Info: p.target, Store: a.Objects, Files: files, SortBy: a.sortBy(), Sources: append(slices.Clone(sources), fresh...),
-		Deleted: f.deleted, Now: a.Now, RunsBudget: mergeBudget, SortBudget: mergeBudget})
+		Deleted: f.deleted, Now: a.Now, RunsBudget: part, SortBudget: part, BlocksBudget: part})
 	if err != nil {
-		return fmt.Errorf("merging %d files with %d new rows: %w", len(sources), len(w.winners), err)
+		return fmt.Errorf("merging %d files with the rows of %d keys: %w", len(sources), changed, err)
 	}
 	d.add = m.Files
 	for _, x := range fresh {
@@ -250,23 +246,30 @@ func (a *Applier) write(ctx context.Context, p *plan, w *window, f *found, d *ap
 	return nil
 }
 
-// fresh writes the rows that changes left, by themselves.
-func (a *Applier) fresh(ctx context.Context, p *plan, w *window) ([]table.File, error) {
+// files are the settings of what is written: a row group is in memory until it ends.
+func (a *Applier) files() configs.Files {
+	f := a.Files
+	f.RowGroupSize = configs.Bytes(min(cmp.Or(int64(f.RowGroupSize), math.MaxInt64), a.share().part()))
+	return f
+}
+
+// fresh writes the rows that changes left, by themselves. They are sorted here, which takes no copy of them.
+func (a *Applier) fresh(ctx context.Context, p *plan, w *window, files configs.Files) ([]table.File, error) {
 	type keyed struct {
 		key string
 		row int32
 	}
 	var list []keyed
 	for key, c := range w.winners {
-		if c.op != changes.Delete {
+		if !c.isDelete() {
 			list = append(list, keyed{key, int32(c.row)})
 		}
 	}
 	if len(list) == 0 {
 		return nil, nil
 	}
-	slices.SortFunc(list, func(a, b keyed) int { return bytes.Compare([]byte(a.key), []byte(b.key)) })
-	out, err := writers.New(writers.Options{Info: p.target, Store: a.Objects, Files: a.Files, SortBy: a.sortBy(), Now: a.Now})
+	slices.SortFunc(list, func(a, b keyed) int { return compareKeys(a.key, b.key) })
+	out, err := writers.New(writers.Options{Info: p.target, Store: a.Objects, Files: files, SortBy: a.sortBy(), Sorted: true, Now: a.Now})
 	if err != nil {
 		return nil, err
 	}
@@ -297,7 +300,7 @@ func (a *Applier) swap(ctx context.Context, p *plan, d *applied, r *Report) erro
 	if err != nil {
 		return err
 	}
-	id, err := a.states().put(ctx, ".json", data)
+	id, err := a.states().put(ctx, data)
 	if err != nil {
 		return err
 	}

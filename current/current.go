@@ -2,6 +2,7 @@
 package current
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -49,7 +50,23 @@ type Applier struct {
 	OrphanAge time.Duration
 	// Limit is how many offsets are applied in one swap at most; 0: 100,000.
 	Limit int64
+	// Memory is what a run may take, bytes, garbage included; 0: 128 MiB.
+	Memory int64
+
+	fits int64 // so many offsets at once, as far as is known; 0: it is not
 }
+
+// share is the memory of a run. At no time more than the window and four parts are in use: what is read, what is sorted, what is written
+// and its upload.
+type share int64
+
+// window is for changes that are applied in one swap, and their keys.
+func (s share) window() int64 { return int64(s) / 4 }
+
+// part is for one thing that is read or written.
+func (s share) part() int64 { return int64(s) / 8 }
+
+func (a *Applier) share() share { return share(cmp.Or(a.Memory, defaultMemory)) }
 
 // Report is what a run did, or what it would do.
 type Report struct {
@@ -77,6 +94,8 @@ var ErrRewound = errors.New("the changes were rewound")
 const (
 	tries        = 5
 	defaultLimit = 100_000
+	// defaultMemory is what memory.Divide gives at most.
+	defaultMemory = 128 << 20
 )
 
 func (a *Applier) limit() int64 {

@@ -8,14 +8,12 @@ import (
 	"math/rand/v2"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"time"
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/current"
-	"github.com/lakeloader/lakeloader/objects"
 	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
 	"github.com/lakeloader/lakeloader/scan"
@@ -42,7 +40,7 @@ func applier(e *pipelinetest.Env) *current.Applier {
 		Now: time.Now, Wait: table.Backoff(time.Millisecond), OrphanAge: 72 * time.Hour}
 }
 
-func run(t *testing.T, a *current.Applier) *current.Report {
+func run(t testing.TB, a *current.Applier) *current.Report {
 	t.Helper()
 	r, err := a.Run(t.Context(), false)
 	if err != nil {
@@ -51,7 +49,7 @@ func run(t *testing.T, a *current.Applier) *current.Report {
 	return r
 }
 
-func load(t *testing.T, e *pipelinetest.Env, cfg *configs.Config, n int64) {
+func load(t testing.TB, e *pipelinetest.Env, cfg *configs.Config, n int64) {
 	t.Helper()
 	l := e.Start(t, cfg, nil)
 	l.Read(n)
@@ -212,57 +210,6 @@ func TestEqualsTheDatabase(t *testing.T) {
 	}
 }
 
-var errInjected = errors.New("injected")
-
-// faults fail every few calls, before or after they have done what was asked.
-type faults struct {
-	rnd   *rand.Rand
-	calls atomic.Int64
-}
-
-func (f *faults) around(do func() error) error {
-	f.calls.Add(1)
-	switch f.rnd.IntN(12) {
-	case 0:
-		return errInjected
-	case 1:
-		return errors.Join(do(), errInjected)
-	}
-	return do()
-}
-
-type faultyCatalog struct {
-	current.Catalog
-	*faults
-}
-
-func (c *faultyCatalog) Open(ctx context.Context, id table.Ident) (table.Store, error) {
-	s, err := c.Catalog.Open(ctx, id)
-	return &faultySwap{s, c.faults}, err
-}
-
-type faultySwap struct {
-	table.Store
-	*faults
-}
-
-func (s *faultySwap) Swap(ctx context.Context, base *table.Base, ch table.Change) error {
-	return s.around(func() error { return s.Store.Swap(ctx, base, ch) })
-}
-
-type faultyStore struct {
-	objects.Store
-	*faults
-}
-
-func (s *faultyStore) Put(ctx context.Context, uri string, data []byte) error {
-	return s.around(func() error { return s.Store.Put(ctx, uri, data) })
-}
-
-func (s *faultyStore) Delete(ctx context.Context, uri string) error {
-	return s.around(func() error { return s.Store.Delete(ctx, uri) })
-}
-
 // A change that comes after a later delete does not bring the row back, until the delete is forgotten.
 func TestDeletedKeysStayDeleted(t *testing.T) {
 	t.Parallel()
@@ -305,12 +252,50 @@ func TestDeletedKeysStayDeleted(t *testing.T) {
 	if err != nil || len(named) != len(all) {
 		t.Errorf("%d objects are named, of %d: %v", len(named), len(all), err)
 	}
+	// And none of their keys comes back with a change from before, also out of those that were put into one.
+	var late []string
+	for i := range 30 {
+		late = append(late, event("u", 70+i, int64(100+i), "late"))
+	}
+	e.Produce(t, "a", 0, late...)
+	load(t, e, cfg, 30)
+	if r := run(t, applier(e)); r.Late != 30 {
+		t.Errorf("%+v", r)
+	}
+	want(t, e, model)
 	a := applier(e)
 	a.DeletedFor = time.Nanosecond
 	e.Produce(t, "a", 0, event("c", 50, 4, "four"))
 	load(t, e, cfg, 1)
 	run(t, a)
 	step(map[int64]string{1: "forgotten x1", 3: "new x0", 4: "four x1"}, event("u", 42, 1, "forgotten"))
+}
+
+// With little memory changes are applied in smaller steps, and come to the same. One that is larger than the window is applied by itself.
+func TestLittleMemory(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	cfg := config(nil)
+	e.Create(t, "a", 1)
+	model, text := map[int64]string{}, strings.Repeat("long ", 2000)
+	var events []string
+	for i := range 300 {
+		id := int64(i % 40)
+		name := fmt.Sprint(text[:100+i*30], i)
+		if i == 150 {
+			name = strings.Repeat(text, 20)
+		}
+		events = append(events, event("u", i, id, name))
+		model[id] = fmt.Sprintf("%s x%d", name, id%3)
+	}
+	e.Produce(t, "a", 0, events...)
+	load(t, e, cfg, 300)
+	a := applier(e)
+	a.Memory = 1 << 20
+	if r := run(t, a); r.Swaps < 5 || r.Swaps > 50 || r.Changes != 300 {
+		t.Errorf("%+v", r)
+	}
+	want(t, e, model)
 }
 
 // Letters that are replayed are applied where they are the last of their key, also below the cursor.

@@ -1,6 +1,7 @@
 package current
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -74,19 +75,17 @@ func (a *Applier) forgetOnce(ctx context.Context, keys []forget.Key, parse forge
 		return nil, err
 	}
 	out.Files, out.Bytes, out.Rows = len(f.files), f.bytes, f.rows
-	known, err := a.states().readDeleted(ctx, p.state)
+	gone, err := a.keyParts(p.target.Row, keys, parse)
 	if err != nil {
 		return nil, err
 	}
-	deleted, err := a.forgetDeleted(p, known, keys, parse)
-	if err != nil {
+	if out.Deleted, err = a.remembered(ctx, p.state, gone); err != nil {
 		return nil, err
 	}
-	out.Deleted = len(known) - len(deleted)
 	if dry || len(f.files) == 0 && out.Deleted == 0 {
 		return out, nil
 	}
-	if err := a.forgetSwap(ctx, p, f, deleted, out.Deleted > 0); err != nil {
+	if err := a.forgetSwap(ctx, p, f, gone, out.Deleted > 0); err != nil {
 		return nil, err
 	}
 	out.Done = true
@@ -108,24 +107,32 @@ func (a *Applier) forgetRows(ctx context.Context, p *plan, keys []forget.Key, pa
 	return f, nil
 }
 
-// forgetDeleted are the remembered deletes that stay.
-func (a *Applier) forgetDeleted(p *plan, known map[string]tombstone, keys []forget.Key, parse forget.Parse) ([]tombstone, error) {
-	gone, err := a.keyParts(p.target.Row, keys, parse)
-	if err != nil {
-		return nil, err
+// persons are the values of the columns of the target's key, of persons' keys: see keyParts.
+type persons [][][]byte
+
+func (p persons) have(key []byte) bool {
+	return slices.ContainsFunc(p, func(want [][]byte) bool { return partsAre(key, want) })
+}
+
+// remembered says how many keys of persons are among the deletes that are remembered.
+func (a *Applier) remembered(ctx context.Context, st *state, gone persons) (int, error) {
+	found := map[string]struct{}{}
+	if len(gone) == 0 {
+		return 0, nil
 	}
-	var stay []tombstone
-	for key, t := range known {
-		if !slices.ContainsFunc(gone, func(want [][]byte) bool { return partsAre(key, want) }) {
-			stay = append(stay, t)
+	err := a.states().readDeleted(ctx, st, a.share().part(), func(d *deletedReader) error {
+		key, err := d.key()
+		if err == nil && gone.have(key) {
+			found[string(key)] = struct{}{}
 		}
-	}
-	return stay, nil
+		return err
+	})
+	return len(found), err
 }
 
 // keyParts are the values of the columns of the target's key, by column, of those persons' keys that have no other columns; nil stands for
 // any value.
-func (a *Applier) keyParts(row *batch.Type, keys []forget.Key, parse forget.Parse) (all [][][]byte, err error) {
+func (a *Applier) keyParts(row *batch.Type, keys []forget.Key, parse forget.Parse) (all persons, err error) {
 	for n, k := range keys {
 		if slices.ContainsFunc(k, func(v forget.Value) bool { return !slices.Contains(a.Key, v.Column) }) {
 			continue
@@ -146,13 +153,13 @@ func (a *Applier) keyParts(row *batch.Type, keys []forget.Key, parse forget.Pars
 }
 
 // partsAre compares a key (see keys.append) with values.
-func partsAre(key string, want [][]byte) bool {
+func partsAre(key []byte, want [][]byte) bool {
 	for _, w := range want {
 		if len(key) < 4 {
 			return false
 		}
-		n := int(binary.BigEndian.Uint32([]byte(key[:4])))
-		if len(key) < 4+n || w != nil && key[4:4+n] != string(w) {
+		n := int(binary.BigEndian.Uint32(key))
+		if len(key) < 4+n || w != nil && !bytes.Equal(key[4:4+n], w) {
 			return false
 		}
 		key = key[4+n:]
@@ -161,7 +168,7 @@ func partsAre(key string, want [][]byte) bool {
 }
 
 // forgetSwap lands what is left. The cursor stays where it was.
-func (a *Applier) forgetSwap(ctx context.Context, p *plan, f *found, deleted []tombstone, fewer bool) error {
+func (a *Applier) forgetSwap(ctx context.Context, p *plan, f *found, gone persons, fewer bool) error {
 	if p.mark.State == "" {
 		return fmt.Errorf("the table has no property %s: it was not made of changes, or was rolled back; make it anew with: lakeloader job run current --table %s --rebuild",
 			Property(a.Pipeline), a.Target)
@@ -169,13 +176,12 @@ func (a *Applier) forgetSwap(ctx context.Context, p *plan, f *found, deleted []t
 	st := *p.state
 	d := &applied{state: &st, made: a.Now()}
 	if fewer {
-		st.Deleted = nil
-		if len(deleted) > 0 {
-			part, err := a.states().writeDeleted(ctx, deleted)
-			if err != nil {
-				return err
-			}
-			st.Deleted = []deletedPart{part}
+		left, err := a.states().mergeDeleted(ctx, p.state.Deleted, nil, a.share().part(), func(t *tombstone) bool { return !gone.have(t.Key) })
+		if err != nil {
+			return err
+		}
+		if st.Deleted = nil; left.Rows > 0 {
+			st.Deleted = []deletedPart{left}
 		}
 	}
 	if len(f.files) > 0 {
@@ -216,15 +222,14 @@ func (a *Applier) Remembering(ctx context.Context, keys []forget.Key, parse forg
 		if o.Pipeline != a.Pipeline || !strings.HasSuffix(o.ID, deletedSuffix) {
 			continue
 		}
-		data, err := objects.Read(ctx, a.Objects, o.URI)
+		has := false
+		err := a.states().eachDeleted(ctx, o.URI, a.share().part(), func(d *deletedReader) error {
+			key, err := d.key()
+			has = has || err == nil && gone.have(key)
+			return err
+		})
 		if errors.Is(err, objects.ErrNotFound) {
 			continue // a run has just moved on
-		}
-		has := false
-		if err == nil {
-			err = eachTombstone(data, func(t tombstone) {
-				has = has || slices.ContainsFunc(gone, func(want [][]byte) bool { return partsAre(string(t.Key), want) })
-			})
 		}
 		if err != nil {
 			return nil, fmt.Errorf("reading deleted keys (%s): %w", path.Base(o.URI), err)

@@ -1,11 +1,10 @@
 package current
 
 import (
-	"bytes"
 	"encoding/binary"
 	"fmt"
 	"slices"
-	"sort"
+	"strings"
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/table"
@@ -53,19 +52,38 @@ func (k keys) append(to []byte, row int) ([]byte, bool) {
 	return to, true
 }
 
+// cutKey cuts the value of the first column off a key.
+func cutKey(key string) (first, rest string) {
+	n := uint32(key[0])<<24 | uint32(key[1])<<16 | uint32(key[2])<<8 | uint32(key[3])
+	return key[4 : 4+n], key[4+n:]
+}
+
+// compareKeys compares keys as the rows are sorted: column by column.
+func compareKeys(a, b string) int {
+	for a != "" && b != "" {
+		var x, y string
+		x, a = cutKey(a)
+		y, b = cutKey(b)
+		if d := strings.Compare(x, y); d != 0 {
+			return d
+		}
+	}
+	return 0
+}
+
 // lead are the values of the key's first column, of some keys, in order: by them files are left out that have none of the keys.
 type lead struct {
 	field  batch.Field
-	values [][]byte
+	values []string
 }
 
 func leadOf(row *batch.Type, key []string, winners map[string]*change) lead {
 	l := lead{field: row.Fields[row.Index(key[0])]}
 	for k := range winners {
-		n := binary.BigEndian.Uint32([]byte(k[:4]))
-		l.values = append(l.values, []byte(k[4:4+n]))
+		first, _ := cutKey(k)
+		l.values = append(l.values, first)
 	}
-	slices.SortFunc(l.values, bytes.Compare)
+	slices.Sort(l.values)
 	return l
 }
 
@@ -76,6 +94,6 @@ func (l *lead) mayBeIn(f *table.File) bool {
 	if !okLo || !okHi {
 		return true
 	}
-	at := sort.Search(len(l.values), func(i int) bool { return bytes.Compare(l.values[i], lo) >= 0 })
-	return at < len(l.values) && bytes.Compare(l.values[at], hi) <= 0
+	at, _ := slices.BinarySearch(l.values, string(lo))
+	return at < len(l.values) && l.values[at] <= string(hi)
 }

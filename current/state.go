@@ -1,16 +1,11 @@
 package current
 
 import (
-	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
-	"slices"
 	"strings"
-	"time"
 
 	"github.com/google/uuid"
 
@@ -77,15 +72,6 @@ func (p place) compare(o place) int {
 	return 0
 }
 
-// tombstone is a deleted key in an object.
-type tombstone struct {
-	Key      []byte `json:"k"`
-	Position string `json:"p"`
-	Epoch    int32  `json:"e,omitempty"`
-	Offset   int64  `json:"o"`
-	At       int64  `json:"t"` // Unix milliseconds
-}
-
 // states keeps objects below Root/_lakeloader/_current/<pipeline>/.
 type states struct {
 	store    objects.Store
@@ -109,12 +95,12 @@ func (s *states) get(ctx context.Context, id string) ([]byte, error) {
 	return data, err
 }
 
-func (s *states) put(ctx context.Context, suffix string, data []byte) (id string, err error) {
+func (s *states) put(ctx context.Context, data []byte) (id string, err error) {
 	v7, err := uuid.NewV7()
 	if err != nil {
 		return "", err
 	}
-	id = v7.String() + suffix
+	id = v7.String() + ".json"
 	if err := s.store.Put(ctx, s.uri(id), data); err != nil {
 		return "", fmt.Errorf("writing %s: %w", s.uri(id), err)
 	}
@@ -134,88 +120,6 @@ func (s *states) read(ctx context.Context, id string) (*state, error) {
 		return nil, fmt.Errorf("reading what was applied (%s): %w", s.uri(id), err)
 	}
 	return st, nil
-}
-
-// readDeleted reads all deleted keys of a state, with the last delete of each.
-func (s *states) readDeleted(ctx context.Context, st *state) (map[string]tombstone, error) {
-	all := map[string]tombstone{}
-	for _, p := range st.Deleted {
-		data, err := s.get(ctx, p.ID)
-		if err == nil {
-			err = eachTombstone(data, func(t tombstone) {
-				if have, ok := all[string(t.Key)]; !ok || t.place().compare(have.place()) > 0 {
-					all[string(t.Key)] = t
-				}
-			})
-		}
-		if err != nil {
-			return nil, fmt.Errorf("reading deleted keys (%s): %w", s.uri(p.ID), err)
-		}
-	}
-	return all, nil
-}
-
-func (t tombstone) place() place { return place{t.Position, t.Epoch, t.Offset} }
-
-func eachTombstone(data []byte, each func(tombstone)) error {
-	z, err := gzip.NewReader(bytes.NewReader(data))
-	if err != nil {
-		return err
-	}
-	d := json.NewDecoder(z)
-	for {
-		var t tombstone
-		if err := d.Decode(&t); errors.Is(err, io.EOF) {
-			return z.Close()
-		} else if err != nil {
-			return err
-		}
-		each(t)
-	}
-}
-
-func (s *states) writeDeleted(ctx context.Context, list []tombstone) (deletedPart, error) {
-	p := deletedPart{Rows: len(list)}
-	var out bytes.Buffer
-	z := gzip.NewWriter(&out)
-	e := json.NewEncoder(z)
-	for _, t := range list {
-		p.Newest = max(p.Newest, t.At)
-		if err := e.Encode(t); err != nil {
-			return p, err
-		}
-	}
-	if err := z.Close(); err != nil {
-		return p, err
-	}
-	var err error
-	p.ID, err = s.put(ctx, deletedSuffix, out.Bytes())
-	return p, err
-}
-
-// keep makes the objects of deleted keys of the next state: those that are known already (all), and new ones. What is older than
-// before is forgotten.
-func (s *states) keep(ctx context.Context, st *state, all map[string]tombstone, deleted []tombstone, before time.Time) ([]deletedPart, error) {
-	var parts []deletedPart
-	for _, p := range st.Deleted {
-		if p.Newest >= before.UnixMilli() {
-			parts = append(parts, p)
-		}
-	}
-	if len(parts) >= maxParts {
-		parts = nil
-		for _, t := range all {
-			if t.At >= before.UnixMilli() {
-				deleted = append(deleted, t)
-			}
-		}
-	}
-	if len(deleted) == 0 {
-		return parts, nil
-	}
-	slices.SortFunc(deleted, func(a, b tombstone) int { return bytes.Compare(a.Key, b.Key) })
-	p, err := s.writeDeleted(ctx, deleted)
-	return append(parts, p), err
 }
 
 // parseMark reads the property; the zero mark when there is none.

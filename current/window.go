@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/changes"
@@ -16,6 +17,7 @@ type window struct {
 	*batch.Batch // rows are copies, of the source's row type
 	to           follow.Cursor
 	winners      map[string]*change
+	keys         int64  // what winners take, bytes
 	truncated    string // the greatest position of a truncate
 	changes      int64
 	// keyless changes have no key; the first of them is named.
@@ -31,33 +33,55 @@ type change struct {
 	at  int64 // Kafka's timestamp, Unix milliseconds
 }
 
-// maxWindow bounds the values of a window, bytes.
-const maxWindow = 32 << 20
+// winnerBytes is what a key takes beside its bytes and its position, about: the change, and the place in the map.
+const winnerBytes = 160
 
 // errWindow: fewer offsets at once are needed.
 var errWindow = errors.New("the window is full")
 
+func (c *change) isDelete() bool { return c.op == changes.Delete }
+
+// size is what the window takes, bytes, about.
+func (w *window) size() int64 {
+	const row = 9 // beside its columns
+	return int64(cap(w.Mem)) + w.Root.Bytes() + row*int64(w.Rows) + w.keys
+}
+
+// release lets go of rows and keys that were written.
+func (w *window) release() { w.Batch, w.winners = nil, nil }
+
 // read brings changes behind the cursor into memory: fewer where they are large.
 func (a *Applier) read(ctx context.Context, from follow.Cursor, row *batch.Type) (*window, error) {
-	for limit := a.limit(); ; limit = max(1, limit/8) {
+	limit := a.limit()
+	if a.fits > 0 {
+		limit = min(limit, a.fits)
+	}
+	for {
 		w := &window{Batch: batch.New(&batch.Records{}, row), winners: map[string]*change{}}
-		r := &follow.Reader{Catalog: a.Catalog, Objects: a.Objects, Root: a.Root, Pipeline: a.Pipeline, Primary: a.Source, Again: true, Limit: limit}
+		r := a.reader()
+		r.Limit, r.Blocks = limit, a.share().part()
+		most := a.share().window()
+		if limit == 1 {
+			most = math.MaxInt64 // one change is applied in any case
+		}
 		var err error
-		w.to, err = r.Read(ctx, from, nil, func(b *batch.Batch) error {
-			if limit > 1 && len(w.Mem) > maxWindow {
-				return errWindow
-			}
-			return w.add(b, a.Key)
-		})
+		w.to, err = r.Read(ctx, from, nil, func(b *batch.Batch) error { return w.add(b, a.Key, most) })
 		if errors.Is(err, errWindow) {
+			limit = max(1, min(limit/2, w.changes*7/8)) // rows are fewer than offsets, if anything
 			continue
+		}
+		if limit < a.limit() {
+			a.fits = limit + limit/8 + 1 // those that follow may be smaller
 		}
 		return w, err
 	}
 }
 
-// add copies the rows that are asked for.
-func (w *window) add(b *batch.Batch, key []string) error {
+// checkRows is after how many rows a window's size is looked at.
+const checkRows = 64
+
+// add copies the rows that are asked for. It fails where the window takes more than most then.
+func (w *window) add(b *batch.Batch, key []string, most int64) error {
 	col := func(name string) (*batch.Column, error) {
 		if at := b.Root.Type.Index(name); at >= 0 {
 			return b.Root.Children[at], nil
@@ -94,7 +118,9 @@ func (w *window) add(b *batch.Batch, key []string) error {
 		if b.Fate[i] != batch.Keep {
 			continue
 		}
-		w.changes++
+		if w.changes++; w.changes%checkRows == 0 && w.size() > most {
+			return errWindow
+		}
 		if op.IsNull(i) || position.IsNull(i) {
 			return fmt.Errorf("%s, offset %d: the row has no %s: it was loaded before decode.changes was set", audit.Key(i), audit.Offset(i), changes.ColumnOp)
 		}
@@ -111,17 +137,24 @@ func (w *window) add(b *batch.Batch, key []string) error {
 			continue
 		}
 		c := &change{place: place{pos, audit.Epoch(i), audit.Offset(i)}, op: what}
-		if have := w.winners[string(scratch)]; have != nil && have.compare(c.place) >= 0 {
+		have := w.winners[string(scratch)]
+		if have != nil && have.compare(c.place) >= 0 {
 			continue
+		}
+		if have == nil {
+			w.keys += winnerBytes + int64(len(scratch)+len(pos))
 		}
 		if !times.IsNull(i) {
 			c.at = times.Int64[i] / 1000
 		}
-		if what != changes.Delete {
+		if !c.isDelete() {
 			c.row = w.Rows
 			w.copy(b, from, i)
 		}
 		w.winners[string(scratch)] = c
+	}
+	if w.size() > most {
+		return errWindow
 	}
 	return nil
 }

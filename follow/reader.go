@@ -42,6 +42,8 @@ type Reader struct {
 	Again bool
 	// Limit bounds how many offsets one Read goes over, of all partitions together; 0: nothing does.
 	Limit int64
+	// Blocks is what is read of a file at once may take, bytes; 0: scan's default.
+	Blocks int64
 	// Missing is told of a table that rows were routed to and that is gone, with its rows; nil: nobody is.
 	Missing func(id table.Ident)
 
@@ -349,6 +351,9 @@ func (r *Reader) file(ctx context.Context, path string, size int64, row *batch.T
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	if r.Blocks > 0 {
+		f.Budget(r.Blocks)
+	}
 	b := batch.New(&batch.Records{}, row)
 	for g := range f.Groups() {
 		parts, err := r.seen.of(f, path, g)

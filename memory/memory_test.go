@@ -1,6 +1,7 @@
 package memory
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 )
@@ -8,7 +9,7 @@ import (
 func TestDivide(t *testing.T) {
 	for _, pipelines := range []int{0, 1, 2, 7, 40} {
 		lookups, windows := int64(pipelines%3)*80*mib, int64(pipelines%4)*64*mib
-		needs := Needs{Pipelines: pipelines, Lookups: lookups, Windows: windows}
+		needs := Needs{Pipelines: pipelines, Lookups: lookups, Windows: windows, Current: pipelines%2 == 0}
 		least := Least(needs)
 		for _, ceiling := range []int64{least, least + 1, 2 * least, 10 * least, 1 << 40} {
 			l, err := Divide(ceiling, needs)
@@ -19,11 +20,15 @@ func TestDivide(t *testing.T) {
 			if sum := pages + n*l.Fetch + l.Go + windows*3/4; sum > ceiling*9/10 || sum < ceiling*9/10-n {
 				t.Errorf("%d MiB for %d: the shares are %d MiB", ceiling/mib, n, sum/mib)
 			}
-			if l.Fetch < leastFetch || l.Fetch > mostFetch || l.Work < n*leastWork || l.Work > (l.Go-lookups-windows/4)*3/4 || l.Lookups != lookups {
+			if l.Fetch < leastFetch || l.Fetch > mostFetch || l.Work < n*leastWork || l.Work > (l.Go-lookups-windows/4-l.Current)*3/4 || l.Lookups != lookups {
 				t.Errorf("%d MiB for %d: %+v", ceiling/mib, n, l)
 			}
+			if needs.Current && (l.Current < leastCurrent || l.Current > mostCurrent) || !needs.Current && l.Current != 0 {
+				t.Errorf("%d MiB for %d: the job current may take %d", ceiling/mib, n, l.Current)
+			}
 		}
-		if _, err := Divide(least-1, needs); err == nil || !strings.Contains(err.Error(), "MiB at least") {
+		if _, err := Divide(least-1, needs); err == nil || !strings.Contains(err.Error(), "MiB at least") ||
+			!strings.Contains(err.Error(), fmt.Sprintf("the job current with %d MiB", needs.current()/mib)) {
 			t.Errorf("%d pipelines with a byte less than the least: %v", pipelines, err)
 		}
 	}

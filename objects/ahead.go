@@ -44,8 +44,13 @@ type fetching struct {
 
 // NewAhead begins to fetch objects in the order in which they will be opened. The caller must Stop it, after the last read.
 func NewAhead(ctx context.Context, s Store, objects []Sized) *Ahead {
+	return NewAheadWithin(ctx, s, objects, aheadBytes)
+}
+
+// NewAheadWithin is NewAhead where what was fetched and is not closed yet may take no more than so many bytes, if that is less than 16 MiB.
+func NewAheadWithin(ctx context.Context, s Store, objects []Sized, most int64) *Ahead {
 	ctx, cancel := context.WithCancel(ctx)
-	a := &Ahead{Store: s, cancel: cancel, room: semaphore.NewWeighted(aheadBytes), next: map[string]*fetching{}}
+	a := &Ahead{Store: s, cancel: cancel, room: semaphore.NewWeighted(min(aheadBytes, max(WholeSize, most))), next: map[string]*fetching{}}
 	if _, ok := s.(sizedStore); !ok {
 		return a
 	}

@@ -52,7 +52,7 @@ func newCollector(s *State) *collector {
 		committed:  desc("committed_offset", "Next offset by the table.", "pipeline", "topic", "partition"),
 		position:   desc("position_offset", "Next offset to read.", "pipeline", "topic", "partition"),
 		memory:     desc("memory_bytes", "Memory that the pipeline holds, by part: batches, files, uploads, finished.", "pipeline", "part"),
-		limit:      desc("memory_limit_bytes", "How the memory ceiling is divided, by part: ceiling, fetch, go, work, windows.", "part"),
+		limit:      desc("memory_limit_bytes", "How the memory ceiling is divided, by part: ceiling, fetch, go, work, windows, current.", "part"),
 		build:      desc("build_info", "1, with the version.", "version"),
 		jobs:       newJobMetrics(desc),
 		complete:   newCompleteMetrics(desc),
@@ -116,7 +116,7 @@ func (c *collector) Collect(out chan<- prometheus.Metric) {
 	c.enrich.lookups(status.Lookups, out)
 	c.windows.collect(status.Windows, out)
 	m := status.Memory
-	for part, n := range map[string]int64{"ceiling": m.Ceiling, "fetch": m.Fetch, "go": m.Go, "work": m.Work, "windows": m.Windows} {
+	for part, n := range map[string]int64{"ceiling": m.Ceiling, "fetch": m.Fetch, "go": m.Go, "work": m.Work, "windows": m.Windows, "current": m.Current} {
 		gauge(c.limit, float64(n), part)
 	}
 	for _, r := range c.state.list() {

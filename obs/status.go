@@ -48,6 +48,8 @@ type MemoryStatus struct {
 	Lookups int64 `json:"lookups_bytes,omitempty"`
 	// Windows is what the windows may take.
 	Windows int64 `json:"windows_bytes,omitempty"`
+	// Current is what the job may take that brings tables of present rows up to date.
+	Current int64 `json:"current_bytes,omitempty"`
 }
 
 // MemoryUse is what a pipeline holds of MemoryStatus.Work, bytes.

@@ -202,7 +202,7 @@ func (m *merger) sameKeys(ctx context.Context, copies []groups, decoded []table.
 	read, b := newRowSum(), batch.New(&batch.Records{}, row)
 	sum := func(to *rowSum, store objects.Store, files []groups) error {
 		for _, g := range files {
-			if err := eachOf(ctx, store, g, b, func(b *batch.Batch, _ int64) error {
+			if err := m.eachOf(ctx, store, g, b, func(b *batch.Batch, _ int64) error {
 				to.add(b)
 				return nil
 			}); err != nil {

@@ -35,9 +35,9 @@ type MergeInput struct {
 	Now func() time.Time
 	// LeastCopied is the size from which on row groups are copied and not decoded, bytes; 0: 16 MiB.
 	LeastCopied int64
-	// RunsBudget is what reading sorted runs may take at once, SortBudget what rows take that are sorted at once, bytes;
-	// 0: 128 and 64 MiB.
-	RunsBudget, SortBudget int64
+	// RunsBudget is what reading sorted runs may take at once, SortBudget what rows take that are sorted at once, BlocksBudget what is
+	// read ahead of files, bytes; 0: 128, 64 and 32 MiB.
+	RunsBudget, SortBudget, BlocksBudget int64
 }
 
 // Merged are the files that take the place of the sources; none if no row is left.
@@ -70,7 +70,7 @@ func Merge(ctx context.Context, in MergeInput) (Merged, error) {
 		}
 	}
 	in.Info.SpecID = first.SpecID
-	in.LeastCopied = cmp.Or(in.LeastCopied, LeastCopied)
+	in.LeastCopied, in.BlocksBudget = cmp.Or(in.LeastCopied, LeastCopied), cmp.Or(in.BlocksBudget, blocksBudget)
 	m := &merger{MergeInput: in, part: writers.Part{Tuple: first.Partition, Path: folder(in.Info.Location, first.Path), Key: "sources"}}
 	m.options = writers.Options{Info: in.Info, Store: in.Store, Files: in.Files, SortBy: in.SortBy, Now: in.Now}
 	if len(in.ZOrder) > 0 {
@@ -124,10 +124,10 @@ func (m *merger) decode(ctx context.Context, sources []groups, o writers.Options
 	defer w.Abort() // of no effect after Finish
 	read, b := newRowSum(), batch.New(&batch.Records{}, m.Info.Row)
 	part := m.part
-	ahead := objects.NewAhead(ctx, m.Store, sized(sources))
+	ahead := objects.NewAheadWithin(ctx, m.Store, sized(sources), m.BlocksBudget)
 	defer ahead.Stop()
 	for _, g := range sources {
-		err := eachOf(ctx, ahead, g, b, func(b *batch.Batch, at int64) error {
+		err := m.eachOf(ctx, ahead, g, b, func(b *batch.Batch, at int64) error {
 			part.Rows = m.left(part.Rows[:0], m.Deleted[g.Path], b, at)
 			read.some(b, part.Rows)
 			return w.Append(ctx, b, part)
@@ -159,7 +159,7 @@ func (m *merger) left(rows []int32, deleted *roaring64.Bitmap, b *batch.Batch, a
 func (m *merger) compare(ctx context.Context, store objects.Store, read *rowSum, files []table.File) error {
 	wrote, b := read.like(), batch.New(&batch.Records{}, m.Info.Row)
 	for _, g := range whole(files) {
-		err := eachOf(ctx, store, g, b, func(b *batch.Batch, _ int64) error {
+		err := m.eachOf(ctx, store, g, b, func(b *batch.Batch, _ int64) error {
 			wrote.add(b)
 			return nil
 		})
@@ -178,12 +178,13 @@ func (m *merger) same(read, wrote *rowSum) error {
 }
 
 // eachOf reads rows of a data file into a batch, piece by piece.
-func eachOf(ctx context.Context, store objects.Store, source groups, b *batch.Batch, fn func(b *batch.Batch, at int64) error) (err error) {
+func (m *merger) eachOf(ctx context.Context, store objects.Store, source groups, b *batch.Batch, fn func(b *batch.Batch, at int64) error) (err error) {
 	f, err := scan.Open(ctx, store, source.Path, source.Size)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.Close()) }()
+	f.Budget(m.BlocksBudget)
 	if f.Rows() != source.Rows {
 		return fmt.Errorf("%s has %d rows, the table's metadata says %d", source.Path, f.Rows(), source.Rows)
 	}

@@ -252,7 +252,7 @@ func (m *merger) mergeRuns(ctx context.Context, runs []run, o *order, read *rowS
 	}()
 	g := gatherer{}
 	for i, r := range runs {
-		c, err := m.openRun(ctx, r, o, read, blocksBudget/int64(len(runs)))
+		c, err := m.openRun(ctx, r, o, read, m.BlocksBudget/int64(len(runs)))
 		if err != nil {
 			return err
 		}

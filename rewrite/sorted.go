@@ -143,10 +143,10 @@ func (s *sorting) sortLoose(ctx context.Context, files []groups) error {
 	b := batch.New(&batch.Records{}, s.Info.Row)
 	held := batch.New(&batch.Records{}, s.Info.Row)
 	var rows []int32
-	ahead := objects.NewAhead(ctx, s.Store, sized(files))
+	ahead := objects.NewAheadWithin(ctx, s.Store, sized(files), s.BlocksBudget)
 	defer ahead.Stop()
 	for _, g := range files {
-		err := eachOf(ctx, ahead, g, b, func(b *batch.Batch, at int64) error {
+		err := s.eachOf(ctx, ahead, g, b, func(b *batch.Batch, at int64) error {
 			rows = s.left(rows[:0], s.Deleted[g.Path], b, at)
 			s.read.some(b, rows)
 			writers.CopyRows(held, b, rows)

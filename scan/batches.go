@@ -13,6 +13,8 @@ import (
 const (
 	// arenaGoal ends a batch that has so many bytes of values, whatever the number of rows that was asked for.
 	arenaGoal = 16 << 20
+	// leastArena is the least that a small budget leaves of it.
+	leastArena = 1 << 20
 	// step is how much the arena may grow by rows that are read at once, as far as the rows before them tell.
 	step = 2 << 20
 	// maxStep is the greatest number of rows that are read at once.
@@ -89,7 +91,7 @@ func (r *Batches) Next(b *batch.Batch, n int) error {
 		l.chunk.dict.forget()
 	}
 	return r.f.sound(func() error {
-		for b.Rows < n && len(b.Mem) < arenaGoal {
+		for b.Rows < n && len(b.Mem) < r.f.arena() {
 			if r.left == 0 {
 				err := r.nextGroup()
 				if errors.Is(err, io.EOF) && b.Rows > 0 {

@@ -235,5 +235,9 @@ func (f *File) Weight(group int) (n int64) {
 	return n
 }
 
-// Budget says what the blocks of all columns that are read at once may take together, bytes; 32 MiB unless it is called.
+// Budget says what the blocks of all columns that are read at once may take together, bytes; 32 MiB unless it is called. A batch ends
+// with as many bytes of values, if that is less than 16 MiB.
 func (f *File) Budget(bytes int64) { f.budget = int(bytes) }
+
+// arena is how many bytes of values end a batch.
+func (f *File) arena() int { return min(arenaGoal, max(leastArena, f.budget)) }

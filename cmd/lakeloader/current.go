@@ -42,7 +42,7 @@ func (u *upkeep) applier(p *configs.Pipeline) *current.Applier {
 	source, _ := pipeline.Idents(u.cfg, p)
 	k := p.Table.Current
 	return &current.Applier{Pipeline: p.Name, Source: source, Target: named(u.cfg, k.Table), Key: k.Key, DeletedFor: time.Duration(k.DeletedFor), Catalog: u.lake.catalog,
-		Objects: u.lake.objects, Root: u.lake.root, Files: p.Files, Now: u.now, Wait: table.Backoff(2 * time.Second), OrphanAge: pipeline.OrphanAge}
+		Objects: u.lake.objects, Root: u.lake.root, Files: p.Files, Now: u.now, Wait: table.Backoff(2 * time.Second), OrphanAge: pipeline.OrphanAge, Memory: u.memory}
 }
 
 func currentReport(x *current.Report, err error) (*jobs.Report, error) {

@@ -81,7 +81,7 @@ func startTrial(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, 
 		return d, err
 	}
 	l := d.memory.Limits()
-	d.state.Memory(obs.MemoryStatus{Ceiling: l.Ceiling, Fetch: l.Fetch * int64(len(cfg.Pipelines)), Go: l.Go, Work: l.Work, Windows: cfg.MemoryNeeds().Windows})
+	d.state.Memory(obs.MemoryStatus{Ceiling: l.Ceiling, Fetch: l.Fetch * int64(len(cfg.Pipelines)), Go: l.Go, Work: l.Work, Windows: cfg.MemoryNeeds().Windows, Current: l.Current})
 	if err := d.connect(ctx, stop); err != nil {
 		return d, err
 	}
@@ -110,7 +110,7 @@ func startTrial(ctx context.Context, stop <-chan struct{}, cfg *configs.Config, 
 	}
 	if *cfg.Jobs.InDaemon && d.lake != nil {
 		u := newUpkeep(cfg, d.lake, log)
-		u.admin, u.said = d.admin, d.state.Complete
+		u.admin, u.said, u.memory = d.admin, d.state.Complete, l.Current
 		r, err := u.runner(true)
 		if err != nil {
 			return d, err

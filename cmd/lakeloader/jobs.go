@@ -46,6 +46,8 @@ type upkeep struct {
 	days *aggregate.Range
 	// rebuild: tables with the present rows are made anew.
 	rebuild bool
+	// memory is what the job current may take, bytes; 0: its default.
+	memory int64
 }
 
 func newUpkeep(cfg *configs.Config, l *lake, log *slog.Logger) *upkeep {

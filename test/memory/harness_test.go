@@ -47,6 +47,9 @@ type work struct {
 	commit      string
 	files       string
 	batch       int32 // bytes of a producer's batch at most
+
+	// Further settings, each with a comma before it: of decode and of table; and further sections, in lines.
+	decode, table, sections string
 }
 
 func newWork(t *testing.T, partitions int, limit int64, topic map[string]string) *work {
@@ -82,11 +85,11 @@ memory: {limit: %d}
 pipelines:
 - name: events
   source: {topics: [%s]}
-  decode: {value: {format: json, columns: %s}}
-  table: {name: events, partition_by: %s}
+  decode: {value: {format: json, columns: %s}%s}
+  table: {name: events, partition_by: %s%s}
   commit: %s
   files: %s
-`, stacktest.Kafka(w.t), w.warehouse, w.limit, w.topic, w.columns, w.partitionBy, w.commit, w.files)
+%s`, stacktest.Kafka(w.t), w.warehouse, w.limit, w.topic, w.columns, w.decode, w.partitionBy, w.table, w.commit, w.files, w.sections)
 	path := filepath.Join(w.dir, "lakeloader.yaml")
 	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
 		w.t.Fatal(err)
@@ -167,8 +170,14 @@ func (d *daemon) status() (st obs.Status, err error) {
 	return st, json.NewDecoder(resp.Body).Decode(&st)
 }
 
-// until waits until the status is as wanted, and returns it.
-func (d *daemon) until(what string, wanted func(obs.PipelineStatus) bool) obs.Status {
+// until waits until the status of the pipeline is as wanted.
+func (d *daemon) until(what string, wanted func(obs.PipelineStatus) bool) {
+	d.w.t.Helper()
+	d.untilAll(what, func(st obs.Status) bool { return len(st.Pipelines) == 1 && wanted(st.Pipelines[0]) })
+}
+
+// untilAll waits until the status is as wanted.
+func (d *daemon) untilAll(what string, wanted func(obs.Status) bool) {
 	d.w.t.Helper()
 	tick := time.NewTicker(50 * time.Millisecond)
 	defer tick.Stop()
@@ -179,8 +188,8 @@ func (d *daemon) until(what string, wanted func(obs.PipelineStatus) bool) obs.St
 		if err != nil {
 			d.w.t.Fatalf("%v; the daemon's log:\n%s", err, d.Log())
 		}
-		if len(st.Pipelines) == 1 && wanted(st.Pipelines[0]) {
-			return st
+		if wanted(st) {
+			return
 		}
 		select {
 		case <-tick.C:
