@@ -80,38 +80,48 @@ func (a *Applier) read(ctx context.Context, from follow.Cursor, row *batch.Type)
 // checkRows is after how many rows a window's size is looked at.
 const checkRows = 64
 
-// add copies the rows that are asked for. It fails where the window takes more than most then.
-func (w *window) add(b *batch.Batch, key []string, most int64) error {
-	col := func(name string) (*batch.Column, error) {
-		if at := b.Root.Type.Index(name); at >= 0 {
-			return b.Root.Children[at], nil
+// sources are the columns of a batch of changes.
+type sources struct {
+	op, position, times *batch.Column
+	row                 []*batch.Column // by column of the window; nil: there is none
+}
+
+func (w *window) sources(b *batch.Batch, key []string) (s sources, err error) {
+	for _, c := range []struct {
+		name string
+		to   **batch.Column
+	}{{changes.ColumnOp, &s.op}, {changes.ColumnPosition, &s.position}, {"_kafka_timestamp", &s.times}} {
+		at := b.Root.Type.Index(c.name)
+		if at < 0 {
+			return s, noColumn(c.name)
 		}
-		return nil, fmt.Errorf("the table has no column %s: were its changes loaded with decode.changes from the beginning?", name)
-	}
-	op, err := col(changes.ColumnOp)
-	if err != nil {
-		return err
-	}
-	position, err := col(changes.ColumnPosition)
-	if err != nil {
-		return err
-	}
-	times, err := col("_kafka_timestamp")
-	if err != nil {
-		return err
+		*c.to = b.Root.Children[at]
 	}
 	for _, name := range key {
-		if _, err := col(name); err != nil {
-			return err
+		if b.Root.Type.Index(name) < 0 {
+			return s, noColumn(name)
 		}
 	}
-	from := make([]*batch.Column, len(w.Root.Children))
+	s.row = make([]*batch.Column, len(w.Root.Children))
 	for i, f := range w.Root.Type.Fields {
 		if at := b.Root.Type.Index(f.Name); at >= 0 && b.Root.Type.Fields[at].Type.Equal(f.Type) {
-			from[i] = b.Root.Children[at]
+			s.row[i] = b.Root.Children[at]
 		} else if at >= 0 {
-			return fmt.Errorf("column %s is %s in one table and %s in another", f.Name, b.Root.Type.Fields[at].Type, f.Type)
+			return s, fmt.Errorf("column %s is %s in one table and %s in another", f.Name, b.Root.Type.Fields[at].Type, f.Type)
 		}
+	}
+	return s, nil
+}
+
+func noColumn(name string) error {
+	return fmt.Errorf("the table has no column %s: were its changes loaded with decode.changes from the beginning?", name)
+}
+
+// add copies the rows that are asked for. It fails where the window takes more than most then.
+func (w *window) add(b *batch.Batch, key []string, most int64) error {
+	from, err := w.sources(b, key)
+	if err != nil {
+		return err
 	}
 	k, audit, scratch := keysOf(b, key), follow.KeysOf(b), []byte(nil)
 	for i := range b.Rows {
@@ -121,10 +131,10 @@ func (w *window) add(b *batch.Batch, key []string, most int64) error {
 		if w.changes++; w.changes%checkRows == 0 && w.size() > most {
 			return errWindow
 		}
-		if op.IsNull(i) || position.IsNull(i) {
+		if from.op.IsNull(i) || from.position.IsNull(i) {
 			return fmt.Errorf("%s, offset %d: the row has no %s: it was loaded before decode.changes was set", audit.Key(i), audit.Offset(i), changes.ColumnOp)
 		}
-		pos, what := string(b.Bytes(position.Views[i])), b.Bytes(op.Views[i])[0]
+		pos, what := string(b.Bytes(from.position.Views[i])), b.Bytes(from.op.Views[i])[0]
 		if what == changes.Truncate {
 			w.truncated = max(w.truncated, pos)
 			continue
@@ -144,12 +154,12 @@ func (w *window) add(b *batch.Batch, key []string, most int64) error {
 		if have == nil {
 			w.keys += winnerBytes + int64(len(scratch)+len(pos))
 		}
-		if !times.IsNull(i) {
-			c.at = times.Int64[i] / 1000
+		if !from.times.IsNull(i) {
+			c.at = from.times.Int64[i] / 1000
 		}
 		if !c.isDelete() {
 			c.row = w.Rows
-			w.copy(b, from, i)
+			w.copy(b, from.row, i)
 		}
 		w.winners[string(scratch)] = c
 	}
