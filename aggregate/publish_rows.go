@@ -5,9 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/hex"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"math/big"
 	"slices"
@@ -119,9 +117,6 @@ func (r *LakeRows) Days(ctx context.Context, snapshot int64) (map[Day]DayFiles, 
 	return out, nil
 }
 
-// publishRows are read at a time.
-const publishRows = 4096
-
 // Messages implements TargetRows, for a snapshot whose days were asked for.
 func (r *LakeRows) Messages(ctx context.Context, snapshot int64, day Day, each func(key string, value []byte) error) error {
 	for _, f := range r.files[snapshot][day] {
@@ -140,27 +135,8 @@ func (r *LakeRows) Messages(ctx context.Context, snapshot int64, day Day, each f
 	return nil
 }
 
-func (r *LakeRows) file(ctx context.Context, file table.File, deleted *roaring64.Bitmap, each func(key string, value []byte) error) (err error) {
-	f, err := scan.Open(ctx, r.store, file.Path, file.Size)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	rows, err := f.Batches(r.row)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	b := batch.New(&batch.Records{}, r.row)
-	for {
-		at := rows.Position()
-		err := rows.Next(b, publishRows)
-		if errors.Is(err, io.EOF) {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
+func (r *LakeRows) file(ctx context.Context, file table.File, deleted *roaring64.Bitmap, each func(key string, value []byte) error) error {
+	return scan.Each(ctx, r.store, file.Path, file.Size, r.row, 0, func(b *batch.Batch, at int64) error {
 		for i := range b.Rows {
 			if deleted != nil && deleted.Contains(uint64(at)+uint64(i)) {
 				continue
@@ -173,7 +149,8 @@ func (r *LakeRows) file(ctx context.Context, file table.File, deleted *roaring64
 				return err
 			}
 		}
-	}
+		return nil
+	})
 }
 
 // keyOf is the key of a row's message.

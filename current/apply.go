@@ -4,9 +4,7 @@ import (
 	"cmp"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
-	"io"
 	"math"
 	"slices"
 	"strconv"
@@ -157,29 +155,9 @@ func (a *Applier) findIn(ctx context.Context, p *plan, x table.File, w *window, 
 			part.Fields = append(part.Fields, c)
 		}
 	}
-	file, err := scan.Open(ctx, a.Objects, x.Path, x.Size)
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, file.Close()) }()
-	file.Budget(a.share().part())
-	rows, err := file.Batches(part)
-	if err != nil {
-		return false, err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	gone, b, scratch := f.deleted[x.Path], batch.New(&batch.Records{}, part), []byte(nil)
-	for ctx.Err() == nil {
-		at := uint64(rows.Position())
-		if err := rows.Next(b, 4096); errors.Is(err, io.EOF) {
-			if touched {
-				gone.RunOptimize() // a truncate takes whole files
-			}
-			return touched, nil
-		} else if err != nil {
-			return false, err
-		}
-		k := keysOf(b, a.Key)
+	gone, scratch := f.deleted[x.Path], []byte(nil)
+	err = scan.Each(ctx, a.Objects, x.Path, x.Size, part, a.share().part(), func(b *batch.Batch, first int64) error {
+		at, k := uint64(first), keysOf(b, a.Key)
 		position, epoch, offset := b.Root.Children[part.Index(changes.ColumnPosition)], b.Root.Children[part.Index(table.ColumnEpoch)], b.Root.Children[part.Index(table.ColumnOffset)]
 		for i := range b.Rows {
 			if gone != nil && gone.Contains(at+uint64(i)) {
@@ -187,7 +165,7 @@ func (a *Applier) findIn(ctx context.Context, p *plan, x table.File, w *window, 
 			}
 			var ok bool
 			if scratch, ok = k.append(scratch[:0], i); !ok {
-				return false, fmt.Errorf("row %d has no key: another program has changed the table; make it anew with --rebuild", at+uint64(i))
+				return fmt.Errorf("row %d has no key: another program has changed the table; make it anew with --rebuild", at+uint64(i))
 			}
 			pos := b.Bytes(position.Views[i])
 			c := w.winners[string(scratch)]
@@ -206,8 +184,12 @@ func (a *Applier) findIn(ctx context.Context, p *plan, x table.File, w *window, 
 			f.rows++
 			touched = true
 		}
+		return nil
+	})
+	if touched {
+		gone.RunOptimize() // a truncate takes whole files
 	}
-	return false, ctx.Err()
+	return touched, err
 }
 
 // write makes the files of the swap: those whose rows changed are merged with the new rows, in the order of the key.

@@ -9,7 +9,6 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 	"sort"
 	"strings"
@@ -171,34 +170,15 @@ type Row struct {
 	Epoch     int32
 }
 
-const rowsAtOnce = 4096
-
 // Rows calls each with the rows of a file that are of one of the keys, but those at positions that were deleted (nil: none). The file may
 // be of any time: columns that it lacks are null, and match nothing.
-func (m *Matcher) Rows(ctx context.Context, store objects.Store, path string, size int64, deleted *roaring64.Bitmap, each func(r Row) error) (err error) {
+func (m *Matcher) Rows(ctx context.Context, store objects.Store, path string, size int64, deleted *roaring64.Bitmap, each func(r Row) error) error {
 	row, err := m.columns()
 	if err != nil {
 		return err
 	}
-	f, err := scan.Open(ctx, store, path, size)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	rows, err := f.Batches(row)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	b := batch.New(&batch.Records{}, row)
-	groups := m.bind(b)
-	for ctx.Err() == nil {
-		at := rows.Position()
-		if err := rows.Next(b, rowsAtOnce); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
+	return scan.Each(ctx, store, path, size, row, 0, func(b *batch.Batch, at int64) error {
+		groups := m.bind(b)
 		for i := range b.Rows {
 			if !groups.match(i) || deleted != nil && deleted.Contains(uint64(at)+uint64(i)) {
 				continue
@@ -207,8 +187,8 @@ func (m *Matcher) Rows(ctx context.Context, store objects.Store, path string, si
 				return err
 			}
 		}
-	}
-	return ctx.Err()
+		return nil
+	})
 }
 
 // columns are those that are read: four of the audit first, which a file that is no table's may lack.

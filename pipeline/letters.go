@@ -3,9 +3,7 @@ package pipeline
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
-	"io"
 	"strings"
 	"time"
 
@@ -94,29 +92,11 @@ func (r *letterReader) each(ctx context.Context, snapshot int64, filter *LetterF
 	return nil
 }
 
-func (r *letterReader) file(ctx context.Context, file table.File, deleted *roaring64.Bitmap, filter *LetterFilter, f func(letterColumns, *batch.Batch, []int32) error) (err error) {
-	in, err := scan.Open(ctx, r.d.Objects, file.Path, file.Size)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, in.Close()) }()
-	rows, err := in.Batches(r.row)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	b := batch.New(&batch.Records{}, r.row)
-	cols := letterColumns{}
-	for i, x := range r.row.Fields {
-		cols[x.Name] = b.Root.Children[i]
-	}
-	var chosen []int32
-	for ctx.Err() == nil {
-		at := rows.Position()
-		if err := rows.Next(b, lettersAtOnce); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
+func (r *letterReader) file(ctx context.Context, file table.File, deleted *roaring64.Bitmap, filter *LetterFilter, f func(letterColumns, *batch.Batch, []int32) error) error {
+	cols, chosen := letterColumns{}, []int32(nil)
+	return scan.Each(ctx, r.d.Objects, file.Path, file.Size, r.row, 0, func(b *batch.Batch, at int64) error {
+		for i, x := range r.row.Fields {
+			cols[x.Name] = b.Root.Children[i]
 		}
 		chosen = chosen[:0]
 		for i := range b.Rows {
@@ -124,13 +104,11 @@ func (r *letterReader) file(ctx context.Context, file table.File, deleted *roari
 				chosen = append(chosen, int32(i))
 			}
 		}
-		if len(chosen) > 0 {
-			if err := f(cols, b, chosen); err != nil {
-				return err
-			}
+		if len(chosen) == 0 {
+			return nil
 		}
-	}
-	return ctx.Err()
+		return f(cols, b, chosen)
+	})
 }
 
 func (c letterColumns) match(b *batch.Batch, i int, f *LetterFilter) bool {

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"slices"
 
 	"github.com/RoaringBitmap/roaring/v2/roaring64"
@@ -188,35 +187,15 @@ func (a *amender) missed(ctx context.Context, columns []string) (map[EpochKey]*r
 	return out, nil
 }
 
-func (a *amender) missedIn(ctx context.Context, file table.File, row *batch.Type, deleted *roaring64.Bitmap, out map[EpochKey]*roaring64.Bitmap) (err error) {
-	f, err := scan.Open(ctx, a.d.Objects, file.Path, file.Size)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, f.Close()) }()
-	rows, err := f.Batches(row)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, rows.Close()) }()
-	b := batch.New(&batch.Records{}, row)
-	for {
-		first := rows.Position()
-		if err := rows.Next(b, 4096); errors.Is(err, io.EOF) {
-			return nil
-		} else if err != nil {
-			return err
-		}
+func (a *amender) missedIn(ctx context.Context, file table.File, row *batch.Type, deleted *roaring64.Bitmap, out map[EpochKey]*roaring64.Bitmap) error {
+	return scan.Each(ctx, a.d.Objects, file.Path, file.Size, row, 0, func(b *batch.Batch, first int64) error {
 		c := b.Root.Children
 		for i := range b.Rows {
 			if deleted != nil && deleted.Contains(uint64(first)+uint64(i)) || !slices.ContainsFunc(c[4:], func(m *batch.Column) bool { return !m.IsNull(i) && !m.Bools[i] }) {
 				continue
 			}
-			k := EpochKey{table.Key{Topic: string(b.Bytes(c[0].Views[i])), Partition: c[1].Int32[i]}, c[3].Int32[i]}
-			if out[k] == nil {
-				out[k] = roaring64.New()
-			}
-			out[k].Add(uint64(c[2].Int64[i]))
+			addOffset(out, EpochKey{table.Key{Topic: string(b.Bytes(c[0].Views[i])), Partition: c[1].Int32[i]}, c[3].Int32[i]}, c[2].Int64[i])
 		}
-	}
+		return nil
+	})
 }
