@@ -76,11 +76,7 @@ func (w *world) load(sales ...string) {
 		w.n++
 		w.env.Produce(w.t, "a", 0, fmt.Sprintf(`{"id":%d,"ts":%q,"country":%q,"price":%q}`, w.n, f[0], f[1], f[2]))
 	}
-	l := w.env.Start(w.t, w.cfg, nil)
-	l.Read(int64(len(sales)))
-	if err := l.Stop(); err != nil {
-		w.t.Fatalf("%v\n%s", err, l.Log())
-	}
+	w.env.Load(w.t, w.cfg, int64(len(sales)))
 }
 
 func (w *world) ask(sql string) string {
@@ -582,11 +578,7 @@ func TestSourceChanged(t *testing.T) {
 	w.cfg.Pipelines[0].Source.Topics = []string{"b"}
 	w.env.Create(t, "b", 1)
 	w.env.Produce(t, "b", 0, `{"id":1,"ts":"2026-11-02T00:00:00Z","country":"DE","price":"7"}`, `{"id":2,"ts":null,"country":"DE","price":"8"}`)
-	l := w.env.Start(t, w.cfg, nil)
-	l.Read(2)
-	if err := l.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	w.env.Load(t, w.cfg, 2)
 	w.run("11-02 -11-01")
 	w.right()
 	w.run("")

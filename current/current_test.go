@@ -51,11 +51,7 @@ func run(t testing.TB, a *current.Applier) *current.Report {
 
 func load(t testing.TB, e *pipelinetest.Env, cfg *configs.Config, n int64) {
 	t.Helper()
-	l := e.Start(t, cfg, nil)
-	l.Read(n)
-	if err := l.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	e.Load(t, cfg, n)
 }
 
 // rows reads the target: by id, the name and tags.

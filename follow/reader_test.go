@@ -67,11 +67,7 @@ func next(t *testing.T, r *follow.Reader, c *follow.Cursor) string {
 // load runs a loader until it has read n records and is told to stop.
 func load(t *testing.T, e *pipelinetest.Env, cfg *configs.Config, n int64) {
 	t.Helper()
-	l := e.Start(t, cfg, nil)
-	l.Read(n)
-	if err := l.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	e.Load(t, cfg, n)
 }
 
 func numbered(first, next int) (v []string) {

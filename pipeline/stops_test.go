@@ -87,9 +87,7 @@ func TestStopsAtATableThatLostItsOffsets(t *testing.T) {
 // load loads what was produced so far, in one round.
 func load(t *testing.T, e *pipelinetest.Env, cfg *configs.Config, records int64) {
 	t.Helper()
-	l := e.Start(t, cfg, nil)
-	l.Read(records)
-	stop(t, l)
+	e.Load(t, cfg, records)
 }
 
 // eager is a pipeline that commits whatever it has read.

@@ -141,11 +141,7 @@ func (r *running) end() {
 
 func load(t testing.TB, e *pipelinetest.Env, cfg *configs.Config, n int64) {
 	t.Helper()
-	l := e.Start(t, cfg, nil)
-	l.Read(n)
-	if err := l.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	e.Load(t, cfg, n)
 }
 
 // hook is a webhook that notes what it gets.

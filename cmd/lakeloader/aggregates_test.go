@@ -25,9 +25,7 @@ func newSales(t *testing.T, settings string) *sales {
 	t.Helper()
 	s := &sales{t: t, env: pipelinetest.New(t)}
 	s.env.Create(t, "a", 1)
-	s.file = write(t, "lakeloader.yaml", fmt.Sprintf(`
-kafka: {brokers: [%q]}
-warehouse: {location: %q}
+	s.file = lakeConfig(t, s.env, fmt.Sprintf(`
 jobs: {expire: {keep_last: 1}}
 pipelines:
   - name: p
@@ -43,7 +41,7 @@ aggregates:
     - {name: sales, measure: count(*)}
     - {name: total, measure: sum(price)}
     rollups: {week: weekly, month: monthly}
-`, strings.Join(s.env.Config.Brokers, ","), filepath.Join(s.env.Dir, "lake"), settings))
+`, settings))
 	return s
 }
 
@@ -58,11 +56,7 @@ func (s *sales) load(times ...string) {
 		p.Table.PartitionBy = []string{"day(at)"}
 		p.Decode.Value.Columns = append(p.Decode.Value.Columns, configs.ColumnDef{Name: "price", Type: "decimal(9,2)"})
 	}, "a")
-	l := s.env.Start(s.t, cfg, nil)
-	l.Read(int64(len(times)))
-	if err := l.Stop(); err != nil {
-		s.t.Fatalf("%v\n%s", err, l.Log())
-	}
+	s.env.Load(s.t, cfg, int64(len(times)))
 }
 
 // right compares the tables with their source.

@@ -3,7 +3,6 @@ package main
 import (
 	"encoding/json"
 	"fmt"
-	"path/filepath"
 	"strings"
 	"testing"
 
@@ -22,23 +21,17 @@ func TestRewindAndBackfillCommands(t *testing.T) {
 	cfg := pipelinetest.Pipeline("id long required", nil, "a")
 	load := func(n int64) {
 		t.Helper()
-		l := e.Start(t, cfg, nil)
-		l.Read(n)
-		if err := l.Stop(); err != nil {
-			t.Fatal(err)
-		}
+		e.Load(t, cfg, n)
 	}
 	load(20)
-	file := write(t, "lakeloader.yaml", fmt.Sprintf(`
-kafka: {brokers: [%q]}
-warehouse: {location: %q}
+	file := lakeConfig(t, e, `
 pipelines:
   - name: p
     source: {topics: [a]}
     decode: {value: {format: json, columns: [{name: id, type: long required}]}}
     cleanse: [{filter: {expression: id != 7}}]
     table: {name: t, partition_by: []}
-`, strings.Join(e.Config.Brokers, ","), filepath.Join(e.Dir, "lake")))
+`)
 
 	lakeloader(t, "rewind", "-c", file, "--to", "4", "--partition", "0").ends(exitOK, "6 offsets are read again, 0 are skipped; 6 rows and 0 dead letters are removed.", "add --yes")
 	lakeloader(t, "rewind", "-c", file, "--to", "4", "--partition", "0", "--yes").ends(exitOK, "Done, in round 2.")

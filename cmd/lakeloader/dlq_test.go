@@ -25,11 +25,7 @@ func TestDLQCommands(t *testing.T) {
 		e.Produce(t, "a-b", 0, fmt.Sprintf(`{"id":%d}`, i))
 	}
 	e.Send(t, "a-b", 0, &kgo.Record{Key: []byte("k"), Value: []byte("\x00\x1b[2J"), Headers: []kgo.RecordHeader{{Key: "h", Value: []byte("v")}, {Key: "n"}}})
-	l := e.Start(t, cfg, nil)
-	l.Read(7)
-	if err := l.Stop(); err != nil {
-		t.Fatal(err)
-	}
+	e.Load(t, cfg, 7)
 	e.Cluster.Close()
 	config := func(limit string) string {
 		return write(t, "lakeloader.yaml", fmt.Sprintf(`

@@ -31,23 +31,17 @@ func jobLake(t *testing.T) (file, lakeDir string) {
 			}
 			e.Produce(t, "a", 0, value)
 		}
-		l := e.Start(t, cfg, nil)
-		l.Read(4)
-		if err := l.Stop(); err != nil {
-			t.Fatal(err)
-		}
+		e.Load(t, cfg, 4)
 	}
 	lakeDir = filepath.Join(e.Dir, "lake")
-	file = write(t, "lakeloader.yaml", fmt.Sprintf(`
-kafka: {brokers: [%q]}
-warehouse: {location: %q}
+	file = lakeConfig(t, e, `
 jobs: {expire: {schedule: "30 3 * * *", keep_last: 1}, time_zone: Europe/Berlin}
 pipelines:
   - name: p
     source: {topics: [a]}
     decode: {value: {format: json, columns: [{name: id, type: long required}]}}
     table: {name: t, partition_by: []}
-`, strings.Join(e.Config.Brokers, ","), lakeDir))
+`)
 	lakeloader(t, "rewind", "-c", file, "--to", "18", "--yes").ends(exitOK, "Done")
 	return file, lakeDir
 }
@@ -187,21 +181,15 @@ func TestRetention(t *testing.T) {
 	e.Create(t, "a", 1)
 	cfg := pipelinetest.Pipeline("id long required, at timestamptz", func(p *configs.Pipeline) { p.Table.PartitionBy = []string{"day(at)"} }, "a")
 	e.Produce(t, "a", 0, `{"id":1,"at":"2026-01-01T00:00:00Z"}`, `{"id":2,"at":"2199-01-01T00:00:00Z"}`, "{")
-	l := e.Start(t, cfg, nil)
-	l.Read(3)
-	if err := l.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	file := write(t, "lakeloader.yaml", fmt.Sprintf(`
-kafka: {brokers: [%q]}
-warehouse: {location: %q}
+	e.Load(t, cfg, 3)
+	file := lakeConfig(t, e, `
 pipelines:
   - name: p
     source: {topics: [a]}
     decode: {value: {format: json, columns: [{name: id, type: long required}, {name: at, type: timestamptz}]}}
     table: {name: t, partition_by: [day(at)], retention: 30d}
     dead_letters: {retention: 1d}
-`, strings.Join(e.Config.Brokers, ","), filepath.Join(e.Dir, "lake")))
+`)
 	lakeloader(t, "job", "plan", "retention", "-c", file).ends(exitOK, "retention lake.t: 1 row of 1 file", "retention lake.t_dead_letters: 0 dead letters")
 	lakeloader(t, "job", "run", "retention", "-c", file).ends(exitOK, "retention lake.t: 1 row of 1 file")
 	lakeloader(t, "job", "run", "retention", "-c", file).ends(exitOK, "retention lake.t: 0 rows of 0 files, 0 bytes")
@@ -339,16 +327,14 @@ func TestJobsBesideALoader(t *testing.T) {
 	e := pipelinetest.New(t)
 	e.Create(t, "a", 2)
 	cfg := pipelinetest.Pipeline("id long required", func(p *configs.Pipeline) { p.Commit.Interval = configs.Duration(20 * time.Millisecond) }, "a")
-	file := write(t, "lakeloader.yaml", fmt.Sprintf(`
-kafka: {brokers: [%q]}
-warehouse: {location: %q}
+	file := lakeConfig(t, e, `
 jobs: {expire: {keep_last: 1}}
 pipelines:
   - name: p
     source: {topics: [a]}
     decode: {value: {format: json, columns: [{name: id, type: long required}]}}
     table: {name: t, partition_by: []}
-`, strings.Join(e.Config.Brokers, ","), filepath.Join(e.Dir, "lake")))
+`)
 	const rounds = 60
 	l := e.Start(t, cfg, nil)
 	loaded := make(chan struct{})

@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"bytes"
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -12,6 +13,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
 )
 
 // asProgram makes the test's own binary behave as lakeloader, so that tests run the real thing, with its own signals and
@@ -145,6 +148,12 @@ func (r *running) wait() result {
 		r.t.Fatal(err)
 	}
 	return result{r.t, r.cmd.Args[1:], r.seen.String(), r.stderr.String(), r.cmd.ProcessState.ExitCode()}
+}
+
+// lakeConfig writes a configuration of the test's Kafka and lake, and what comes after these.
+func lakeConfig(t *testing.T, e *pipelinetest.Env, rest string) string {
+	t.Helper()
+	return write(t, "lakeloader.yaml", fmt.Sprintf("kafka: {brokers: [%q]}\nwarehouse: {location: %q}", strings.Join(e.Config.Brokers, ","), filepath.Join(e.Dir, "lake"))+rest)
 }
 
 // write makes a file in a folder of the test's own and returns its path.

@@ -1,9 +1,7 @@
 package main
 
 import (
-	"fmt"
 	"maps"
-	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -54,15 +52,9 @@ func TestAggregatesArePublished(t *testing.T) {
 		for _, s := range sales {
 			e.Produce(t, "sales", 0, s)
 		}
-		l := e.Start(t, cfg, nil)
-		l.Read(int64(len(sales)))
-		if err := l.Stop(); err != nil {
-			t.Fatal(err)
-		}
+		e.Load(t, cfg, int64(len(sales)))
 	}
-	file := write(t, "lakeloader.yaml", fmt.Sprintf(`
-kafka: {brokers: [%q]}
-warehouse: {location: %q}
+	file := lakeConfig(t, e, `
 pipelines:
   - {name: p, source: {topics: [sales]}, decode: {value: {format: json, columns: [{name: id, type: long required}]}}, table: {name: t, partition_by: []}}
 aggregates:
@@ -79,7 +71,7 @@ aggregates:
     table: totals
     sql: "SELECT country, CAST(sum(CAST(price AS DECIMAL(12, 2))) AS DECIMAL(12, 2)) AS total FROM source WHERE {{day}} GROUP BY country"
     publish: {topic: totals, key: [country], value: total}
-`, strings.Join(e.Config.Brokers, ","), filepath.Join(e.Dir, "lake")))
+`)
 	load(`{"id":1,"ts":"2026-11-01T10:00:00Z","country":"DE","price":1.5}`, `{"id":2,"ts":"2026-11-02T10:00:00Z","country":"DE","price":2.25}`, `{"id":3,"ts":"2026-11-02T10:00:00Z","country":"FR","price":3}`)
 	lakeloader(t, "job", "run", "daily", "-c", file).ends(exitOK, "3 rows and 0 gone keys sent to daily")
 	lakeloader(t, "job", "run", "daily", "-c", file).ends(exitOK, "0 rows and 0 gone keys sent to daily")

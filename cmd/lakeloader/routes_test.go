@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -50,9 +49,7 @@ func TestRoutesOfADaemon(t *testing.T) {
 	e.Create(t, "ratings", 1)
 	e.Create(t, "unhappy", 1)
 	h := newHooks(t)
-	file := write(t, "lakeloader.yaml", fmt.Sprintf(`
-kafka: {brokers: [%q]}
-warehouse: {location: %q}
+	file := lakeConfig(t, e, fmt.Sprintf(`
 http: {address: "127.0.0.1:0"}
 pipelines:
 - name: p
@@ -67,7 +64,7 @@ pipelines:
     start: earliest
     webhook: {url: "%s/secret-slack", format: slack, template: "{{.id}} gave {{.stars}} <stars>"}
   - {name: now, when: stars == 1, mode: immediate, webhook: {url: "%s/secret-now"}}
-`, strings.Join(e.Config.Brokers, ","), filepath.Join(e.Dir, "lake"), h.URL, h.URL))
+`, h.URL, h.URL))
 	lakeloader(t, "validate", "-c", file).ends(exitOK, "no problems")
 	ratings := func(first, next int) {
 		for i := first; i < next; i++ {

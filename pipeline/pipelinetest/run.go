@@ -108,16 +108,15 @@ func (e *Env) deps(t testing.TB, cfg *configs.Config, log *slog.Logger, state *o
 	if len(cfg.Lookups) > 0 {
 		d.Lookup = e.lookups(t, cfg, log, state)
 	}
-	d.NewDecoder = func(accept func(*batch.Type) error) (*schemas.Decoder, error) {
-		var reg schemas.Registry
-		if e.Registry != "" {
-			client, err := schemas.NewRegistryClient(configs.Registry{URL: e.Registry, Timeout: configs.Duration(5 * time.Second)})
-			if err != nil {
-				return nil, err
-			}
-			reg = client
+	if e.Registry != "" {
+		client, err := schemas.NewRegistryClient(configs.Registry{URL: e.Registry, Timeout: configs.Duration(5 * time.Second)})
+		if err != nil {
+			t.Fatal(err)
 		}
-		return schemas.NewDecoder(p.Decode, reg, schemas.Options{Clock: time.Now, Accept: accept, Freeze: p.Table.Evolve != nil && !*p.Table.Evolve})
+		d.Registry = client
+	}
+	d.NewDecoder = func(accept func(*batch.Type) error) (*schemas.Decoder, error) {
+		return schemas.NewDecoder(p.Decode, d.Registry, schemas.Options{Clock: time.Now, Accept: accept, Freeze: p.Table.Evolve != nil && !*p.Table.Evolve})
 	}
 	return d
 }
@@ -127,6 +126,16 @@ func (e *Env) Deps(t testing.TB, cfg *configs.Config) pipeline.Deps {
 	own := cfg.Pipelines[0].Source
 	own.Group = "own-" + uuid.NewString()
 	return e.deps(t, cfg, slog.New(slog.NewTextHandler(t.Output(), nil)), obs.NewState("test", time.Now), own)
+}
+
+// Load has a loader read n records, and stops it, so that all are committed.
+func (e *Env) Load(t testing.TB, cfg *configs.Config, n int64) {
+	t.Helper()
+	l := e.Start(t, cfg, nil)
+	l.Read(n)
+	if err := l.Stop(); err != nil {
+		t.Fatalf("stopping: %v\n%s", err, l.Log())
+	}
 }
 
 // Stop tells the loader to drain and returns what it ended with.
