@@ -71,6 +71,15 @@ type Proof struct {
 	Opened    int      `json:"opened"`
 	Bytes     int64    `json:"bytes"` // of those that were opened
 	Holders   []Holder `json:"holders"`
+	// Unread are the records of a dead-letter table's files, of all snapshots, that could not be read.
+	Unread *Unread `json:"unread_dead_letters,omitempty"`
+}
+
+// Unread counts records that could not be read: they were searched for text and numbers as they are.
+type Unread struct {
+	Letters int64  `json:"letters"`
+	First   string `json:"first"` // topic-partition-offset, the least
+	Why     string `json:"why"`   // of the first
 }
 
 // candidate is an object that may hold rows.
@@ -299,13 +308,15 @@ func isBound(k batch.Kind, b, v []byte) bool {
 	return bytes.Equal(b[:boundLength-1], v[:boundLength-1])
 }
 
-// Letters implements Looks for a dead-letter table, whose rows nobody could decode.
+// Letters implements Looks for a dead-letter table.
 type Letters struct {
-	Keys []Key
+	Persons *Persons
 	// Sure: only records that certainly are about a person count.
 	Sure bool
-	// Read calls each with the parts of the rows of a file.
-	Read func(ctx context.Context, store objects.Store, path string, size int64, each func(parts ...[]byte)) error
+	// Binary are the ids of columns of bytes that nobody has decoded.
+	Binary []int
+	// Read tells each of the rows of a file: what its record mentions, and whether a part of it could not be read.
+	Read func(ctx context.Context, store objects.Store, path string, size int64, each func(m Mention, unread bool)) error
 }
 
 // MayHold implements Looks.
@@ -313,8 +324,8 @@ func (l *Letters) MayHold(f *table.File) bool { return f.Rows > 0 }
 
 // Count implements Looks.
 func (l *Letters) Count(ctx context.Context, store objects.Store, path string, size int64) (n int64, err error) {
-	err = l.Read(ctx, store, path, size, func(parts ...[]byte) {
-		if m := Mentions(l.Keys, parts...); m == Is || m == May && !l.Sure {
+	err = l.Read(ctx, store, path, size, func(m Mention, unread bool) {
+		if m == Is || !l.Sure && (m == May || unread) {
 			n++
 		}
 	})
@@ -324,12 +335,15 @@ func (l *Letters) Count(ctx context.Context, store objects.Store, path string, s
 // Bounds implements Looks. A bound is a part of a value only, so one value of a key is enough.
 func (l *Letters) Bounds(f *table.File) bool {
 	for _, bounds := range []map[int][]byte{f.LowerBounds, f.UpperBounds} {
-		for _, b := range bounds {
-			for _, k := range l.Keys {
-				for _, v := range k {
-					if text := []byte(v.Text); len(text) >= 4 && (bytes.Contains(b, text) || len(text) > boundLength && bytes.Contains(b, text[:boundLength-1])) {
-						return true
-					}
+		for id, b := range bounds {
+			encoded := slices.Contains(l.Binary, id) && !isText(b)
+			for n, v := range l.Persons.values {
+				text := []byte(v.Text)
+				if len(text) >= 4 && (bytes.Contains(b, text) || len(text) > boundLength && bytes.Contains(b, text[:boundLength-1])) {
+					return true
+				}
+				if encoded && l.Persons.numbers[n].in(b) {
+					return true
 				}
 			}
 		}

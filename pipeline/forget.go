@@ -15,13 +15,13 @@ import (
 	"github.com/lakeloader/lakeloader/table"
 )
 
-// LetterRule says which dead letters are a person's, as nobody could decode them.
+// LetterRule says which dead letters are a person's, as they have no columns.
 type LetterRule string
 
 // The rules. Whichever holds, the letters of rows that are forgotten go with them.
 const (
-	LettersMatch  LetterRule = "match"  // JSON with members of the key's names and values; what only may be one is named
-	LettersRemove LetterRule = "remove" // those that have the text of the values, too
+	LettersMatch  LetterRule = "match"  // records with members of the key's names and values; what only may be one is named
+	LettersRemove LetterRule = "remove" // those that have the values anywhere, too
 	LettersIgnore LetterRule = "ignore" // as match, and what may be one was looked at
 )
 
@@ -45,8 +45,10 @@ type ForgetReport struct {
 	Offsets  []ForgetOffsets `json:"offsets"`
 	// Unsearched are tables that lack a column of the keys.
 	Unsearched []string `json:"unsearched,omitempty"`
-	// Doubtful are dead letters with the text of a key that may be somebody else's: topic-partition-offset.
+	// Doubtful are dead letters with the values of a key that may be somebody else's: topic-partition-offset.
 	Doubtful []string `json:"doubtful_dead_letters,omitempty"`
+	// Unread are dead letters that could not be read; nil: there is none.
+	Unread *forget.Unread `json:"unread_dead_letters,omitempty"`
 }
 
 // ForgetTable is what a table has of the persons.
@@ -156,7 +158,7 @@ func (a *amender) forgetLetters(ctx context.Context, o ForgetOptions, rows map[E
 	if err != nil {
 		return nil, err
 	}
-	all := AnyLetter()
+	all, search := AnyLetter(), newLetterSearch(a.cfg, a.d, o.Keys)
 	err = r.each(ctx, 0, &all, func(c letterColumns, b *batch.Batch, chosen []int32) error {
 		for _, row := range chosen {
 			i := int(row)
@@ -165,7 +167,11 @@ func (a *amender) forgetLetters(ctx context.Context, o ForgetOptions, rows map[E
 				rep.Letters++
 				continue
 			}
-			switch m := forget.Mentions(o.Keys, c.parts(b, i)...); {
+			m, _, err := search.mentioned(ctx, c, b, i)
+			if err != nil {
+				return err
+			}
+			switch {
 			case m == forget.Is, m == forget.May && o.Letters == LettersRemove:
 				addOffset(out, k, off)
 				rep.Letters++
@@ -175,16 +181,8 @@ func (a *amender) forgetLetters(ctx context.Context, o ForgetOptions, rows map[E
 		}
 		return nil
 	})
+	rep.Unread = search.unread
 	return out, err
-}
-
-// parts are all bytes of a letter that come from its record: the reason may quote it.
-func (c letterColumns) parts(b *batch.Batch, i int) [][]byte {
-	parts := [][]byte{c.bytes(b, letterValue, i), c.bytes(b, letterKey, i), c.bytes(b, letterError, i)}
-	for _, h := range c.headers(b, i) {
-		parts = append(parts, h.value)
-	}
-	return parts
 }
 
 // forgetRound is the round that takes rows and letters out. Those of rounds that landed meanwhile are left for the next run.

@@ -13,25 +13,38 @@ import (
 	"github.com/lakeloader/lakeloader/table"
 )
 
-// LettersOf looks into the files of a pipeline's dead-letter table; nil: there is none.
-func LettersOf(ctx context.Context, d Deps, keys []forget.Key, rule LetterRule) (*forget.Letters, error) {
+// LettersOf looks into the files of a pipeline's dead-letter table; nil: there is none. unread gives what could not be read so far; nil: all
+// could.
+func LettersOf(ctx context.Context, cfg *configs.Pipeline, d Deps, keys []forget.Key, rule LetterRule) (l *forget.Letters, unread func() *forget.Unread, err error) {
 	r, err := newLetterReader(ctx, d)
 	if errors.Is(err, table.ErrNoTable) {
-		return nil, nil
+		return nil, nil, nil
 	}
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return &forget.Letters{Keys: keys, Sure: rule == LettersIgnore, Read: func(ctx context.Context, store objects.Store, path string, size int64, each func(parts ...[]byte)) error {
+	search := newLetterSearch(cfg, d, keys)
+	l = &forget.Letters{Persons: search.persons, Sure: rule == LettersIgnore}
+	for _, f := range r.row.Fields {
+		if f.Name == letterKey || f.Name == letterValue {
+			l.Binary = append(l.Binary, f.ID)
+		}
+	}
+	l.Read = func(ctx context.Context, store objects.Store, path string, size int64, each func(m forget.Mention, unread bool)) error {
 		own, all := *r, AnyLetter()
 		own.d.Objects = store
 		return own.file(ctx, table.File{Path: path, Size: size}, nil, &all, func(c letterColumns, b *batch.Batch, rows []int32) error {
 			for _, row := range rows {
-				each(c.parts(b, int(row))...)
+				m, unread, err := search.mentioned(ctx, c, b, int(row))
+				if err != nil {
+					return err
+				}
+				each(m, unread)
 			}
 			return nil
 		})
-	}}, nil
+	}
+	return l, func() *forget.Unread { return search.unread }, nil
 }
 
 // RoundsHolding are round objects that name files with bounds of columns that may be values of the persons. Rounds are folded when they are

@@ -32,7 +32,9 @@ type Deps struct {
 	NewLetterTopic func(ctx context.Context) (LetterTopic, error)
 	// NewDecoder makes a decoder that asks accept before its row type changes.
 	NewDecoder func(accept func(row *batch.Type) error) (*schemas.Decoder, error)
-	Recorder   *obs.Recorder
+	// Registry has the schemas of dead letters; nil: there is none.
+	Registry schemas.Registry
+	Recorder *obs.Recorder
 	// Primary and DeadLetters are the pipeline's tables (Idents).
 	Primary, DeadLetters table.Ident
 	Log                  *slog.Logger

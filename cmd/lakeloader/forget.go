@@ -49,7 +49,7 @@ standard input.`,
 		table:    c.Flags().String("table", "", "the pipeline's table, in place of its name"),
 		keys:     c.Flags().StringArray("key", nil, "COLUMN=VALUE; several together are one key, whose values a row must all have"),
 		file:     c.Flags().String("keys-file", "", "a CSV file with columns in its first line, and a key in each of the others; -: standard input"),
-		letters:  c.Flags().String("dead-letters", string(pipeline.LettersMatch), "match: JSON with the key's names and values goes, what only has the text is named; remove: that goes too; ignore: it was looked at"),
+		letters:  c.Flags().String("dead-letters", string(pipeline.LettersMatch), "match: what has the key's names and values goes, what only has the values is named; remove: that goes too; ignore: it was looked at, as was what cannot be read"),
 		reason:   c.Flags().String("reason", "", "kept with the snapshots, for people; must not name anybody"),
 		yes:      c.Flags().Bool("yes", false, "do it; without it only what would be done is shown"),
 		prove:    c.Flags().Bool("prove", false, "look for what still holds the rows; fails while something does"),
@@ -83,6 +83,9 @@ func (f *forgetFlags) run(c *cobra.Command) error {
 		u := newUpkeep(d.cfg, d.lake, d.log)
 		x := &forgetter{u: u, p: p, deps: u.pipelineDeps(p), keys: keys,
 			options: pipeline.ForgetOptions{Keys: keys, Letters: rule, Reason: *f.reason, DryRun: !*f.yes}}
+		if x.deps.Registry, err = registry(d.cfg); err != nil {
+			return err
+		}
 		rep, err := x.run(c.Context(), *f.prove || *f.now, *f.now)
 		if errors.Is(err, table.ErrNoTable) {
 			err = fmt.Errorf("%w: nothing was loaded yet, or catalog and table names are not those that the daemon has", err)

@@ -108,7 +108,7 @@ func (x *forgetter) prove(ctx context.Context, rep *forgotten) error {
 		Age: time.Duration(x.u.cfg.Jobs.Expire.Age), OrphanAge: time.Duration(x.u.cfg.Jobs.Orphans.Age)}
 	looks := map[table.Ident]forget.Looks{}
 	for _, id := range ids {
-		l, err := x.looks(ctx, id)
+		l, unread, err := x.looks(ctx, id)
 		if errors.Is(err, table.ErrNoTable) {
 			continue
 		}
@@ -122,10 +122,11 @@ func (x *forgetter) prove(ctx context.Context, rep *forgotten) error {
 		if err != nil {
 			return err
 		}
-		if id == x.deps.DeadLetters {
+		if unread != nil {
+			proof.Unread = unread()
 			for i := range proof.Holders {
 				if h := &proof.Holders[i]; h.Main {
-					h.Why = "the table has it: run the command with --yes; where dead letters only have the text, look at them, then take --dead-letters remove or ignore"
+					h.Why = lettersHeld(proof.Unread)
 				}
 			}
 		}
@@ -151,19 +152,30 @@ func (x *forgetter) prove(ctx context.Context, rep *forgotten) error {
 	return nil
 }
 
-func (x *forgetter) looks(ctx context.Context, id table.Ident) (forget.Looks, error) {
+// lettersHeld says of a file of the table with dead letters what helps.
+func lettersHeld(unread *forget.Unread) string {
+	why := "the table has it: run the command with --yes; where dead letters only have the values, look at them, then take --dead-letters remove or ignore"
+	if unread == nil {
+		return why
+	}
+	return why + "; what cannot be read may be anybody's: look at it, then take --dead-letters ignore, or dlq purge"
+}
+
+// looks finds rows in the files of a table. unread is for a table with dead letters: what of it could not be read, once it was looked into.
+func (x *forgetter) looks(ctx context.Context, id table.Ident) (l forget.Looks, unread func() *forget.Unread, err error) {
 	if id == x.deps.DeadLetters {
-		l, err := pipeline.LettersOf(ctx, x.deps, x.keys, x.options.Letters)
+		l, unread, err := pipeline.LettersOf(ctx, x.p, x.deps, x.keys, x.options.Letters)
 		if l == nil && err == nil {
 			err = table.ErrNoTable
 		}
-		return l, err
+		return l, unread, err
 	}
 	info, err := x.u.lake.catalog.Info(ctx, id)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
-	return forget.Bind(x.keys, info.Row, pipeline.ParseTexts)
+	l, err = forget.Bind(x.keys, info.Row, pipeline.ParseTexts)
+	return l, nil, err
 }
 
 // elsewhere is what may have the rows and is not reached.
@@ -251,10 +263,11 @@ func (r *forgotten) printDoubts(w io.Writer) {
 			break
 		}
 		if i == 0 {
-			fmt.Fprintln(w, "Dead letters with the text of a key that may be somebody else's: look with dlq show, then take --dead-letters remove or ignore:")
+			fmt.Fprintln(w, "Dead letters with the values of a key that may be somebody else's: look with dlq show, then take --dead-letters remove or ignore:")
 		}
 		fmt.Fprintf(w, "  %s\n", l)
 	}
+	printUnread(w, "", r.Unread)
 	for _, u := range r.Unsearched {
 		fmt.Fprintf(w, "Not searched: %s\n", u)
 	}
@@ -263,11 +276,27 @@ func (r *forgotten) printDoubts(w io.Writer) {
 	}
 }
 
+// proved is what --dead-letters ignore leaves of a proof, too.
+func (r *forgotten) proved() string {
+	const all = "Proved: no object of these tables holds the rows"
+	if slices.ContainsFunc(r.Proofs, func(p *forget.Proof) bool { return p.Unread != nil }) {
+		return all + ", but for dead letters that could not be read and, as --dead-letters ignore says, were looked at."
+	}
+	return all + "."
+}
+
+func printUnread(w io.Writer, of string, u *forget.Unread) {
+	if u != nil {
+		fmt.Fprintf(w, "%s%s could not be read, and searched for text and numbers only; the first is %s, %s\n", of, count(u.Letters, "dead letter"), u.First, u.Why)
+	}
+}
+
 func (r *forgotten) printProof(w io.Writer) error {
 	if r.asked {
 		fmt.Fprintln(w)
 		for _, p := range r.Proofs {
 			fmt.Fprintf(w, "%s: %s of %s opened, %d bytes; %s\n", p.Table, count(p.Opened, "file"), count(p.Objects, "object"), p.Bytes, count(p.Snapshots, "snapshot"))
+			printUnread(w, "  ", p.Unread)
 		}
 		for _, h := range r.Holders {
 			rows := ""
@@ -281,7 +310,7 @@ func (r *forgotten) printProof(w io.Writer) error {
 			fmt.Fprintf(w, "  held: %s%s: %s%s\n", h.URI, rows, h.Why, until)
 		}
 		if r.Proved {
-			fmt.Fprintln(w, "Proved: no object of these tables holds the rows.")
+			fmt.Fprintln(w, r.proved())
 		}
 	}
 	if len(r.Elsewhere) == 0 {
