@@ -6,6 +6,7 @@ import (
 	"bufio"
 	"fmt"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -30,6 +31,7 @@ type points struct {
 	steps *os.File
 	armed map[string]string // what to do at a step, once
 	held  map[string]chan struct{}
+	left  int // steps until it dies; 0: no number of them kills
 	full  bool
 	jump  time.Duration
 }
@@ -56,6 +58,7 @@ func open() *points {
 // order obeys one of
 //
 //	arm STEP kill|stop|hold    do it when the step is reached next
+//	after N kill               die at the Nth step from now on, whichever it is
 //	disarm                     take back all that was armed
 //	release                    let those go on that are held
 //	disk full|free
@@ -67,8 +70,15 @@ func (p *points) order(words []string) {
 	switch {
 	case len(words) == 3 && words[0] == "arm":
 		p.armed[words[1]] = words[2]
+	case len(words) == 3 && words[0] == "after" && words[2] == "kill":
+		n, err := strconv.Atoi(words[1])
+		if err != nil {
+			p.tell("misunderstood", err.Error())
+		}
+		p.left = n
 	case len(words) == 1 && words[0] == "disarm":
 		clear(p.armed)
+		p.left = 0
 	case len(words) == 1 && words[0] == "release":
 		for step, c := range p.held {
 			close(c)
@@ -105,6 +115,10 @@ func Hit(step string) {
 	p.tell("step", step)
 	do := p.armed[step]
 	delete(p.armed, step)
+	if p.left--; p.left == 0 {
+		do = "kill"
+	}
+	p.left = max(0, p.left)
 	if do != "" {
 		p.tell(do, step)
 	}

@@ -8,6 +8,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"slices"
@@ -18,17 +19,29 @@ import (
 
 	"github.com/aws/aws-sdk-go-v2/service/s3"
 	"github.com/hamba/avro/v2/ocf"
+	"github.com/twmb/franz-go/pkg/kgo"
 
 	"github.com/lakeloader/lakeloader/test/stack/stacktest"
 )
 
-// Persons are forgotten while a loader and compactions go on. Then no object in S3 has the text of their keys, in whatever it is written;
-// and other readers find all other rows, value by value.
-func TestForgotten(t *testing.T) {
-	t.Parallel()
-	l, topic := restLake(t), stacktest.Topic(t, 2)
-	l.yaml += "jobs: {in_daemon: false, compact: {min_files: 2, quiet: 1s}}\n"
-	config := configure(t, l, fmt.Sprintf(`
+// crowd is a lake of clicks, among them those of persons who want to be forgotten, which a loader fills.
+type crowd struct {
+	l       lake
+	config  string
+	clicks  *stacktest.Clicks
+	truth   *stacktest.Truth
+	kafka   *kgo.Client
+	d       *stacktest.Daemon
+	persons []string // their keys
+}
+
+// newCrowd loads 2,000 clicks, each of somebody else.
+func newCrowd(t *testing.T) *crowd {
+	t.Helper()
+	topic := stacktest.Topic(t, 2)
+	g := &crowd{l: restLake(t), clicks: stacktest.NewClicks(t, topic, 2), truth: stacktest.NewTruth(), kafka: stacktest.Producer(t)}
+	g.l.yaml += "jobs: {in_daemon: false, compact: {min_files: 2, quiet: 1s}}\n"
+	g.config = configure(t, g.l, fmt.Sprintf(`
 - name: clicks
   source: {topics: [%s]}
   decode: {value: {format: avro}}
@@ -36,24 +49,33 @@ func TestForgotten(t *testing.T) {
   files: {compression: none}
   commit: {interval: 500ms}
 `, topic))
-	c, w, kafka := stacktest.NewClicks(t, topic, 2), stacktest.NewTruth(), stacktest.Producer(t)
-	d := stacktest.StartDaemon(t, config)
-	sent(t, kafka, w, c.Some(2000)...)
-	loaded(t, "clicks", w.Reached(), d)
-	persons, keys := map[string]bool{}, []string{"uuid"}
-	for _, r := range w.Rows {
-		if id := r["uuid"].(string); len(persons) < 60 {
-			persons[id], keys = true, append(keys, id)
+	g.d = stacktest.StartDaemon(t, g.config)
+	sent(t, g.kafka, g.truth, g.clicks.Some(2000)...)
+	loaded(t, "clicks", g.truth.Reached(), g.d)
+	for _, r := range g.truth.Rows {
+		if len(g.persons) < 60 {
+			g.persons = append(g.persons, r["uuid"].(string))
 		}
 	}
-	file := filepath.Join(t.TempDir(), "keys.csv")
-	if err := os.WriteFile(file, []byte(strings.Join(keys, "\n")+"\n"), 0o600); err != nil {
-		t.Fatal(err)
-	}
-	if list := having(t, l, persons); len(list) == 0 {
+	if list := having(t, g.l, g.persons); len(list) == 0 {
 		t.Fatal("the search finds nothing")
 	}
+	return g
+}
 
+// keys is a file with the keys of persons.
+func (g *crowd) keys(t *testing.T, persons []string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "keys.csv")
+	if err := os.WriteFile(file, []byte("uuid\n"+strings.Join(persons, "\n")+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
+}
+
+// goesOn sends clicks, until end is called, which returns when all of them are loaded and the loader has ended. do goes on beside it, until
+// its context ends.
+func (g *crowd) goesOn(t *testing.T, do ...func(ctx context.Context)) (end func()) {
 	ctx, cancel := context.WithCancel(t.Context())
 	var beside sync.WaitGroup
 	beside.Go(func() {
@@ -62,52 +84,113 @@ func TestForgotten(t *testing.T) {
 				tick.Stop()
 				return
 			}
-			if err := produce(t.Context(), kafka, w, c.Some(25)...); err != nil {
+			if err := produce(t.Context(), g.kafka, g.truth, g.clicks.Some(25)...); err != nil {
 				t.Error(err)
 				return
 			}
 		}
 	})
-	beside.Go(func() {
-		for ctx.Err() == nil {
-			if _, stderr, code := stacktest.Lakeloader(t, "job", "run", "compact", "-c", config); code != 0 {
-				t.Errorf("compact ends with %d: %s", code, stderr)
-			}
-		}
-	})
-	stdout, stderr, code := stacktest.Lakeloader(t, "forget", "-c", config, "--keys-file", file, "--yes")
-	if code != 0 || !strings.Contains(stdout, "60 rows") || !strings.Contains(stdout, "Done, in round") {
-		t.Errorf("forget ends with %d:\n%s%s", code, stdout, stderr)
+	for _, f := range do {
+		beside.Go(func() { f(ctx) })
 	}
-	cancel()
-	beside.Wait()
-	loaded(t, "clicks", w.Reached(), d)
-	stopped(t, d)
-	if list := having(t, l, persons); len(list) == 0 {
-		t.Error("older snapshots do not have the rows any more")
+	t.Cleanup(beside.Wait)
+	t.Cleanup(cancel)
+	return func() {
+		t.Helper()
+		cancel()
+		beside.Wait()
+		loaded(t, "clicks", g.truth.Reached(), g.d)
+		stopped(t, g.d)
 	}
-	// What lost a race, compactions and swaps, leaves what it wrote to the removal of orphans: the proof names just what the search finds.
-	left := heldStill(t, config, file)
-	found := having(t, l, persons)
+}
+
+// forgotten has the proof name just what a search of all objects finds, which is what programs left behind that gave up or were killed; and
+// other readers find all rows of everybody else, value by value.
+func (g *crowd) forgotten(t *testing.T, file string) {
+	t.Helper()
+	left := heldStill(t, g.config, file)
+	found := having(t, g.l, g.persons)
 	if !slices.Equal(left, found) {
 		t.Errorf("the proof names %v, the search finds %v", left, found)
 	}
 	remove(t, found)
-	if left = heldStill(t, config, file); len(left) > 0 {
+	if left = heldStill(t, g.config, file); len(left) > 0 {
 		t.Errorf("still there: %v", left)
 	}
-	for at, r := range w.Rows {
-		if persons[r["uuid"].(string)] {
-			delete(w.Rows, at)
+	for at, r := range g.truth.Rows {
+		if slices.Contains(g.persons, r["uuid"].(string)) {
+			delete(g.truth.Rows, at)
 		}
 	}
 	sums := []string{"campaignId", "pubId", "_kafka_offset"}
-	iceberg := stacktest.PyIceberg(t, l.named("clicks"), stacktest.Read{Sums: sums, Rows: true})
-	w.Holds(t, iceberg)
-	if d := iceberg.Differences(stacktest.DuckDB(t, l.named("clicks"), stacktest.Read{Sums: sums})); d != nil {
+	iceberg := stacktest.PyIceberg(t, g.l.named("clicks"), stacktest.Read{Sums: sums, Rows: true})
+	g.truth.Holds(t, iceberg)
+	if d := iceberg.Differences(stacktest.DuckDB(t, g.l.named("clicks"), stacktest.Read{Sums: sums})); d != nil {
 		t.Errorf("DuckDB: %v", d)
 	}
-	verified(t, config)
+	verified(t, g.config)
+}
+
+// Persons are forgotten while a loader and compactions go on. Then no object in S3 has the text of their keys, in whatever it is written;
+// and other readers find all other rows, value by value.
+func TestForgotten(t *testing.T) {
+	t.Parallel()
+	g := newCrowd(t)
+	file := g.keys(t, g.persons)
+	end := g.goesOn(t, func(ctx context.Context) {
+		for ctx.Err() == nil {
+			if _, stderr, code := stacktest.Lakeloader(t, "job", "run", "compact", "-c", g.config); code != 0 {
+				t.Errorf("compact ends with %d: %s", code, stderr)
+			}
+		}
+	})
+	stdout, stderr, code := stacktest.Lakeloader(t, "forget", "-c", g.config, "--keys-file", file, "--yes")
+	if code != 0 || !strings.Contains(stdout, "60 rows") || !strings.Contains(stdout, "Done, in round") {
+		t.Errorf("forget ends with %d:\n%s%s", code, stdout, stderr)
+	}
+	end()
+	if list := having(t, g.l, g.persons); len(list) == 0 {
+		t.Error("older snapshots do not have the rows any more")
+	}
+	g.forgotten(t, file)
+}
+
+// Each run of forget is killed (kill -9) at a later step of its swaps than the one before, beside a loader that commits all the time, and has
+// persons of its own to take out; the last but one ends by itself. Whatever they left, one more takes out all of them, and nobody else.
+func TestForgetKilled(t *testing.T) {
+	t.Parallel()
+	g := newCrowd(t)
+	end := g.goesOn(t)
+	nobody, err := os.OpenFile(os.DevNull, os.O_RDWR, 0) // is told the steps, and gives no orders
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nobody.Close()
+	killed, left := 0, g.persons
+	for step := 1 + rand.IntN(3); ; step += 3 {
+		if len(left) == 0 {
+			t.Fatalf("a run does not end in %d steps", step)
+		}
+		run := stacktest.StartChaosCommand(t, nobody, nobody, fmt.Sprintf("after %d kill\n", step), "forget", "-c", g.config, "--keys-file", g.keys(t, left[:3]), "--yes", "--now")
+		code := run.Wait()
+		t.Logf("step %d: %d", step, code)
+		if left = left[3:]; code >= 0 {
+			if !strings.Contains(run.Log(), "Done, in round") {
+				t.Errorf("forget ends with %d: %s", code, run.Log())
+			}
+			break
+		}
+		killed++
+	}
+	if killed < 5 {
+		t.Errorf("%d runs were killed", killed)
+	}
+	file := g.keys(t, g.persons)
+	if stdout, stderr, code := stacktest.Lakeloader(t, "forget", "-c", g.config, "--keys-file", file, "--yes"); code != 0 {
+		t.Errorf("forget ends with %d:\n%s%s", code, stdout, stderr)
+	}
+	end()
+	g.forgotten(t, file)
 }
 
 // heldStill expires at once, and gives what the proof says is left: orphans at most.
@@ -147,7 +230,7 @@ func remove(t *testing.T, uris []string) {
 }
 
 // having are the objects of the lake, and of the catalog's own folder for it, that have the text of a key, or what bounds are cut to.
-func having(t *testing.T, l lake, persons map[string]bool) (list []string) {
+func having(t *testing.T, l lake, persons []string) (list []string) {
 	t.Helper()
 	client := stacktest.S3Client(t, stacktest.S3(t))
 	for _, root := range []string{l.warehouse, "s3://warehouse/rest/" + l.table.Table} {
@@ -178,7 +261,7 @@ func having(t *testing.T, l lake, persons map[string]bool) (list []string) {
 }
 
 // hasAny looks at the bytes, and at what the blocks of an Avro file have in them.
-func hasAny(t *testing.T, name string, data []byte, persons map[string]bool) bool {
+func hasAny(t *testing.T, name string, data []byte, persons []string) bool {
 	t.Helper()
 	if strings.HasSuffix(name, ".avro") {
 		d, err := ocf.NewDecoder(bytes.NewReader(data))
@@ -193,7 +276,7 @@ func hasAny(t *testing.T, name string, data []byte, persons map[string]bool) boo
 			data = append(data, fmt.Sprintf("%s", v)...)
 		}
 	}
-	for id := range persons {
+	for _, id := range persons {
 		if bytes.Contains(data, []byte(id[:15])) {
 			return true
 		}

@@ -125,7 +125,13 @@ func StartDaemon(t testing.TB, config string, environ ...string) *Daemon {
 // Beforehand it obeys first. The log is for the caller to show.
 func StartChaosDaemon(t testing.TB, config string, steps, orders *os.File, first string) *Daemon {
 	t.Helper()
-	cmd := exec.Command(ChaosBinary(t), "run", "-c", config)
+	return StartChaosCommand(t, steps, orders, first, "run", "-c", config)
+}
+
+// StartChaosCommand is StartChaosDaemon for any command of lakeloader.
+func StartChaosCommand(t testing.TB, steps, orders *os.File, first string, args ...string) *Daemon {
+	t.Helper()
+	cmd := exec.Command(ChaosBinary(t), args...)
 	cmd.Env = append(os.Environ(), "LAKELOADER_POINTS=on\n"+first)
 	cmd.ExtraFiles = []*os.File{steps, orders}
 	d := startDaemon(t, cmd)
