@@ -18,20 +18,24 @@ import (
 	"github.com/lakeloader/lakeloader/test/stack/stacktest"
 )
 
-// rows is a database's table that is changed at random: the last change of each row, 0 where there is none.
+// rows is a database's table that is changed at random, after many other rows of it were deleted: the last change of each, 0 where there is none.
 type rows struct {
 	version []int64
+	deleted int
 	rnd     *rand.Rand
 	note    []byte
 	at      string
 }
 
-func newRows(ids int) *rows {
-	return &rows{version: make([]int64, ids), rnd: rand.New(rand.NewPCG(1, 2)), note: make([]byte, 300), at: time.Now().UTC().Format(time.RFC3339)}
+func newRows(ids, deleted int) *rows {
+	return &rows{version: make([]int64, ids), deleted: deleted, rnd: rand.New(rand.NewPCG(1, 2)), note: make([]byte, 300), at: time.Now().UTC().Format(time.RFC3339)}
 }
 
 // change is the i-th one, as Debezium tells it. A quarter of those of rows that are there deletes them.
 func (r *rows) change(i int) *kgo.Record {
+	if i < r.deleted {
+		return &kgo.Record{Partition: int32(i % 4), Value: fmt.Appendf(nil, `{"before": {"id": %d}, "after": null, "op": "d", "source": {"lsn": %d, "ts_ms": 1000}}`, 1_000_000+i, i+1)}
+	}
 	id, version := r.rnd.IntN(len(r.version)), int64(i+1)
 	out := &kgo.Record{Partition: int32(id % 4)}
 	if r.version[id] > 0 && r.rnd.IntN(4) == 0 {
@@ -98,8 +102,7 @@ func (d *daemon) changes() (n, runs int) {
 // present compares the table of the present rows with those of the database, with DuckDB.
 func (w *work) present(r *rows) {
 	w.t.Helper()
-	lake := filepath.Join(w.dir, "lake")
-	got := stacktest.DuckDB(w.t, stacktest.Table{Catalog: "sqlite", URI: filepath.Join(w.dir, "catalog.db"), Warehouse: "file://" + lake, Table: "lake.present"},
+	got := stacktest.DuckDB(w.t, stacktest.Table{Catalog: "sqlite", URI: filepath.Join(w.dir, "catalog.db"), Table: "lake.present"},
 		stacktest.Read{SQL: []string{"SELECT id, version FROM {source} ORDER BY id"}}).Results[0]
 	var have, want []string
 	for _, row := range got {
@@ -120,11 +123,11 @@ func (w *work) present(r *rows) {
 	}
 }
 
-// TestPresentRows: the job that keeps the present rows works beside the pipeline that loads the changes. Every row is changed all the time, so
-// that each run writes the whole table anew.
+// TestPresentRows: the job that keeps the present rows works beside the pipeline that loads the changes. It remembers many deletes, and as every
+// row is changed all the time, each step writes the whole table anew.
 func TestPresentRows(t *testing.T) {
-	const n, ids = 240_000, 60_000
-	w, r := newWork(t, 4, 256*mib, nil), newRows(ids)
+	const n, ids, deleted = 460_000, 20_000, 400_000
+	w, r := newWork(t, 4, 256*mib, nil), newRows(ids, deleted)
 	w.ofChanges()
 	w.produce(n, r.change)
 	d := w.start()
@@ -134,11 +137,12 @@ func TestPresentRows(t *testing.T) {
 	w.present(r)
 }
 
-// TestPresentRowsAndWindow: the same beside a window over the changes.
+// TestPresentRowsAndWindow: the same beside a window over the changes, with the lake in S3.
 func TestPresentRowsAndWindow(t *testing.T) {
-	const n, ids = 120_000, 60_000
-	w, r := newWork(t, 4, 288*mib, nil), newRows(ids)
+	const n, ids, deleted = 160_000, 20_000, 100_000
+	w, r := newWork(t, 4, 288*mib, nil), newRows(ids, deleted)
 	w.ofChanges()
+	w.inS3(stacktest.S3(t), stacktest.NewBucket(t))
 	totals := stacktest.Name("totals")
 	stacktest.CreateTopic(t, stacktest.Kafka(t), totals, 4, map[string]string{"cleanup.policy": "compact"})
 	w.sections += fmt.Sprintf("windows:\n- {name: %s, pipeline: events, key: visitor, time: at, sum: version, window: {days: 30}, topic: %s, state: ./window, memory: 32MiB}\n", totals, totals)
