@@ -4,6 +4,7 @@ import (
 	"flag"
 	"fmt"
 	"runtime"
+	"runtime/metrics"
 	"strings"
 	"testing"
 	"time"
@@ -62,10 +63,10 @@ func BenchmarkStep(b *testing.B) {
 // live is how much more is live on the heap at most while something is done, MiB.
 func live(do func()) float64 {
 	heap := func() int64 {
-		var m runtime.MemStats
 		runtime.GC()
-		runtime.ReadMemStats(&m)
-		return int64(m.HeapAlloc)
+		m := []metrics.Sample{{Name: "/gc/heap/live:bytes"}}
+		metrics.Read(m)
+		return int64(m[0].Value.Uint64())
 	}
 	before, ended, most := heap(), make(chan struct{}), make(chan int64)
 	go func() {
