@@ -33,11 +33,19 @@ type Forgotten struct {
 	Unsearched string `json:"unsearched,omitempty"`
 }
 
+// Edit is a round that took changes out of the source and added none.
+type Edit struct {
+	Number int64 // 0: there is none
+	Before int64 // the number of the round with edits before it
+}
+
 // Forget takes the rows of persons out of the target, and their keys out of what is remembered of deletes, in one swap. Their changes must
-// be gone from the source before: else the next run would apply them again. Where there is nothing to do, nothing is changed.
-func (a *Applier) Forget(ctx context.Context, keys []forget.Key, parse forget.Parse, dry bool) (*Forgotten, error) {
+// be gone from the source before: else the next run would apply them again. If all edits before e are known, e is from then on: for it, the
+// changes need not be looked at again, by which all rows would come back that another engine has deleted. Where there is nothing to do,
+// nothing is changed.
+func (a *Applier) Forget(ctx context.Context, keys []forget.Key, parse forget.Parse, e Edit, dry bool) (*Forgotten, error) {
 	for failed := 0; ; failed++ {
-		f, err := a.forgetOnce(ctx, keys, parse, dry)
+		f, err := a.forgetOnce(ctx, keys, parse, e, dry)
 		if (errors.Is(err, ErrStale) || errors.Is(err, errGone)) && failed < tries {
 			continue
 		}
@@ -48,7 +56,7 @@ func (a *Applier) Forget(ctx context.Context, keys []forget.Key, parse forget.Pa
 	}
 }
 
-func (a *Applier) forgetOnce(ctx context.Context, keys []forget.Key, parse forget.Parse, dry bool) (*Forgotten, error) {
+func (a *Applier) forgetOnce(ctx context.Context, keys []forget.Key, parse forget.Parse, e Edit, dry bool) (*Forgotten, error) {
 	out := &Forgotten{Table: a.Target.String()}
 	p := &plan{}
 	var err error
@@ -82,13 +90,19 @@ func (a *Applier) forgetOnce(ctx context.Context, keys []forget.Key, parse forge
 	if out.Deleted, err = a.remembered(ctx, p.state, gone); err != nil {
 		return nil, err
 	}
-	if dry || len(f.files) == 0 && out.Deleted == 0 {
+	passes := e.Number > 0 && p.mark.State != "" && p.state.Edit == e.Before
+	some := len(f.files) > 0 || out.Deleted > 0
+	if dry || !some && !passes {
 		return out, nil
+	}
+	p.edit = p.state.Edit
+	if passes {
+		p.edit = e.Number
 	}
 	if err := a.forgetSwap(ctx, p, f, gone, out.Deleted > 0); err != nil {
 		return nil, err
 	}
-	out.Done = true
+	out.Done = some
 	return out, nil
 }
 
@@ -174,6 +188,7 @@ func (a *Applier) forgetSwap(ctx context.Context, p *plan, f *found, gone person
 			Property(a.Pipeline), a.Target)
 	}
 	st := *p.state
+	st.Edit = p.edit
 	d := &applied{state: &st, made: a.Now()}
 	if fewer {
 		left, err := a.states().mergeDeleted(ctx, p.state.Deleted, nil, a.share().part(), func(t *tombstone) bool { return !gone.have(t.Key) })

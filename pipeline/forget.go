@@ -39,6 +39,7 @@ type ForgetReport struct {
 	Pipeline string          `json:"pipeline"`
 	Done     bool            `json:"done"`
 	Round    int64           `json:"round,omitempty"` // its number, when done
+	Before   int64           `json:"-"`               // the number of the round with edits before it
 	Rows     int64           `json:"rows"`
 	Letters  int64           `json:"dead_letters"`
 	Tables   []ForgetTable   `json:"tables"`
@@ -116,7 +117,7 @@ func (a *amender) forget(ctx context.Context, o ForgetOptions) (*ForgetReport, e
 	if n == 0 {
 		return nil, err
 	}
-	rep.Done, rep.Round = true, n
+	rep.Done, rep.Round, rep.Before = true, n, r.Seen
 	return rep, err
 }
 
@@ -229,8 +230,8 @@ func (a *amender) forgetRound(rows, letters map[EpochKey]*roaring64.Bitmap, rep 
 
 // Reaffirm says once more, in a round of its own, what was decided about one offset that was removed or purged. Nothing changes by it but
 // the snapshot in which each table was moved last: an expiry may then take all before it. It returns the round's number; 0: there is no
-// such offset. The tables' manifests then list no files that are gone.
-func Reaffirm(ctx context.Context, cfg *configs.Pipeline, d Deps) (n int64, err error) {
+// such offset. The tables' manifests then list no files that are gone. before is the number of the round with edits before it.
+func Reaffirm(ctx context.Context, cfg *configs.Pipeline, d Deps) (n, before int64, err error) {
 	a := &amender{cfg: cfg, d: d}
 	err = a.again(ctx, func() error {
 		for _, k := range slices.SortedFunc(maps.Keys(a.decisions), EpochKey.compare) {
@@ -248,10 +249,11 @@ func Reaffirm(ctx context.Context, cfg *configs.Pipeline, d Deps) (n int64, err 
 			}
 			r := a.round(nil)
 			r.Edits, r.Tidy = []Edit{e}, true
+			before = r.Seen
 			n, err = a.land(ctx, r, "moves the tables on")
 			return err
 		}
 		return nil
 	})
-	return n, err
+	return n, before, err
 }

@@ -241,7 +241,8 @@ func (x *forgetter) run(ctx context.Context, prove, now bool) (*forgotten, error
 		return nil, err
 	}
 	if x.p.Table.Current != nil {
-		if rep.Current, err = x.u.applier(x.p).Forget(ctx, x.keys, pipeline.ParseTexts, x.options.DryRun); err != nil {
+		e := current.Edit{Number: rep.Round, Before: rep.Before}
+		if rep.Current, err = x.u.applier(x.p).Forget(ctx, x.keys, pipeline.ParseTexts, e, x.options.DryRun); err != nil {
 			return nil, err
 		}
 	}

@@ -10,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/lakeloader/lakeloader/current"
 	"github.com/lakeloader/lakeloader/forget"
 	"github.com/lakeloader/lakeloader/jobs"
 	"github.com/lakeloader/lakeloader/pipeline"
@@ -70,11 +71,16 @@ func (x *forgetter) unhide(ctx context.Context, rep *forgotten) error {
 // expire lets go of all snapshots before the tables' present ones. Each table is moved on first: the snapshot of the last move is needed for
 // recovery, and lists the files that it took out.
 func (x *forgetter) expire(ctx context.Context, rep *forgotten) error {
-	if _, err := pipeline.Reaffirm(ctx, x.p, x.deps); err != nil {
+	n, before, err := pipeline.Reaffirm(ctx, x.p, x.deps)
+	if err != nil {
 		return err
 	}
 	if x.p.Table.Current != nil {
-		if err := x.u.applier(x.p).MoveOn(ctx); err != nil {
+		a := x.u.applier(x.p)
+		if _, err := a.Forget(ctx, nil, pipeline.ParseTexts, current.Edit{Number: n, Before: before}, false); err != nil {
+			return err
+		}
+		if err := a.MoveOn(ctx); err != nil {
 			return fmt.Errorf("table %s: %w", x.p.Table.Current.Table, err)
 		}
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"encoding/binary"
 	"encoding/json"
 	"fmt"
 	"io/fs"
@@ -14,6 +15,7 @@ import (
 	"github.com/hamba/avro/v2/ocf"
 
 	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/demo"
 	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
 	"github.com/lakeloader/lakeloader/table"
 )
@@ -37,27 +39,21 @@ func newRegister(t *testing.T) *register {
 		p.Table.Current = &configs.Current{Table: "now", Key: []string{"id"}}
 		p.Files.Compression = "none"
 	}, "a")
-	r.file = write(t, "lakeloader.yaml", fmt.Sprintf(`
-kafka: {brokers: [%q]}
-warehouse: {location: %q}
+	r.file = lakeConfig(t, r.env, `
 pipelines:
   - name: p
     source: {topics: [a]}
     decode: {value: {format: json, columns: [{name: id, type: long}, {name: name, type: string}]}, changes: {form: debezium}}
     table: {name: t, partition_by: [], current: {table: now, key: [id]}}
     files: {compression: none}
-`, strings.Join(r.env.Config.Brokers, ","), filepath.Join(r.env.Dir, "lake")))
+`)
 	return r
 }
 
 func (r *register) load(values ...string) {
 	r.t.Helper()
 	r.env.Produce(r.t, "a", 0, values...)
-	l := r.env.Start(r.t, r.cfg, nil)
-	l.Read(int64(len(values)))
-	if err := l.Stop(); err != nil {
-		r.t.Fatal(err)
-	}
+	r.env.Load(r.t, r.cfg, int64(len(values)))
 	lakeloader(r.t, "job", "run", "current", "-c", r.file).ends(exitOK)
 }
 
@@ -147,6 +143,48 @@ func TestForgetCommand(t *testing.T) {
 	lakeloader(t, "forget", "-c", r.file, "--key", "name="+who, "--yes", "--now").ends(exitOK, "There is nothing to do.", "Proved")
 }
 
+// Rows of the table with the present rows that another engine has deleted, by position, are gone for a run of forget too: those of the person
+// leave the file, and those of others do not come back, until all changes are looked at again for something else. A change that is loaded
+// afterwards makes a row again, whatever its position, and is forgotten by another run.
+func TestForgetDeletedByOthers(t *testing.T) {
+	t.Parallel()
+	r := newRegister(t)
+	const who = "Anna Gramm-Muster"
+	late := r.event("u", 4, who) // is told by the source before all others, and comes last
+	r.load(r.event("c", 1, who), r.event("c", 2, "Bert"), r.event("c", 3, "Carla"), r.event("c", 4, who), r.event("c", 5, "Zoe"))
+	now := table.Ident{Namespace: "lake", Name: "now"}
+	files := r.env.Files(t, now)
+	if len(files) != 1 {
+		t.Fatalf("%d files", len(files))
+	}
+	rows := r.env.ReadFile(t, files[0].Path)
+	r.env.DeletePositions(t, now, files[0], int64(rows.Find("a", 0, 1)), int64(rows.Find("a", 0, 3))) // Bert, and one of hers
+	names := func(want string) {
+		t.Helper()
+		lakeloader(t, "query", "-c", r.file, "-o", "csv", "SELECT string_agg(id || ' ' || name, '+' ORDER BY id) AS names FROM now").ends(exitOK, "\n"+want+"\n")
+	}
+	names("1 " + who + "+3 Carla+5 Zoe")
+	lakeloader(t, "forget", "-c", r.file, "--key", "name="+who).ends(exitOK, "lake.now  1 ", "2 rows,", "1 file in which delete files hide rows")
+	lakeloader(t, "forget", "-c", r.file, "--key", "name="+who, "--yes").ends(exitOK, "Done, in round")
+	names("3 Carla+5 Zoe")
+	lakeloader(t, "job", "run", "current", "-c", r.file).ends(exitOK)
+	names("3 Carla+5 Zoe")
+	lakeloader(t, "forget", "-c", r.file, "--key", "name="+who, "--yes", "--now").ends(exitOK, "There is nothing to do.", "Proved")
+	if list := having(t, filepath.Join(r.env.Dir, "lake"), who); len(list) > 0 {
+		t.Errorf("still in %v", list)
+	}
+
+	r.load(late, r.event("u", 3, "Carola"))
+	names("3 Carola+4 " + who + "+5 Zoe")
+	lakeloader(t, "forget", "-c", r.file, "--key", "name="+who, "--yes", "--now").ends(exitOK, "1 row,", "Done, in round", "Proved")
+	names("3 Carola+5 Zoe")
+	r.load(late, r.event("d", 4, who), late) // nothing comes behind a delete that was loaded
+	names("3 Carola+5 Zoe")
+	lakeloader(t, "verify", "-c", r.file).ends(exitOK, "OK: all 10 offsets")
+	lakeloader(t, "job", "run", "current", "-c", r.file, "--table", "lake.now", "--rebuild").ends(exitOK)
+	names("2 Bert+3 Carola+5 Zoe")
+}
+
 // A deleted key is remembered by the table with the present rows: it goes with the person. Keys come from a file, too.
 func TestForgetRemembered(t *testing.T) {
 	t.Parallel()
@@ -215,20 +253,14 @@ func TestForgetInRounds(t *testing.T) {
 	e := pipelinetest.New(t)
 	e.Create(t, "a", 1)
 	e.Produce(t, "a", 0, `{"id":4711}`, `{`, `{"id":4712}`)
-	l := e.Start(t, pipelinetest.Pipeline("id long required", nil, "a"), nil)
-	l.Read(3)
-	if err := l.Stop(); err != nil {
-		t.Fatal(err)
-	}
-	file := write(t, "lakeloader.yaml", fmt.Sprintf(`
-kafka: {brokers: [%q]}
-warehouse: {location: %q}
+	e.Load(t, pipelinetest.Pipeline("id long required", nil, "a"), 3)
+	file := lakeConfig(t, e, `
 pipelines:
   - name: p
     source: {topics: [a]}
     decode: {value: {format: json, columns: [{name: id, type: long required}]}}
     table: {name: t, partition_by: []}
-`, strings.Join(e.Config.Brokers, ","), filepath.Join(e.Dir, "lake")))
+`)
 	lakeloader(t, "forget", "-c", file, "--key", "id=4711", "--yes", "--now").ends(exitFailed, "Done, in round", "this round's object names", "1 object may still hold")
 	for _, ahead := range []time.Duration{25 * time.Hour, 50 * time.Hour} {
 		runJob(t, later(t, file, ahead), "fold")
@@ -237,4 +269,43 @@ pipelines:
 	lakeloader(t, "forget", "-c", file, "--key", "id=1", "--prove").ends(exitFailed, "  a-0-1\n", "take --dead-letters remove or ignore")
 	lakeloader(t, "forget", "-c", file, "--key", "id=1", "--prove", "--dead-letters", "ignore").ends(exitOK, "Proved")
 	lakeloader(t, "verify", "-c", file).ends(exitOK, "1 rows, 0 filtered, 1 dead letters, 0 gaps, 1 removed")
+}
+
+// Dead letters that cannot be read keep a proof from being one, until somebody says that they were looked at.
+func TestForgetUnread(t *testing.T) {
+	t.Parallel()
+	reg, err := demo.StartRegistry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := reg.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	id := reg.Register("a-value", `{"type":"record","name":"user","fields":[{"name":"id","type":"long"}]}`)
+	e := pipelinetest.New(t)
+	e.Registry = reg.URL()
+	e.Create(t, "a", 1)
+	cfg := pipelinetest.Pipeline("x long", func(p *configs.Pipeline) { p.Decode.Value = configs.Format{Format: "avro"} }, "a")
+	file := lakeConfig(t, e, fmt.Sprintf(`
+registry: {url: %q}
+pipelines:
+  - name: p
+    source: {topics: [a]}
+    decode: {value: {format: avro}}
+    table: {name: t, partition_by: []}
+`, reg.URL()))
+	user := func(body string) string { return string(binary.BigEndian.AppendUint32([]byte{0}, uint32(id))) + body }
+	e.Produce(t, "a", 0, user("\xce\x49"), user("\xd0\x49")) // 4711 and 4712
+	e.Load(t, cfg, 2)
+	e.Produce(t, "a", 0, user("\x80"), user(""))
+	e.Load(t, cfg, 2)
+	args := []string{"forget", "-c", file, "--key", "id=4711", "--yes", "--now"}
+	lakeloader(t, args...).ends(exitFailed, "1 row, 0 dead letters", "Done, in round", "2 dead letters could not be read", "the first is a-0-2, its value: its bytes cannot be read as schema id",
+		"what cannot be read may be anybody's", "1 object may still hold")
+	lakeloader(t, append(args, "--dead-letters", "ignore")...).ends(exitOK, "2 dead letters could not be read", "Proved: ", "but for dead letters that could not be read")
+	lakeloader(t, "dlq", "purge", "-c", file, "--all", "--yes").ends(exitOK)
+	lakeloader(t, args...).ends(exitOK, "holds the rows.\n")
+	lakeloader(t, "verify", "-c", file).ends(exitOK, "OK: all 4 offsets", "1 rows", "2 dead letters", "1 removed")
 }
