@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"github.com/lakeloader/lakeloader/batch"
+	"github.com/lakeloader/lakeloader/configs"
 )
 
 // node is a column while steps are compiled. Unlike a batch.Type it has an identity that survives renames and casts.
@@ -180,7 +181,7 @@ func nearest(text string, candidates []string) string {
 	best, dist := "", limit+1
 	low := strings.ToLower(text)
 	for _, c := range candidates {
-		d := distance(low, strings.ToLower(c))
+		d := configs.EditDistance(low, strings.ToLower(c))
 		if strings.HasSuffix(strings.ToLower(c), "."+low) {
 			d = min(d, 1)
 		}
@@ -189,27 +190,4 @@ func nearest(text string, candidates []string) string {
 		}
 	}
 	return best
-}
-
-// distance is the edit distance with transpositions, over bytes.
-func distance(a, b string) int {
-	prev2, prev, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
-	for j := range prev {
-		prev[j] = j
-	}
-	for i := 1; i <= len(a); i++ {
-		cur[0] = i
-		for j := 1; j <= len(b); j++ {
-			cost := 1
-			if a[i-1] == b[j-1] {
-				cost = 0
-			}
-			cur[j] = min(prev[j]+1, cur[j-1]+1, prev[j-1]+cost)
-			if i > 1 && j > 1 && a[i-1] == b[j-2] && a[i-2] == b[j-1] {
-				cur[j] = min(cur[j], prev2[j-2]+1)
-			}
-		}
-		prev2, prev, cur = prev, cur, prev2
-	}
-	return prev[len(b)]
 }

@@ -1,6 +1,7 @@
 package configs
 
 import (
+	"errors"
 	"fmt"
 	"reflect"
 	"strconv"
@@ -224,45 +225,13 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, s setting.Setting, path st
 	case string:
 		v.SetString(text)
 	case Duration:
-		dur, err := ParseDuration(text)
-		if err != nil {
-			complain("write a number with a unit: 500ms, 60s, 10m, 24h, 7d", err.Error())
-			return
-		}
-		v.SetInt(int64(dur))
-		if dur == 0 && limit(s.Min, dur) > 0 {
-			complain("leave it out for the default", "is less than "+s.Min)
-		}
+		amount(v, s, text, "write a number with a unit: 500ms, 60s, 10m, 24h, 7d", ParseDuration, complain)
 	case Bytes:
-		b, err := ParseBytes(text)
-		if err != nil {
-			complain("write 4096, 64KiB, 128MiB or 1GiB", err.Error())
-			return
-		}
-		v.SetInt(int64(b))
-		if b == 0 && limit(s.Min, b) > 0 {
-			complain("leave it out for the default", "is less than "+s.Min)
-		}
+		amount(v, s, text, "write 4096, 64KiB, 128MiB or 1GiB", ParseBytes, complain)
 	case Share:
-		share, err := ParseShare(text)
-		if err != nil {
-			complain("write 0.05 or 5%", err.Error())
-			return
-		}
-		v.SetInt(int64(share))
-		if share == 0 && limit(s.Min, share) > 0 {
-			complain("leave it out for the default", "is less than "+s.Min)
-		}
+		amount(v, s, text, "write 0.05 or 5%", ParseShare, complain)
 	case Dollars:
-		d, err := ParseDollars(text)
-		if err != nil {
-			complain("write 0.005", err.Error())
-			return
-		}
-		v.SetInt(int64(d))
-		if d == 0 && limit(s.Min, d) > 0 {
-			complain("leave it out for the default", "is less than "+s.Min)
-		}
+		amount(v, s, text, "write 0.005", ParseDollars, complain)
 	case bool:
 		if text != "true" && text != "false" {
 			complain("write true or false", "is neither true nor false")
@@ -270,15 +239,26 @@ func (d *decoder) scalar(n ast.Node, v reflect.Value, s setting.Setting, path st
 		}
 		v.SetBool(text == "true")
 	default:
-		i, err := strconv.ParseInt(strings.ReplaceAll(text, "_", ""), 10, 64)
-		if err != nil || v.OverflowInt(i) {
-			complain("write digits only", "is not a whole number")
-			return
-		}
-		v.SetInt(i)
-		if i == 0 && limit(s.Min, i) > 0 {
-			complain("leave it out for the default", "is less than "+s.Min)
-		}
+		amount(v, s, text, "write digits only", func(text string) (int64, error) {
+			i, err := strconv.ParseInt(strings.ReplaceAll(text, "_", ""), 10, 64)
+			if err != nil || v.OverflowInt(i) {
+				return 0, errors.New("is not a whole number")
+			}
+			return i, nil
+		}, complain)
+	}
+}
+
+// amount reads a number as the setting writes it. A zero that is too little must be refused here: later it looks like a setting that was left out.
+func amount[T ~int64](v reflect.Value, s setting.Setting, text, form string, parse func(string) (T, error), complain func(hint, what string)) {
+	n, err := parse(text)
+	if err != nil {
+		complain(form, err.Error())
+		return
+	}
+	v.SetInt(int64(n))
+	if n == 0 && limit(s.Min, n) > 0 {
+		complain("leave it out for the default", "is less than "+s.Min)
 	}
 }
 

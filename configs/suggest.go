@@ -6,7 +6,7 @@ import "strings"
 func nearest(word string, candidates []string) string {
 	best, least := "", 1+len(word)/3
 	for _, c := range candidates {
-		d := distance(normal(word), normal(c))
+		d := EditDistance(normal(word), normal(c))
 		if d < least || d == least && best == "" {
 			best, least = c, d
 		}
@@ -25,8 +25,8 @@ func normal(s string) string {
 	return strings.ToLower(strings.NewReplacer("-", "_", " ", "_").Replace(s))
 }
 
-// distance is the number of insertions, deletions, replacements and swaps of neighbours between two words.
-func distance(a, b string) int {
+// EditDistance is the number of insertions, deletions, replacements and swaps of neighbours between two words.
+func EditDistance(a, b string) int {
 	prev2, prev, cur := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range prev {
 		prev[j] = j
