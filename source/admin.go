@@ -272,29 +272,22 @@ type Watermarks struct{ Low, High int64 }
 
 // Watermarks asks for the first and the end offset of partitions.
 func (a *Admin) Watermarks(ctx context.Context, ps []Partition) (map[Partition]Watermarks, error) {
-	low, err := a.offsets(ctx, ps, kafka.EarliestOffsetSpec, kafka.IsolationLevelReadCommitted)
-	if err != nil {
-		return nil, err
-	}
-	high, err := a.offsets(ctx, ps, kafka.LatestOffsetSpec, kafka.IsolationLevelReadCommitted)
-	if err != nil {
-		return nil, err
-	}
-	out := make(map[Partition]Watermarks, len(ps))
-	for _, p := range ps {
-		out[p] = Watermarks{low[p], high[p]}
-	}
-	return out, nil
+	return a.between(ctx, ps, kafka.IsolationLevelReadCommitted)
 }
 
 // Extents are Watermarks with all that the partitions hold: High is behind the records of open transactions too, and behind what
 // cannot be read because of them.
 func (a *Admin) Extents(ctx context.Context, ps []Partition) (map[Partition]Watermarks, error) {
+	return a.between(ctx, ps, kafka.IsolationLevelReadUncommitted)
+}
+
+// between asks for the first offsets, and for the end as a reader of a level sees it.
+func (a *Admin) between(ctx context.Context, ps []Partition, level kafka.IsolationLevel) (map[Partition]Watermarks, error) {
 	low, err := a.offsets(ctx, ps, kafka.EarliestOffsetSpec, kafka.IsolationLevelReadCommitted)
 	if err != nil {
 		return nil, err
 	}
-	high, err := a.offsets(ctx, ps, kafka.LatestOffsetSpec, kafka.IsolationLevelReadUncommitted)
+	high, err := a.offsets(ctx, ps, kafka.LatestOffsetSpec, level)
 	if err != nil {
 		return nil, err
 	}

@@ -16,6 +16,23 @@ import (
 	"pgregory.net/rapid"
 )
 
+// finished ends the files and reads them; their metrics and statistics must be those of the rows. each is called for every file.
+func finished(t *rapid.T, w *Writer, store *memory, row *batch.Type, each func(f table.File, rows []any)) (all []any) {
+	t.Helper()
+	files, err := w.Finish(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range files {
+		rows := readFile(t, store, f, row)
+		checkMetrics(t, f, row, rows)
+		checkStatistics(t, store, f, row)
+		each(f, rows)
+		all = append(all, rows...)
+	}
+	return all
+}
+
 // TestRowsComeBack writes random rows of random types, in any selection and order, under random settings, and compares
 // every file with what went in: the rows, the metrics, and the statistics of every page.
 func TestRowsComeBack(t *testing.T) {
@@ -49,17 +66,7 @@ func TestRowsComeBack(t *testing.T) {
 				rt.Fatal(err)
 			}
 		}
-		files, err := w.Finish(rt.Context())
-		if err != nil {
-			rt.Fatal(err)
-		}
-		var got []any
-		for _, f := range files {
-			rows := readFile(rt, store, f, row)
-			checkMetrics(rt, f, row, rows)
-			checkStatistics(rt, store, f, row)
-			got = append(got, rows...)
-		}
+		got := finished(rt, w, store, row, func(table.File, []any) {})
 		if len(got) != len(want) {
 			rt.Fatalf("%d rows came back of %d", len(got), len(want))
 		}

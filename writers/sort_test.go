@@ -95,18 +95,7 @@ func TestSorted(t *testing.T) {
 				rt.Fatal(err)
 			}
 		}
-		files, err := w.Finish(rt.Context())
-		if err != nil {
-			rt.Fatal(err)
-		}
-		var got []any
-		for _, f := range files {
-			rows := readFile(rt, store, f, row)
-			checkMetrics(rt, f, row, rows)
-			checkStatistics(rt, store, f, row)
-			checkSorted(rt, store, f, row, by, rows)
-			got = append(got, rows...)
-		}
+		got := finished(rt, w, store, row, func(f table.File, rows []any) { checkSorted(rt, store, f, row, by, rows) })
 		texts := func(rows []any) []string {
 			var out []string
 			for _, r := range rows {

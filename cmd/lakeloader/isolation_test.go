@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"io"
 	"log/slog"
 	"net/http"
 	"path/filepath"
@@ -27,20 +26,7 @@ func (s *said) Write(b []byte) (int, error) { s.lines <- string(b); return len(b
 // ask asks an endpoint of the daemon.
 func ask(t *testing.T, d *daemon, path string) (int, string) {
 	t.Helper()
-	req, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+d.server.Addr()+path, nil)
-	if err != nil {
-		t.Fatal(err)
-	}
-	r, err := http.DefaultClient.Do(req)
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer r.Body.Close()
-	body, err := io.ReadAll(r.Body)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return r.StatusCode, string(body)
+	return get(t, d.server.Addr(), path)
 }
 
 // Of four pipelines in a process one has no topic, one a table that is not its own, and one a topic that was made again: the
