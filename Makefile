@@ -74,8 +74,8 @@ race: ## run the tests that need no server under the race detector
 
 test-engines: ## let Spark and Trino read what lakeloader wrote, calculate aggregates of it, and compact it (downloads about 1.6 GB once)
 	$(STACK)/fetch.sh engines
-	LAKELOADER_STACK_ENGINES=1 $(STACK)/run.sh go test -p 1 -count=1 -timeout 40m -tags 'stack engines' -run '^TestEngines' \
-		$$(grep -rlE '^//go:build.*engines' --include='*_test.go' . | xargs -n1 dirname | sort -u)
+	LAKELOADER_STACK_ENGINES=1 $(STACK)/run.sh go test -p 2 -count=1 -timeout 40m -tags 'stack engines' -run '^TestEngines' \
+		$$(grep -rlE '^//go:build.*engines' --include='*_test.go' . | xargs -n1 dirname | sort -ur) # test/e2e, which mostly waits, before the others
 
 lint: ## check formatting, vet, lint rules (with the import table of DESIGN.md), shell scripts
 	@files=$$(gofmt -l .); [[ -z $$files ]] || { echo "not formatted (make fmt): $$files"; exit 1; }
