@@ -143,6 +143,13 @@ func (l *Loader) firstStart(ctx context.Context, cluster string) (*table.Ledger,
 
 // onReset deals with a partition that cannot be continued: by default its whole topic stops with an explanation.
 func (l *Loader) onReset(ctx context.Context, t *track, why error, cluster, id string, marks source.Watermarks) error {
+	for _, p := range l.ledger.Past {
+		if p.Key == t.key && p.TopicID == id && p.Cluster == cluster && t.from.Cluster == cluster && t.from.TopicID != id {
+			// Begun anew, and again when the broker has heard of it, the new topic would be loaded twice.
+			return fmt.Errorf("a broker says that the id of topic %s is %s, which is that of a topic before %s: ids never return, so it has not heard of the new topic yet",
+				t.key.Topic, id, t.from.TopicID)
+		}
+	}
 	next := marks.Low
 	switch l.cfg.Source.OnReset {
 	case "latest":

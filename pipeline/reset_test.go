@@ -1,6 +1,7 @@
 package pipeline_test
 
 import (
+	"context"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -70,6 +71,61 @@ func TestRecreatedTopicStops(t *testing.T) {
 			whole(t, e, cfg, "a-0 [0, 6) 6 rows", "a-0 epoch 1 [0, 4) 4 rows", "a-1 [0, 1) 1 rows", "a-1 epoch 1 [0, 0) 0 rows", "b-0 [0, 8) 8 rows")
 		})
 	}
+}
+
+// lateTopics tells a topic's id as of a broker that has not heard of a new one yet.
+type lateTopics struct {
+	pipeline.Topics
+	id   string
+	left atomic.Int64 // answers
+}
+
+func (l *lateTopics) TopicIDs(ctx context.Context, topics []string) (map[string]string, error) {
+	ids, err := l.Topics.TopicIDs(ctx, topics)
+	if _, there := ids["a"]; there && l.left.Add(-1) >= 0 {
+		ids["a"] = l.id
+	}
+	return ids, err
+}
+
+// What a broker says that has not heard of a new topic yet must not have the new one loaded again.
+func TestRecreatedTopicIsNewsToABroker(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	e.Create(t, "b", 1)
+	before, err := e.Admin.TopicIDs(t.Context(), []string{"a"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	e.Produce(t, "a", 0, numbered(0, 6)...)
+	cfg := resetConfig("earliest")
+	l := e.Start(t, cfg, nil)
+	l.Loaded("a", 0, 6)
+	stop(t, l)
+	e.Delete(t, "a")
+	e.Create(t, "a", 1)
+	e.Produce(t, "a", 0, numbered(100, 104)...)
+	l = e.Start(t, cfg, nil)
+	upTo := func(next int64) {
+		t.Helper()
+		l.Until("the new topic to be loaded", func() bool {
+			r := e.Ledger(t, "p", primary).Records[key("a", 0)]
+			return r.Epoch == 1 && r.Next == next
+		})
+	}
+	upTo(4)
+	stop(t, l)
+	l = e.Start(t, cfg, func(d *pipeline.Deps) {
+		late := &lateTopics{Topics: d.Topics, id: before["a"]}
+		late.left.Store(2)
+		d.Topics = late
+	})
+	l.Said("starts again", "ids never return")
+	e.Produce(t, "a", 0, numbered(104, 107)...)
+	upTo(7)
+	stop(t, l)
+	whole(t, e, cfg, "a-0 [0, 6) 6 rows", "a-0 epoch 1 [0, 7) 7 rows")
 }
 
 // A topic that is made anew may end where the one before it was read to: then no record and no error tells of it.
