@@ -22,7 +22,7 @@ KINDS =
 RECORDS = 20000000
 COMMITS = 2000
 
-.PHONY: help build demo test day system-clicks system-ratings system-visitor-spend system-retail chaos race test-engines lint bench bench-jobs fmt generate fetch clean
+.PHONY: help build demo test day system-clicks system-ratings system-visitor-spend system-retail chaos sim race test-engines lint bench bench-jobs fmt generate fetch clean
 
 help: ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "%-14s %s\n", $$1, $$2}' Makefile
@@ -63,6 +63,12 @@ chaos: ## strike loaders and servers with faults for MINUTES, or replay the roun
 	@mkdir -p build
 	CHAOS_SEEDS=$(SEEDS) CHAOS_MINUTES=$(MINUTES) CHAOS_KINDS="$(KINDS)" CHAOS_REPORT=$(CURDIR)/build/chaos.md \
 		$(STACK)/run.sh go test $(LINK) -count=1 -v -timeout 12h -tags stack -run '^TestChaos$$' ./test/chaos
+
+# how many histories make sim goes through
+HISTORIES = 1000000
+
+sim: ## go through HISTORIES histories of the simulated commit protocol (a million take about eight minutes on two cores)
+	SEEDS=$(HISTORIES) go test $(LINK) -count=1 -v -timeout 12h -run '^TestSimulation$$' ./pipeline
 
 day: ## load a day of RECORDS clicks in COMMITS commits while all jobs run and are killed; DuckDB and Trino judge it (downloads about 1.6 GB once)
 	$(STACK)/fetch.sh engines

@@ -35,14 +35,15 @@ func (l *Loader) assign(ctx context.Context, ps []source.Partition) (map[source.
 	if err != nil {
 		return nil, err
 	}
+	if ledger.Number == 0 && len(ledger.Records) == 0 && l.cfg.Source.Start != "earliest" && l.cfg.Source.Start != "" {
+		if ledger, err = l.firstStart(ctx); err != nil {
+			return nil, err
+		}
+	}
+	// After the table: an id that is older than the one there would be taken for that of a new topic.
 	cluster, ids, err := l.identify(ctx, ps)
 	if err != nil {
 		return nil, err
-	}
-	if ledger.Number == 0 && len(ledger.Records) == 0 && l.cfg.Source.Start != "earliest" && l.cfg.Source.Start != "" {
-		if ledger, err = l.firstStart(ctx, cluster); err != nil {
-			return nil, err
-		}
 	}
 	marks, err := l.topics.Watermarks(ctx, ps)
 	if err != nil {
@@ -106,12 +107,12 @@ func (l *Loader) identify(ctx context.Context, ps []source.Partition) (cluster s
 
 // firstStart resolves `latest` or a time for all partitions once, and commits it before anything is read, so that a
 // crash or another member cannot resolve it differently.
-func (l *Loader) firstStart(ctx context.Context, cluster string) (*table.Ledger, error) {
+func (l *Loader) firstStart(ctx context.Context) (*table.Ledger, error) {
 	all, err := l.topics.Partitions(ctx, l.cfg.Source)
 	if err != nil {
 		return nil, fmt.Errorf("resolving the start %q: %w", l.cfg.Source.Start, err)
 	}
-	_, ids, err := l.identify(ctx, all)
+	cluster, ids, err := l.identify(ctx, all)
 	if err != nil {
 		return nil, err
 	}
@@ -206,6 +207,14 @@ func (l *Loader) fetchError(ctx context.Context, err error) error {
 	if err := l.commit(ctx); err != nil || l.reseek {
 		return err
 	}
+	ledger, err := l.committer.Settle(ctx, l.tracks.owned())
+	if err != nil {
+		return err
+	}
+	if l.tracks.elsewhere(ledger) { // the loader before this one committed late: the table is not where the log has gone
+		l.reseek = true
+		return nil
+	}
 	ps := []source.Partition{gone.Partition}
 	cluster, ids, err := l.identify(ctx, ps)
 	if err != nil {
@@ -221,6 +230,14 @@ func (l *Loader) fetchError(ctx context.Context, err error) error {
 	marks, err := l.topics.Watermarks(ctx, ps) // after the id: those of the error may be of the topic before this one
 	if err != nil {
 		return fmt.Errorf("asking where %s begins: %w", t.key, err)
+	}
+	if !t.known && ids[t.key.Topic] == t.from.TopicID {
+		// As for a loader that starts now: where others begin later, and none has loaded anything, this one must not stop the topic.
+		low := marks[gone.Partition].Low
+		l.log.Warn("records were gone before the first of the partition was read: it begins after them", "topic", t.key.Topic, "partition", t.key.Partition, "offset", low, "records", low-t.next)
+		t.begin(table.Record{Cluster: cluster, TopicID: t.from.TopicID, First: low, Next: low, MaxTimestamp: -1})
+		l.reseek = true
+		return nil
 	}
 	if err := l.onReset(ctx, t, why, cluster, ids[t.key.Topic], marks[gone.Partition]); err != nil {
 		return err

@@ -44,11 +44,11 @@ func madeTables(tables []table.Routed) (n int) {
 	return n
 }
 
-// ready looks at the tables that a round routes rows to before step 3 decides: what would keep step 4 from ever being done
+// ready looks at the other tables that get rows of a round before step 3 decides: what would keep step 4 from ever being done
 // must not become pending.
 func (c *Committer) ready(ctx context.Context, r *Round) error {
 	for _, t := range r.Tables[1:] {
-		if !t.Routed || len(t.Files) == 0 {
+		if len(t.Files) == 0 {
 			continue
 		}
 		s, err := c.open(ctx, t.Table)
@@ -63,7 +63,7 @@ func (c *Committer) ready(ctx context.Context, r *Round) error {
 			return ch, true, err
 		})
 		if err != nil {
-			return fmt.Errorf("reading table %s, which rows of round %s are routed to: %w", t.Table, r.ID, err)
+			return fmt.Errorf("reading table %s, which gets rows of round %s: %w", t.Table, r.ID, err)
 		}
 	}
 	return nil

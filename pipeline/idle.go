@@ -46,7 +46,7 @@ func (l *Loader) look(ctx context.Context) error {
 	l.ledger = ledger
 	moved := l.stages.remembers() && ledger.Edit != l.seen
 	for k, t := range l.tracks.m {
-		if rec, known := ledger.Records[k]; known && t.stopped == nil && !rec.Same(t.from) {
+		if rec, known := ledger.Records[k]; known && !rec.Same(t.from) {
 			l.log.Info("the offsets were moved on purpose", "topic", k.Topic, "partition", k.Partition, "offset", rec.Next, "epoch", rec.Epoch)
 			moved = true
 		}

@@ -399,6 +399,9 @@ func (l *Loader) reload(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
+	if k, freed := l.tracks.freed(ledger); freed {
+		return fmt.Errorf("%w: the topic of %s is stopped, but its offsets were moved to %d since", errClient, k, ledger.Records[k].Next)
+	}
 	l.ledger = ledger
 	l.begin(ledger)
 	to := map[source.Partition]int64{}

@@ -3,6 +3,7 @@ package pipeline_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -10,6 +11,7 @@ import (
 	"github.com/lakeloader/lakeloader/configs"
 	"github.com/lakeloader/lakeloader/pipeline"
 	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
+	"github.com/lakeloader/lakeloader/source"
 )
 
 // recreated is an env where topic a was loaded up to 6 and then made again with 4 records, and b has 3 more.
@@ -128,6 +130,40 @@ func TestRecreatedTopicIsNewsToABroker(t *testing.T) {
 	whole(t, e, cfg, "a-0 [0, 6) 6 rows", "a-0 epoch 1 [0, 7) 7 rows")
 }
 
+// changing makes a topic anew after the first answer of what its id is.
+type changing struct {
+	pipeline.Topics
+	once sync.Once
+	anew func()
+}
+
+func (c *changing) TopicIDs(ctx context.Context, topics []string) (map[string]string, error) {
+	ids, err := c.Topics.TopicIDs(ctx, topics)
+	c.once.Do(c.anew)
+	return ids, err
+}
+
+// What is known of a topic's id when the first offsets are committed must not be older than they are.
+func TestTopicMadeAnewDuringTheFirstStart(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	e.Create(t, "b", 1)
+	cfg := resetConfig("earliest")
+	cfg.Pipelines[0].Source.Start = "latest"
+	l := e.Start(t, cfg, func(d *pipeline.Deps) {
+		d.Topics = &changing{Topics: d.Topics, anew: func() { e.Delete(t, "a"); e.Create(t, "a", 1) }}
+	})
+	l.Said("first start")
+	e.Produce(t, "a", 0, numbered(0, 3)...)
+	l.Until("the new topic to be loaded", func() bool {
+		led := e.Ledger(t, "p", primary)
+		return led != nil && led.Records[key("a", 0)].Next == 3
+	})
+	stop(t, l)
+	whole(t, e, cfg, "a-0 [0, 0) 0 rows", "a-0 epoch 1 [0, 3) 3 rows", "b-0 [0, 0) 0 rows")
+}
+
 // A topic that is made anew may end where the one before it was read to: then no record and no error tells of it.
 func TestRecreatedTopicIsIdle(t *testing.T) {
 	t.Parallel()
@@ -203,6 +239,74 @@ func TestRetentionOvertookTheLoader(t *testing.T) {
 			whole(t, e, cfg, c.want...)
 		})
 	}
+}
+
+// A topic that is stopped goes on, in a loader that runs, when its offsets are moved on purpose.
+func TestStoppedTopicGoesOnAfterARewind(t *testing.T) {
+	t.Parallel()
+	for _, busy := range []bool{false, true} {
+		t.Run(map[bool]string{false: "idle", true: "while others are loaded"}[busy], func(t *testing.T) {
+			e := pipelinetest.New(t)
+			e.Create(t, "a", 2)
+			e.Create(t, "b", 1)
+			e.Produce(t, "a", 0, numbered(0, 6)...)
+			e.Produce(t, "a", 1, numbered(0, 2)...)
+			cfg := resetConfig("fail")
+			cfg.Pipelines[0].Commit.Interval = configs.Duration(100 * time.Millisecond)
+			l := e.Start(t, cfg, nil)
+			l.Loaded("a", 0, 6)
+			l.Loaded("a", 1, 2)
+			stop(t, l)
+			e.Produce(t, "a", 0, numbered(6, 12)...)
+			e.Trim(t, "a", 0, 9)
+			l = e.Start(t, cfg, nil)
+			l.Said("a topic is stopped", "topic=a", "9 to 12")
+			e.Produce(t, "a", 1, numbered(2, 5)...)
+			rewind(t, e, cfg, pipeline.RewindOptions{Topic: "a", Partitions: []int32{0}, To: at(9), Skip: true})
+			if busy {
+				e.Produce(t, "b", 0, numbered(0, 3)...)
+			}
+			l.Loaded("a", 0, 12)
+			l.Loaded("a", 1, 5)
+			l.Said("is stopped, but its offsets were moved to 9 since")
+			stop(t, l)
+			b := []string{"b-0 [0, 3) 3 rows"}
+			if !busy {
+				b = nil
+			}
+			whole(t, e, cfg, append([]string{"a-0 [0, 6) 6 rows", "a-0 epoch 1 [9, 12) 3 rows", "a-1 [0, 5) 5 rows"}, b...)...)
+		})
+	}
+}
+
+// trimmed has retention take records when a loader has asked where they begin.
+type trimmed struct {
+	pipeline.Topics
+	once sync.Once
+	trim func()
+}
+
+func (x *trimmed) Watermarks(ctx context.Context, ps []source.Partition) (map[source.Partition]source.Watermarks, error) {
+	marks, err := x.Topics.Watermarks(ctx, ps)
+	x.once.Do(x.trim)
+	return marks, err
+}
+
+// Records of which nothing was loaded may go while a loader starts: it begins after them, as it would a moment later.
+func TestRetentionBeforeTheFirstFetch(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	e.Create(t, "b", 1)
+	e.Produce(t, "a", 0, numbered(0, 6)...)
+	cfg := resetConfig("fail")
+	l := e.Start(t, cfg, func(d *pipeline.Deps) {
+		d.Topics = &trimmed{Topics: d.Topics, trim: func() { e.Trim(t, "a", 0, 4) }}
+	})
+	l.Loaded("a", 0, 6)
+	l.Said("begins after them", "topic=a", "offset=4", "records=4")
+	stop(t, l)
+	whole(t, e, cfg, "a-0 [4, 6) 2 rows")
 }
 
 // Rows that were read of a topic before it was deleted and made again must not be committed under the new one, nor the

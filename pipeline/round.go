@@ -42,7 +42,8 @@ type RoundFile struct {
 	Routed bool `json:"routed,omitempty"`
 	// Value is what a routed table was named after; empty: the configuration names it.
 	Value string `json:"value,omitempty"`
-	// UUID of the routed table that the files were written for: another of that name may number its columns differently.
+	// UUID of the table that the files were written for, but for the primary. Another of that name may number its columns differently, and where the
+	// round had been added to the one before, compaction and expiry may have deleted the files since.
 	UUID string `json:"uuid,omitempty"`
 }
 

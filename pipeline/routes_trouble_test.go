@@ -353,3 +353,61 @@ func TestRoutedFilesCountIntoLimits(t *testing.T) {
 	}
 	whole(t, e, cfg, "a-0 [0, 120) 120 rows")
 }
+
+// The table of dead letters is dropped when it had got those of a round that is pending still, and made anew. Compaction and expiry may
+// have deleted the round's files by then: the new table must not name them.
+func TestDeadLettersOfADroppedTableDoNotReturn(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	cfg := pipelinetest.Pipeline("id long required", func(p *configs.Pipeline) { p.Commit.Records = 2 }, "a")
+	d := &deathAt{swap: 2, lands: true} // the swap of the dead letters
+	l := e.Start(t, cfg, d.use)
+	e.Produce(t, "a", 0, "{{", `{"id":1}`)
+	<-d.died
+	if err := l.Kill(); err == nil {
+		t.Fatal("it was not killed")
+	}
+	for _, f := range e.Files(t, dead) {
+		if err := e.Objects.Delete(t.Context(), f.Path); err != nil {
+			t.Fatal(err)
+		}
+	}
+	e.Drop(t, dead)
+	e.Produce(t, "a", 0, "{{", `{"id":3}`)
+	l = e.Start(t, cfg, nil)
+	l.Said("rows are lost", "1 rows of round 1 went to table lake.t_dead_letters, which was dropped")
+	l.Loaded("a", 0, 4)
+	stop(t, l)
+	if got := offsets(t, e, dead); got != "2" {
+		t.Errorf("dead letters of offsets %s", got)
+	}
+	if r := e.Verify(t, cfg, &cfg.Pipelines[0]); r.OK() || len(r.Problems) != 1 || !strings.Contains(r.Problems[0].String(), "lost: lake.t_dead_letters: a-0 epoch 0 offsets 0") {
+		t.Errorf("verify: %v", r.Problems)
+	}
+}
+
+// Dead letters of a round that was not decided are written anew for a table that was made anew meanwhile: none is lost.
+func TestDeadLetterTableMadeAnewBeforeTheSwap(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	cfg := pipelinetest.Pipeline("id long required", func(p *configs.Pipeline) { p.Commit.Records = 2 }, "a")
+	var armed atomic.Bool
+	l := e.Start(t, cfg, func(d *pipeline.Deps) {
+		d.Catalog = &pipelinetest.Faults{Catalog: d.Catalog, Load: func(_ context.Context, id table.Ident, next func() (*table.Base, error)) (*table.Base, error) {
+			if id == dead && armed.CompareAndSwap(true, false) { // the first thing that the commit does
+				e.Drop(t, id)
+			}
+			return next()
+		}}
+	})
+	e.Produce(t, "a", 0, "{{")
+	l.Said("partitions assigned")
+	armed.Store(true)
+	e.Produce(t, "a", 0, `{"id":1}`)
+	l.Loaded("a", 0, 2)
+	l.Said("lake.t_dead_letters", "which gets rows of round")
+	stop(t, l)
+	whole(t, e, cfg, "a-0 [0, 2) 1 rows 1 dead")
+}

@@ -44,7 +44,7 @@ func (s *simLoader) open() {
 	c := w.committer()
 	s.l = &Loader{cfg: w.cfg, read: map[string]string{}, catalog: &watched{}, log: w.log, memory: simMemory{w}, now: func() time.Time { return w.now }, rec: w.rec,
 		primary: c.Primary, committer: c}
-	s.l.stages = &simStages{w: w, c: c, routed: w.tables[simIdents[simRouted]].uuid, value: simPick(w.r, "v0", "v1")}
+	s.l.stages = &simStages{w: w, c: c, uuids: [3]string{"", w.tables[simIdents[1]].uuid, w.tables[simIdents[2]].uuid}, value: simPick(w.r, "v0", "v1")}
 	s.c = newSimConsumer(w, s.l)
 	s.l.consumer, s.l.topics = s.c, s.c
 }
@@ -107,9 +107,9 @@ type simStages struct {
 	since   [3]time.Time
 	done    [3][]table.File
 	uploads []simUpload
-	value   string // that rows are routed by
-	routed  string // uuid of the routed table that files are made for
-	plain   int    // so many more fetches are rows only, which needs no round object
+	value   string    // that rows are routed by
+	uuids   [3]string // of the tables that files are made for, but for the primary
+	plain   int       // so many more fetches are rows only, which needs no round object
 }
 
 // prepare is the stages' part before decoding.
@@ -221,9 +221,9 @@ func (s *simStages) finish(ctx context.Context) ([]RoundFile, error) {
 	}
 	var out []RoundFile
 	for d := range s.rows {
-		t := RoundFile{Table: simIdents[d], Files: s.done[d]}
+		t := RoundFile{Table: simIdents[d], Files: s.done[d], UUID: s.uuids[d]}
 		if d == simRouted {
-			t.Routed, t.UUID, t.Value = true, s.routed, s.value
+			t.Routed, t.Value = true, s.value
 		}
 		out = append(out, t)
 		s.done[d] = nil

@@ -134,6 +134,7 @@ func (w *simWorld) moved(t *simTable, old, now *table.Ledger, ch table.Change) {
 			from = table.Record{First: to.First, Next: to.First}
 		}
 		begins := !known || to.Epoch != old.Records[k].Epoch && to.TopicID != old.Records[k].TopicID // and not on purpose
+		begins = begins && gen == w.kafka.topic(k.Topic).gen                                         // of one that is gone already, it may be where the next one begins
 		if begins && from.First > log.low && (w.cfg.Source.Start != "latest" || to.Epoch > 0) && w.cfg.Source.OnReset != "latest" {
 			w.bad("%s begins at %d, but the first offset is %d", k, from.First, log.low)
 		}
@@ -167,7 +168,7 @@ func (w *simWorld) roundSays(r *Round, inc int16, say func(uint8, []simOffset)) 
 			d := slices.Index(simIdents, t.Table)
 			say(uint8(d), w.files[f.Path].rows)
 			rows[d] += len(w.files[f.Path].rows)
-			if t.Routed && t.UUID != w.tables[t.Table].uuid { // it was dropped just before
+			if len(t.Files) > 0 && t.UUID != w.tables[t.Table].uuid { // it was dropped just before
 				for _, o := range w.files[f.Path].rows {
 					w.truth.forgiven[o] = true
 				}
@@ -226,7 +227,8 @@ func (w *simWorld) applied(t *simTable, d int, was int64, props map[string]strin
 			w.listed(f.Path)
 		}
 		for _, o := range w.files[f.Path].rows {
-			if got, ok := w.truth.dest[o]; !ok || int(got) != d && !(got == simRemoved && leaving[o]) { // by a later round
+			dropped := w.files[f.Path].copied && o.inc < w.incarnation[w.tables[simPrimary].uuid]                    // with the primary, what was to leave stays
+			if got, ok := w.truth.dest[o]; !ok || int(got) != d && !(got == simRemoved && (leaving[o] || dropped)) { // by a later round
 				w.bad("%v was added to %s, which no swap has decided", o, simIdents[d])
 			}
 		}

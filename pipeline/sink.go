@@ -114,11 +114,14 @@ func (s *stages) finish(ctx context.Context) ([]RoundFile, error) {
 			return nil, err
 		}
 		t := RoundFile{Table: k.info.Ident, Files: files}
+		if k != &s.primary {
+			t.UUID = k.info.UUID
+		}
 		if routed := k != &s.primary && k != &s.dead; routed {
 			if len(files) == 0 {
 				continue
 			}
-			t.Routed, t.UUID, t.Value = true, k.info.UUID, s.routes.value(k.info.Ident)
+			t.Routed, t.Value = true, s.routes.value(k.info.Ident)
 		}
 		tables = append(tables, t)
 	}

@@ -233,10 +233,21 @@ func (ts *tracks) elsewhere(l *table.Ledger) bool {
 	return false
 }
 
-// begin starts a new round at what the table says.
+// freed names a stopped partition that is elsewhere in the table now: a person moved it on purpose, or the loader before this one had read
+// on, and committed late.
+func (ts *tracks) freed(l *table.Ledger) (k table.Key, freed bool) {
+	for k, t := range ts.m {
+		if rec, ok := l.Records[k]; ok && t.stopped != nil && !(t.known && rec.Same(t.from)) {
+			return k, true
+		}
+	}
+	return k, false
+}
+
+// begin starts a new round at what the table says; stopped partitions stay where they were, for freed to tell that they moved.
 func (ts *tracks) begin(l *table.Ledger) {
 	for k, t := range ts.m {
-		if rec, ok := l.Records[k]; ok {
+		if rec, ok := l.Records[k]; ok && t.stopped == nil {
 			t.known = true
 			t.begin(rec)
 		} else {
