@@ -67,7 +67,7 @@ chaos: ## strike loaders and servers with faults for MINUTES, or replay the roun
 # how many histories make sim goes through
 HISTORIES = 1000000
 
-sim: ## go through HISTORIES histories of the simulated commit protocol (a million take about eight minutes on two cores)
+sim: ## go through HISTORIES histories of the simulated commit protocol (a million take about ten minutes on two cores)
 	SEEDS=$(HISTORIES) go test $(LINK) -count=1 -v -timeout 12h -run '^TestSimulation$$' ./pipeline
 
 day: ## load a day of RECORDS clicks in COMMITS commits while all jobs run and are killed; DuckDB and Trino judge it (downloads about 1.6 GB once)

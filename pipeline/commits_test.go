@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -311,5 +312,37 @@ func TestLittleMemoryMakesSmallFiles(t *testing.T) {
 	whole(t, e, cfg, "a-0 [0, 50) 45 rows 5 dead")
 	if n := len(e.Files(t, primary)); n <= 4 || e.Ledger(t, "p", primary).Number != 1 {
 		t.Errorf("%d files in %d rounds", n, e.Ledger(t, "p", primary).Number)
+	}
+}
+
+// roomy wants all that open files take while fetched records, and what writing them needs, take more than 4 MiB.
+type roomy struct{}
+
+func (roomy) Set(u memory.Use) int64 {
+	if u.Batches > 4<<20 {
+		return u.Files
+	}
+	return 0
+}
+
+// Before a large record is written, of which there are several copies for a moment, open files are finished.
+func TestLargeRecordsAreGivenRoom(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	cfg := pipelinetest.Pipeline("id long required", nil, "a")
+	l := e.Start(t, cfg, func(d *pipeline.Deps) { d.Memory = roomy{} })
+	e.Produce(t, "a", 0, numbered(0, 3)...)
+	l.Position("a", 0, 3)
+	e.Produce(t, "a", 0, fmt.Sprintf(`{"id":3,"pad":%q}`, strings.Repeat("x", 900_000)))
+	l.Position("a", 0, 4)
+	stop(t, l)
+	whole(t, e, cfg, "a-0 [0, 4) 4 rows")
+	var rows []int64
+	for _, f := range e.Files(t, primary) {
+		rows = append(rows, f.Rows)
+	}
+	if slices.Sort(rows); !slices.Equal(rows, []int64{1, 3}) || e.Ledger(t, "p", primary).Number != 1 {
+		t.Errorf("files of %v rows in %d rounds", rows, e.Ledger(t, "p", primary).Number)
 	}
 }

@@ -191,6 +191,9 @@ func (l *Loader) take(ctx context.Context) error {
 	if err := l.prepare(ctx); err != nil || l.reseek {
 		return err
 	}
+	if err := l.makeRoom(ctx); err != nil || l.reseek {
+		return err
+	}
 	if err := l.tracks.account(&l.recs); err != nil {
 		return err
 	}

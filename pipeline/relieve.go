@@ -67,11 +67,52 @@ func (l *Loader) relieveByCommit(ctx context.Context) error {
 }
 
 // account tells the budget what the pipeline holds, and returns how much of that it should free.
-func (l *Loader) account() (excess int64) {
+func (l *Loader) account() (excess int64) { return l.accountWith(0) }
+
+// accountWith is account with so many bytes that are about to be needed.
+func (l *Loader) accountWith(soon int64) (excess int64) {
 	u := l.stages.use()
-	u.Batches += int64(cap(l.recs.Mem)) + int64(cap(l.recs.Offset))*recordBytes
+	u.Batches += int64(cap(l.recs.Mem)) + int64(cap(l.recs.Offset))*recordBytes + soon
 	l.rec.Memory(obs.MemoryUse(u))
 	return l.memory.Set(u)
+}
+
+// Writing a record of largeRecord bytes and more takes writeCopies of it at once, for a moment: the column's values, those of its
+// dictionary, the encoded page, the same with its levels, compressed, and in the file.
+const (
+	largeRecord = 512 << 10
+	writeCopies = 6
+)
+
+// makeRoom finishes files before large records are written, so that writing them does not go beyond the ceiling. The fetched records are
+// held meanwhile, as by prepare.
+func (l *Loader) makeRoom(ctx context.Context) error {
+	largest := int64(0)
+	for _, v := range l.recs.Value {
+		if !v.IsNull() {
+			largest = max(largest, int64(v.Len))
+		}
+	}
+	if largest < largeRecord {
+		return nil
+	}
+	l.holding = true
+	defer func() { l.holding = false }()
+	for l.accountWith(writeCopies*largest) > 0 {
+		if err := l.stages.shrink(ctx, math.MaxInt64); err != nil {
+			return err
+		}
+		if open, uploading := l.stages.pending(); open+uploading == 0 {
+			return nil // there is nothing more to be freed
+		}
+		if err := l.await(ctx); err != nil || l.reseek || l.stopping() {
+			return err
+		}
+		if l.due() {
+			return l.end(ctx)
+		}
+	}
+	return nil
 }
 
 // littleFinished is what finished files may take however little the open ones do.
