@@ -309,6 +309,33 @@ func TestRetentionBeforeTheFirstFetch(t *testing.T) {
 	whole(t, e, cfg, "a-0 [4, 6) 2 rows")
 }
 
+// A loader is given a partition before the one that had it commits its last round, and retention takes those records: nothing is missing.
+func TestLateCommitOfTheLoaderBefore(t *testing.T) {
+	t.Parallel()
+	e := pipelinetest.New(t)
+	e.Create(t, "a", 1)
+	e.Create(t, "b", 1)
+	cfg, before := resetConfig("fail"), resetConfig("fail")
+	before.Pipelines[0].Source.Group = "before"
+	e.Produce(t, "a", 0, numbered(0, 2)...)
+	e.Load(t, before, 2)
+	e.Produce(t, "a", 0, numbered(2, 5)...)
+	l := e.Start(t, cfg, func(d *pipeline.Deps) {
+		d.Topics = &trimmed{Topics: d.Topics, trim: func() { // the table says 2
+			e.Load(t, before, 3)
+			e.Trim(t, "a", 0, 5)
+		}}
+	})
+	l.Said("partitions assigned")
+	e.Produce(t, "a", 0, numbered(5, 7)...)
+	l.Loaded("a", 0, 7)
+	if strings.Contains(l.Log(), "a topic is stopped") {
+		t.Error(l.Log())
+	}
+	stop(t, l)
+	whole(t, e, cfg, "a-0 [0, 7) 7 rows")
+}
+
 // Rows that were read of a topic before it was deleted and made again must not be committed under the new one, nor the
 // new one's under the old: the round is dropped.
 func TestTopicRecreatedInTheMiddleOfARound(t *testing.T) {
