@@ -29,15 +29,7 @@ type registry struct {
 
 func newRegistry(t *testing.T, e *pipelinetest.Env) *registry {
 	t.Helper()
-	inner, err := demo.StartRegistry()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := inner.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	inner := pipelinetest.StartRegistry(t)
 	to, err := url.Parse(inner.URL())
 	if err != nil {
 		t.Fatal(err)

@@ -75,19 +75,28 @@ func TestRecreatedTopicStops(t *testing.T) {
 	}
 }
 
-// lateTopics tells a topic's id as of a broker that has not heard of a new one yet.
-type lateTopics struct {
+// answers are Kafka's about topics, with what happens behind them: ids may change those that are told, and marks is called when it was told
+// where partitions begin and end.
+type answers struct {
 	pipeline.Topics
-	id   string
-	left atomic.Int64 // answers
+	ids   func(map[string]string)
+	marks func()
 }
 
-func (l *lateTopics) TopicIDs(ctx context.Context, topics []string) (map[string]string, error) {
-	ids, err := l.Topics.TopicIDs(ctx, topics)
-	if _, there := ids["a"]; there && l.left.Add(-1) >= 0 {
-		ids["a"] = l.id
+func (a *answers) TopicIDs(ctx context.Context, topics []string) (map[string]string, error) {
+	ids, err := a.Topics.TopicIDs(ctx, topics)
+	if a.ids != nil {
+		a.ids(ids)
 	}
 	return ids, err
+}
+
+func (a *answers) Watermarks(ctx context.Context, ps []source.Partition) (map[source.Partition]source.Watermarks, error) {
+	marks, err := a.Topics.Watermarks(ctx, ps)
+	if a.marks != nil {
+		a.marks()
+	}
+	return marks, err
 }
 
 // What a broker says that has not heard of a new topic yet must not have the new one loaded again.
@@ -119,28 +128,18 @@ func TestRecreatedTopicIsNewsToABroker(t *testing.T) {
 	upTo(4)
 	stop(t, l)
 	l = e.Start(t, cfg, func(d *pipeline.Deps) {
-		late := &lateTopics{Topics: d.Topics, id: before["a"]}
-		late.left.Store(2)
-		d.Topics = late
+		var told atomic.Int64
+		d.Topics = &answers{Topics: d.Topics, ids: func(ids map[string]string) { // as of a broker that has not heard of the new topic yet
+			if _, there := ids["a"]; there && told.Add(1) <= 2 {
+				ids["a"] = before["a"]
+			}
+		}}
 	})
 	l.Said("starts again", "ids never return")
 	e.Produce(t, "a", 0, numbered(104, 107)...)
 	upTo(7)
 	stop(t, l)
 	whole(t, e, cfg, "a-0 [0, 6) 6 rows", "a-0 epoch 1 [0, 7) 7 rows")
-}
-
-// changing makes a topic anew after the first answer of what its id is.
-type changing struct {
-	pipeline.Topics
-	once sync.Once
-	anew func()
-}
-
-func (c *changing) TopicIDs(ctx context.Context, topics []string) (map[string]string, error) {
-	ids, err := c.Topics.TopicIDs(ctx, topics)
-	c.once.Do(c.anew)
-	return ids, err
 }
 
 // What is known of a topic's id when the first offsets are committed must not be older than they are.
@@ -152,7 +151,8 @@ func TestTopicMadeAnewDuringTheFirstStart(t *testing.T) {
 	cfg := resetConfig("earliest")
 	cfg.Pipelines[0].Source.Start = "latest"
 	l := e.Start(t, cfg, func(d *pipeline.Deps) {
-		d.Topics = &changing{Topics: d.Topics, anew: func() { e.Delete(t, "a"); e.Create(t, "a", 1) }}
+		anew := sync.OnceFunc(func() { e.Delete(t, "a"); e.Create(t, "a", 1) })
+		d.Topics = &answers{Topics: d.Topics, ids: func(map[string]string) { anew() }}
 	})
 	l.Said("first start")
 	e.Produce(t, "a", 0, numbered(0, 3)...)
@@ -253,13 +253,10 @@ func TestStoppedTopicGoesOnAfterARewind(t *testing.T) {
 			e.Produce(t, "a", 1, numbered(0, 2)...)
 			cfg := resetConfig("fail")
 			cfg.Pipelines[0].Commit.Interval = configs.Duration(100 * time.Millisecond)
-			l := e.Start(t, cfg, nil)
-			l.Loaded("a", 0, 6)
-			l.Loaded("a", 1, 2)
-			stop(t, l)
+			load(t, e, cfg, 8)
 			e.Produce(t, "a", 0, numbered(6, 12)...)
 			e.Trim(t, "a", 0, 9)
-			l = e.Start(t, cfg, nil)
+			l := e.Start(t, cfg, nil)
 			l.Said("a topic is stopped", "topic=a", "9 to 12")
 			e.Produce(t, "a", 1, numbered(2, 5)...)
 			rewind(t, e, cfg, pipeline.RewindOptions{Topic: "a", Partitions: []int32{0}, To: at(9), Skip: true})
@@ -279,19 +276,6 @@ func TestStoppedTopicGoesOnAfterARewind(t *testing.T) {
 	}
 }
 
-// trimmed has retention take records when a loader has asked where they begin.
-type trimmed struct {
-	pipeline.Topics
-	once sync.Once
-	trim func()
-}
-
-func (x *trimmed) Watermarks(ctx context.Context, ps []source.Partition) (map[source.Partition]source.Watermarks, error) {
-	marks, err := x.Topics.Watermarks(ctx, ps)
-	x.once.Do(x.trim)
-	return marks, err
-}
-
 // Records of which nothing was loaded may go while a loader starts: it begins after them, as it would a moment later.
 func TestRetentionBeforeTheFirstFetch(t *testing.T) {
 	t.Parallel()
@@ -301,7 +285,7 @@ func TestRetentionBeforeTheFirstFetch(t *testing.T) {
 	e.Produce(t, "a", 0, numbered(0, 6)...)
 	cfg := resetConfig("fail")
 	l := e.Start(t, cfg, func(d *pipeline.Deps) {
-		d.Topics = &trimmed{Topics: d.Topics, trim: func() { e.Trim(t, "a", 0, 4) }}
+		d.Topics = &answers{Topics: d.Topics, marks: sync.OnceFunc(func() { e.Trim(t, "a", 0, 4) })}
 	})
 	l.Loaded("a", 0, 6)
 	l.Said("begins after them", "topic=a", "offset=4", "records=4")
@@ -318,13 +302,13 @@ func TestLateCommitOfTheLoaderBefore(t *testing.T) {
 	cfg, before := resetConfig("fail"), resetConfig("fail")
 	before.Pipelines[0].Source.Group = "before"
 	e.Produce(t, "a", 0, numbered(0, 2)...)
-	e.Load(t, before, 2)
+	load(t, e, before, 2)
 	e.Produce(t, "a", 0, numbered(2, 5)...)
 	l := e.Start(t, cfg, func(d *pipeline.Deps) {
-		d.Topics = &trimmed{Topics: d.Topics, trim: func() { // the table says 2
-			e.Load(t, before, 3)
+		d.Topics = &answers{Topics: d.Topics, marks: sync.OnceFunc(func() { // the table says 2
+			load(t, e, before, 3)
 			e.Trim(t, "a", 0, 5)
-		}}
+		})}
 	})
 	l.Said("partitions assigned")
 	e.Produce(t, "a", 0, numbered(5, 7)...)

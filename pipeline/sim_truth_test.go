@@ -134,8 +134,8 @@ func (w *simWorld) moved(t *simTable, old, now *table.Ledger, ch table.Change) {
 			from = table.Record{First: to.First, Next: to.First}
 		}
 		begins := !known || to.Epoch != old.Records[k].Epoch && to.TopicID != old.Records[k].TopicID // and not on purpose
-		begins = begins && gen == w.kafka.topic(k.Topic).gen                                         // of one that is gone already, it may be where the next one begins
-		if begins && from.First > log.low && (w.cfg.Source.Start != "latest" || to.Epoch > 0) && w.cfg.Source.OnReset != "latest" {
+		present := gen == w.kafka.topic(k.Topic).gen                                                 // one that is gone already may begin where the next one does
+		if begins && present && from.First > log.low && (w.cfg.Source.Start != "latest" || to.Epoch > 0) && w.cfg.Source.OnReset != "latest" {
 			w.bad("%s begins at %d, but the first offset is %d", k, from.First, log.low)
 		}
 		for off := from.Next; off < to.Next; off++ {
@@ -227,8 +227,10 @@ func (w *simWorld) applied(t *simTable, d int, was int64, props map[string]strin
 			w.listed(f.Path)
 		}
 		for _, o := range w.files[f.Path].rows {
-			dropped := w.files[f.Path].copied && o.inc < w.incarnation[w.tables[simPrimary].uuid]                    // with the primary, what was to leave stays
-			if got, ok := w.truth.dest[o]; !ok || int(got) != d && !(got == simRemoved && (leaving[o] || dropped)) { // by a later round
+			// What was to leave a primary that was dropped stays where it was, and is copied with the rest.
+			stays := w.files[f.Path].copied && o.inc < w.incarnation[w.tables[simPrimary].uuid]
+			got, ok := w.truth.dest[o]
+			if !ok || int(got) != d && !(got == simRemoved && (leaving[o] || stays)) { // leaving: by a later round
 				w.bad("%v was added to %s, which no swap has decided", o, simIdents[d])
 			}
 		}

@@ -15,7 +15,6 @@ import (
 	"github.com/hamba/avro/v2/ocf"
 
 	"github.com/lakeloader/lakeloader/configs"
-	"github.com/lakeloader/lakeloader/demo"
 	"github.com/lakeloader/lakeloader/pipeline/pipelinetest"
 	"github.com/lakeloader/lakeloader/table"
 )
@@ -274,15 +273,7 @@ pipelines:
 // Dead letters that cannot be read keep a proof from being one, until somebody says that they were looked at.
 func TestForgetUnread(t *testing.T) {
 	t.Parallel()
-	reg, err := demo.StartRegistry()
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := reg.Close(); err != nil {
-			t.Error(err)
-		}
-	})
+	reg := pipelinetest.StartRegistry(t)
 	id := reg.Register("a-value", `{"type":"record","name":"user","fields":[{"name":"id","type":"long"}]}`)
 	e := pipelinetest.New(t)
 	e.Registry = reg.URL()

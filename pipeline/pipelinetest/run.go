@@ -15,6 +15,7 @@ import (
 
 	"github.com/lakeloader/lakeloader/batch"
 	"github.com/lakeloader/lakeloader/configs"
+	"github.com/lakeloader/lakeloader/demo"
 	"github.com/lakeloader/lakeloader/memory"
 	"github.com/lakeloader/lakeloader/obs"
 	"github.com/lakeloader/lakeloader/pipeline"
@@ -29,6 +30,21 @@ type Env struct {
 	*Lake
 	// Registry is the URL of a schema registry; empty: none.
 	Registry string
+}
+
+// StartRegistry starts a schema registry that ends with the test.
+func StartRegistry(t testing.TB) *demo.Registry {
+	t.Helper()
+	r, err := demo.StartRegistry()
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := r.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	return r
 }
 
 // New starts an embedded Kafka and makes an empty lake.
